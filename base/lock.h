@@ -12,7 +12,7 @@
 
 #include "base/base.h"
 
-enum { RANK_DEVICE = 1, RANK_TOPOLOGY = 2, RANK_IOMMU = 3, RANK_IRQ = 4, RANK_CODE = 4, RANK_QUEUE = 5 };
+enum { RANK_DEVICE = 1, RANK_TOPOLOGY = 2, RANK_IOMMU = 3, RANK_PIC = 3 /* its output is an input of the APICs */, RANK_IRQ = 4, RANK_CODE = 4, RANK_QUEUE = 5 };
 
 typedef struct Lock {
     pthread_mutex_t m;

@@ -3,7 +3,7 @@
  * log - what we tell: -d items, guest mistakes, warnings, tracepoints
  *
  * The one place with process-wide state: where the log goes and what is switched on is set once by
- * the command line before threads start.  Lines are written whole under a leaf lock (rank 5).
+ * the command line before threads start.  One call writes one whole piece, under the stream's own lock.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -33,7 +33,7 @@ enum {                       /* -d items; log_items names and explains them for 
 typedef struct LogItem { uint32_t mask; const char *name, *doc; } LogItem;
 extern const LogItem log_items[]; /* ends with name == NULL */
 
-bool log_parse(const char *items, uint32_t *mask, Error *err);      /* "in_asm,int,..." */
+bool log_parse(const char *items, uint32_t *mask, Error *err);      /* "in_asm,int,trace:alarm_*,..." */
 bool log_open(const char *path, uint32_t mask, Error *err);         /* path NULL: stderr */
 void log_set_program(const char *name);                             /* the prefix of log_warn/log_error */
 
@@ -58,8 +58,13 @@ void log_site(LogSite *s, uint32_t mask, const char *fmt, ...) PRINTF_LIKE(3, 4)
 typedef struct TracePoint { const char *name; bool on; struct TracePoint *next; } TracePoint;
 void trace_register(TracePoint *t);
 unsigned trace_enable(const char *glob); /* how many matched; also those registered later */
-#define TRACE(id, ...) do { \
-    static TracePoint tp_ __attribute__((section("rhea_trace"), used)) = { #id, false, NULL }; \
-    if (UNLIKELY(tp_.on)) log_write(#id " " __VA_ARGS__), log_text("\n"); } while (0)
+void trace_write(const TracePoint *t, const char *fmt, ...) PRINTF_LIKE(2, 3); /* one line */
+#define TRACE(id, ...)                                                                             \
+    do {                                                                                           \
+        static TracePoint tp_ = {#id, false, NULL};                                                \
+        static TracePoint *const at_ __attribute__((section("rhea_trace"), used)) = &tp_;          \
+        if (UNLIKELY(tp_.on))                                                                      \
+            trace_write(&tp_, __VA_ARGS__);                                                        \
+    } while (0)
 
 #endif

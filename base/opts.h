@@ -14,6 +14,7 @@ bool opts_parse(Opts *out, const char *text, const char *first, Error *err);
 const char *opts_get(Opts *o, const char *key);  /* last one wins; marks it used; NULL if absent */
 bool opts_all_used(const Opts *o, Error *err);   /* else the message names the first unknown key */
 void opts_free(Opts *o);
+bool name_is(const char *a, const char *b);      /* equal, where '-' and '_' are the same */
 
 bool parse_u64(const char *s, uint64_t *out);                     /* whole string; 0x, 0 prefixes */
 bool parse_size(const char *s, char unit, uint64_t *out);         /* "4G", "219136k"; unit for a bare number ('B','M'); fractions as 1.5G */

@@ -93,6 +93,8 @@ typedef struct CpuArch {
     void (*dump)(Cpu *c, StrBuf *out);                       /* registers as -d cpu shows them */
     void (*pre_save)(Cpu *c);
     bool (*loaded)(Cpu *c, Error *err);
+    /* Flags (FL_* of cpu/ir/ir.h) that the code at @pc certainly overwrites before it reads them; 0 is always right.  May be NULL. */
+    uint16_t (*flags_dead)(Cpu *c, const uint8_t *code, size_t n, Gva pc, uint32_t mode);
 } CpuArch;
 const CpuArch *cpu_arch_find(const char *name);
 void cpu_arch_register(const CpuArch **slot, const CpuArch *a);
@@ -113,7 +115,7 @@ struct Cpu {
     uint8_t pad0;
     uint64_t ret;             /* 8   result of the last helper */
     struct TlbContext *tlb;   /* 16  the current soft TLB */
-    void *host_sp;            /* 24  stack pointer of translated code while a helper runs */
+    void *host_sp;            /* 24  stack pointer of translated code while C runs */
     uint64_t t[CPU_TEMPS];    /* 32  IR temporaries: live within one guest instruction */
     uint64_t r[CPU_REGS];     /* 96  IR registers: cpu/ir/ir.h */
     /* --- warm --- */
@@ -133,6 +135,9 @@ struct Cpu {
     void *mmu;                /* cpu/tlb.c */
     jmp_buf *unwind;          /* where cpu_unwind() goes; set by the run loop */
     Exception exc;
+    uint64_t group[32];       /* back end: host addresses of shared memory checks within a block */
+    void *stack_top, *stack_limit; /* back end: bounds of translated code's stack */
+    void *c_sp;               /* stack pointer for C called from translated code */
     alignas(64) uint8_t bounce[64]; /* memory operand of an access that cannot be done in place */
 };
 
@@ -143,6 +148,12 @@ noreturn void cpu_raise(Cpu *c, const Exception *e);
 /* Any thread: set bits and make the vCPU notice. */
 void cpu_request(Cpu *c, uint32_t bits);
 static inline void cpu_request_clear(Cpu *c, uint32_t bits) { atomic_fetch_and(&c->request, ~bits); }
+
+/* The vCPU whose instructions this thread carries out, or NULL.  Accelerators set it when they start (or,
+ * with one thread for all, switch to) a vCPU; devices with one face for each processor ask. */
+extern _Thread_local Cpu *cpu_current_;
+static inline Cpu *cpu_current(void) { return cpu_current_; }
+static inline void cpu_set_current(Cpu *c) { cpu_current_ = c; }
 
 /* Accelerators. */
 typedef struct Accel {

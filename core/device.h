@@ -10,8 +10,9 @@
  *   resume    vCPUs not yet on  undo pause, re-drive wires from state
  *   unrealize stopped/detached  undo realize; no callback of this device runs after it returns
  *
- * A class is a const table; it registers itself.  Register handlers, timers and completions of a
- * device run under dev->lock: device code contains no locking.
+ * A class is a table; it registers itself.  Register handlers, timers and completions of a
+ * device run under dev->lock, and so do reset, saving and loaded when the machine calls them: device code
+ * contains no locking.  realize, unrealize, start, pause and resume run on the main thread without it.
  */
 #ifndef CORE_DEVICE_H
 #define CORE_DEVICE_H
@@ -75,6 +76,8 @@ struct DeviceClass {
     void (*saving)(Device *d);
     bool (*loaded)(Device *d, Error *err); /* re-derive wires and timers from state; refuse impossible values */
     DeviceClass *reg_next; /* private link of the registry */
+    const char *alias;     /* other name for -device, or NULL */
+    const uint16_t *_Atomic reg_index; /* private: byte of the window -> number of its register + 1 */
 };
 
 /* A constructor that links the class; no allocation, no order dependence. */
@@ -94,6 +97,10 @@ void device_walk(Device *root, void (*fn)(Device *d, void *arg), void *arg);
 void device_save(Device *d, ByteBuf *out);
 bool device_load(Device *d, ByteBuf *in, Error *err);
 Device *device_by_id(Device *root, const char *id);
+/* The register table, for windows that a class maps by itself (I/O ports: region_io(..., &device_reg_ops, d, d->lock)). */
+uint64_t device_reg_read(Device *d, uint64_t at, unsigned size);
+void device_reg_write(Device *d, uint64_t at, unsigned size, uint64_t v);
+extern const RegionOps device_reg_ops;
 
 /* Checked down-cast: AS(Serial, s, d); the struct's first member must be the base. */
 #define AS(T, var, d) T *var = (T *)(void *)(d)

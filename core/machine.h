@@ -27,7 +27,10 @@ typedef struct MachineConfig {
     bool backend_interp;
     int64_t rtc_offset_s; /* RTC = host wall clock + this */
     bool rtc_utc;
+    const char *arch;  /* of those the board names; NULL: its first */
 } MachineConfig;
+
+enum { MACHINE_REQ_RESET = 1 << 0, MACHINE_REQ_SHUTDOWN = 1 << 1 }; /* Machine.requests */
 
 struct Machine {
     const Board *board;
@@ -48,11 +51,16 @@ struct Machine {
     _Atomic uint32_t requests; /* MACHINE_REQ_*, served on the main loop */
     struct Chardev *serial[4]; /* back ends of -serial, NULL: none */
     struct Chardev *debugcon;
+    void *mmu;                /* cpu/tlb.c: what the soft TLBs of all vCPUs share */
+    const CpuArch *arch;      /* NULL: a board without processors */
+    unsigned n_vcpus;         /* of cpus: known to the accelerator */
+    bool accel_started, started; /* started: devices were, so that they resume from now on */
+    _Atomic uint64_t shutdown; /* asked for: cause << 32 | exit code; the first one counts */
 };
 
 /* Boards: one file each in hw/board. */
 struct Board {
-    const char *name, *alias, *doc, *arch; /* "pc", NULL, "...", "x86_64" */
+    const char *name, *alias, *doc, *arch; /* "pc", NULL, "...", "x86_64,i386"; arch NULL: no processors */
     const char *default_cpu;
     unsigned max_cpus;
     uint64_t default_ram;
@@ -60,10 +68,13 @@ struct Board {
     bool (*build)(Machine *m, Error *err);
     void (*reset)(Machine *m); /* after all devices: put loaded kernels back in place, set start states of vCPUs */
     Board *reg_next;
+    bool is_default;  /* of its architectures: for board_find(NULL, arch) */
+    void (*fini)(Machine *m); /* release what build made, after the devices are gone; also after a failed build.  May be NULL */
 };
 void board_register(Board *b);
 #define BOARD_REGISTER(b) __attribute__((constructor)) static void b##_register(void) { board_register(&b); }
-const Board *board_find(const char *name, const char *arch); /* NULL name: the arch's default (the first whose alias is arch's default) */
+const Board *board_find(const char *name, const char *arch); /* NULL name: the arch's default, else its first */
+bool board_has_arch(const Board *b, const char *arch);
 const Board *board_next(const Board *b);
 
 Machine *machine_new(const Board *b, const Accel *a, const MachineConfig *cfg, Error *err); /* copies cfg; nothing is built yet */

@@ -19,8 +19,9 @@ typedef struct Device Device;
 
 enum { MEM_OK = 0, MEM_DECODE = 1 /* nobody there */, MEM_FAULT = 2 /* refused */ };
 
-/* @size is 1, 2, 4 or 8 and within [min, max] below (wider or narrower accesses are split or merged by the
- * core); @at is relative to the region; values are little-endian numbers.  Called with owner's lock held. */
+/* @size is 1, 2, 4 or 8 and within [min, max] below, @at is relative to the region and a multiple of @size: the core
+ * splits wider and misaligned accesses (lower addresses first) and takes narrower ones out of a whole unit (a write
+ * has zeroes in the other bytes).  Values are little-endian numbers.  Called with the region's lock held. */
 typedef struct RegionOps {
     uint64_t (*read)(void *arg, uint64_t at, unsigned size);
     void (*write)(void *arg, uint64_t at, uint64_t v, unsigned size);
@@ -84,6 +85,9 @@ typedef struct Memory {
     _Atomic uint32_t ram_pages; /* handed out so far: limit of Region.ram_at */
     unsigned batch;
     bool dirty;
+    void (*written)(void *arg, uint32_t ram_page, uint32_t n_pages); /* memory_on_written */
+    void *written_arg;
+    struct RamBlock *blocks; /* host memory: core/ram.c */
 } Memory;
 
 Memory *memory_new(void);
@@ -100,17 +104,25 @@ void region_alias(Region *r, const char *name, Region *of, uint64_t at, uint64_t
 void region_map(Region *parent, Region *r, uint64_t at, int priority);
 void region_unmap(Region *r);
 void region_enable(Region *r, bool on);
-void region_fini(Region *r); /* unmap; release memory after an epoch */
+/* Unmap, wait until no access is under way, release memory.  An all-zero Region is fine.  Call without the
+ * region's lock; from inside an access (a handler) nothing is waited for. */
+void region_fini(Region *r);
 
 void as_init(AddressSpace *as, Memory *m, const char *name, Region *root);
 void as_listen(AddressSpace *as, MemListener *l); /* called at once with the present map */
+void as_unlisten(AddressSpace *as, MemListener *l);
 
-/* Readers bracket every use of a FlatMap or section pointer (nests; lock-free). */
+/* Readers bracket every use of a FlatMap or section pointer (nests; lock-free).
+ * These three and as_ram() use general registers only: callable from translated code. */
 void epoch_enter(void);
 void epoch_exit(void);
 const MemSection *as_find(AddressSpace *as, Gpa at); /* NULL: nothing; valid until epoch_exit */
+/* Call @fn(@arg) once every reader of now is gone: from this or a later epoch call of some thread, no lock held by us. */
+void epoch_retire(void (*fn)(void *arg), void *arg);
+void epoch_wait(void); /* returns then; never within an epoch or with a lock that readers take */
 
-/* Any size, across sections.  MEM_OK, or the worst of what happened; unassigned bytes read as 0xff.
+/* Any size, across sections.  MEM_OK, or the worst of what happened; unassigned bytes read as 0xff, writes to ROM are
+ * ignored.
  * Takes device locks: call with at most none held (vCPU and DMA paths differ: dma_* below). */
 int as_read(AddressSpace *as, Gpa at, void *buf, size_t size);
 int as_write(AddressSpace *as, Gpa at, const void *buf, size_t size);
@@ -121,6 +133,9 @@ int dma_write(AddressSpace *as, Gpa at, const void *buf, size_t size);
 uint8_t *as_ram(AddressSpace *as, Gpa at, uint64_t size, bool write);
 /* Loaders: writes ROM too. */
 int as_load(AddressSpace *as, Gpa at, const void *buf, size_t size);
+
+/* Touch every page of RAM there is, so that nothing is missing later. */
+void memory_prealloc(Memory *m);
 
 /* Called by every writer of guest RAM that is not translated code, after the write: drops stale translations. */
 typedef void MemWrittenFn(void *arg, uint32_t ram_page, uint32_t n_pages);

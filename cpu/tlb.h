@@ -22,6 +22,7 @@
 #define TLB_BITS 10
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_CODE_BITS 10
+#define TLB_BRANCH_BITS 10
 #define TLB_PAGE_BITS 12
 #define TLB_MODES 3 /* rights modes of cpu->mmu_mode */
 
@@ -33,11 +34,17 @@ typedef struct TlbEntry {
 typedef struct TlbContext {
     TlbEntry rd[TLB_SIZE];
     TlbEntry wr[TLB_SIZE];
+    /* Indirect-branch cache of the back end: by a hash of the pc; cleared with jit_flush_all(). */
+    struct { uint64_t pc; const uint8_t *host; uint64_t mode, unused; } branch[1u << TLB_BRANCH_BITS];
     uint32_t code_id[1u << TLB_CODE_BITS]; /* by virtual page: id of the (va page, ram page, mode) whose blocks may run; 0 none */
     /* private: */
+    uint32_t wr_page[TLB_SIZE];        /* RAM page of the write entry in the same slot: what tlb_protect_page() looks for */
+    uint64_t rd_global[TLB_SIZE / 64], wr_global[TLB_SIZE / 64], code_global[(1u << TLB_CODE_BITS) / 64]; /* bitmaps */
     uint64_t space;
     uint8_t mode;
-    bool used;
+    bool live;      /* holds translations of (space, mode) */
+    bool used;      /* not all entries are invalid */
+    bool nonglobal; /* has entries that are not global */
     uint64_t stamp;
 } TlbContext;
 
@@ -47,6 +54,7 @@ void tlb_fini(Cpu *c);
 /* Make cpu->tlb the context of address space @space (any 64-bit tag) and cpu->mmu_mode. */
 void tlb_enter(Cpu *c, uint64_t space);
 void tlb_set_mode(Cpu *c, unsigned mmu_mode);       /* same space, other rights */
+void tlb_clear_branches(Cpu *c);                     /* every context's branch cache */
 void tlb_flush_all(Cpu *c);                         /* everything, global pages too */
 void tlb_flush_nonglobal(Cpu *c);                   /* all spaces, but not global pages */
 void tlb_flush_space(Cpu *c, uint64_t space);       /* one space's non-global entries */
@@ -68,20 +76,23 @@ void mem_phys_store(Cpu *c, Gpa pa, unsigned size, uint64_t v);
 bool mem_phys_cas64(Cpu *c, Gpa pa, uint64_t old, uint64_t new_v); /* A/D bits; false: changed meanwhile */
 bool mem_phys_cas32(Cpu *c, Gpa pa, uint32_t old, uint32_t new_v);
 
-/* Slow path of translated code: the memory operand [va, va+size) with cpu->mmu_mode.  Returns where the
+/* Slow path of translated code: the memory operand [va, va+size), size <= 64, with cpu->mmu_mode.  Returns where the
  * operation may be done: the RAM itself, or cpu->bounce, filled with the operand's present bytes; then mem_commit()
- * must follow a write.  @access READ or WRITE (WRITE also for read-modify-write). */
-void *mem_slow(Cpu *c, Gva va, unsigned size, Access access);
+ * must follow a write (it does nothing where there is nothing to do).
+ * @access: ACCESS_READ; ACCESS_WRITE for plain stores (devices are not read before); MEM_UPDATE for read-modify-write
+ * and for operations that may store less than the whole operand. */
+enum { MEM_UPDATE = 3 };
+void *mem_slow(Cpu *c, Gva va, unsigned size, unsigned access);
 void mem_commit(Cpu *c);
-extern const char mem_align_fault_doc[]; /* arch raises: see arch hooks */
+noreturn void mem_align_fault(Cpu *c, Gva va); /* an IRF_ALIGN operand is misaligned */
 
 /* Code: host address of the page that holds @linear and its RAM page number (~0u: not RAM, do not cache).  Raises exec faults;
  * if @quiet, returns NULL instead. */
 const uint8_t *tlb_code_page(Cpu *c, Gva linear, uint32_t *ram_page, bool quiet);
 
 /* A RAM page got its first translation (or is to be watched again): make all vCPUs' writes to it take the slow path,
- * where host->code_written() hears of them.  Any vCPU thread. */
-void tlb_protect_page(struct Machine *m, uint32_t ram_page);
+ * where host->code_written() hears of them (before the store).  Any vCPU thread. */
+bool tlb_protect_page(struct Machine *m, uint32_t ram_page); /* true: some vCPU could write to it fast until now */
 void tlb_unprotect_page(struct Machine *m, uint32_t ram_page);
 bool tlb_page_is_protected(struct Machine *m, uint32_t ram_page);
 

@@ -30,6 +30,7 @@ typedef struct ChardevOps {
     size_t (*write)(Chardev *c, const uint8_t *p, size_t n); /* how many were taken; 0: full, CHAR_WRITABLE follows. Any thread */
     void (*accept_ready)(Chardev *c);                        /* the front end can take more now. Any thread */
     void (*close)(Chardev *c);
+    void (*stop)(Chardev *c);                                /* the loop ends: unwatch, post no more; NULL: nothing to do */
 } ChardevOps;
 
 struct Chardev {

@@ -7,11 +7,13 @@
  *
  * Invariants:
  *  1. A Block is keyed by (pc, linear, mode, RAM page of its first byte, RAM page of its last).  It is reachable through the
- *     hash table, the page lists and links until it is dead; it is freed only after every vCPU passed a quiescent point (epoch).
+ *     hash table, the page lists and links until it is dead; memory of dead blocks (and of one-shot ones) is given back by
+ *     jit_flush_all(), with every vCPU at a stop.  So look-ups need no lock.
  *  2. A RAM page with live blocks is write-protected in all soft TLBs (tlb_protect_page).
  *  3. A block runs only under a translation va page -> RAM page that was checked: by cpu->tlb->code_id[va page] == block->id on
  *     entry from elsewhere (other page, indirect), or because the jump came from the same page of a block so checked.
- *     ids are interned per (va page, RAM page, mode, x86 CS base): jit_code_id().
+ *     ids are interned per (va page, RAM page, mode, x86 CS base): jit_code_id().  A block on two pages has the id JIT_ID_NEVER,
+ *     which is no page's: it is entered by C only, which checks both pages.
  *  4. Only code under jit->lock (RANK_CODE) changes the table, page lists, links and code memory.
  */
 #ifndef ACCEL_JIT_JIT_H
@@ -29,7 +31,8 @@ typedef struct Vcpu Vcpu;
 typedef struct Block Block;
 typedef struct Link Link;
 
-enum { JIT_MAX_INSNS = 64, JIT_EXITS = 2 };
+enum { JIT_MAX_INSNS = 64, JIT_EXITS = 2, JIT_RECENT = 4096, JIT_RECHECKS = 32 };
+#define JIT_ID_NEVER (UINT32_MAX - 1) /* UINT32_MAX is free for back ends */
 
 /* A direct way out of a block: patched to jump to `to` while linked. */
 struct Link {
@@ -60,8 +63,11 @@ struct Block {
     Link link[JIT_EXITS];
     Link *links_in;
     Block *hash_next;
-    Block *page_next[2];
-    Block *free_next;
+    Block *page_next[2];    /* lists of page_blocks[]: of ram_page[0] and, on two pages, of ram_page[1] */
+    Block *free_next;       /* graveyard */
+    uint32_t page_id[2];    /* ids of its pages; [1] is 0 on one page */
+    uint16_t peek[2];       /* offsets in the first page where successors were looked at for dead flags; 0xffff: none */
+    void *be;               /* back end's machine-wide state */
 };
 
 /* Why a back end came back. */
@@ -81,17 +87,24 @@ typedef struct JitStats {
 struct Vcpu {
     Cpu *cpu;
     Jit *jit;
-    pthread_t thread;
-    bool thread_made, started, parked, running;
+    struct Runner *runner;  /* the thread that runs it */
     Link *link;             /* of JIT_EXIT_LINK */
     Block *current;         /* last block entered by C (interp: running) */
     uint32_t current_op;    /* interp: index of the op being run, for sync_pc */
+    bool executing;         /* between Backend.enter() and its return or unwinding */
+    bool step;              /* UNWIND_STEP: the next block is one instruction, one-shot */
     jmp_buf unwind;
-    _Atomic uint64_t quiescent; /* epoch it last saw */
+    _Atomic uint64_t wrote[2]; /* its last stores to watched pages (smc.c) */
+    unsigned next_wrote;
+    unsigned n_rechecks;    /* invalidations to repeat at the next block boundary; jit->lock */
+    struct { uint32_t ram_page; uint16_t at, size; } recheck[JIT_RECHECKS];
+    const uint8_t *next_code; /* second page of the block under translation, or NULL */
+    uint32_t next_ram;
     JitStats stats;
     uint8_t *stack;         /* back end: translated code's own stack */
     uint8_t *stack_top;
-    Block *recent[4096];    /* direct-mapped by pc: fast lookups */
+    bool unwound;           /* x64: a call into C from translated code has not come back */
+    Block *_Atomic recent[JIT_RECENT]; /* direct-mapped by pc: fast lookups */
     IrBlock ir;             /* scratch for translation, ops reused */
 };
 
@@ -119,16 +132,20 @@ struct Jit {
     const Backend *be;
     void *be_state;
     Lock lock;
-    Block **hash;
+    Block *_Atomic *hash;
     unsigned hash_bits;
     Block **page_blocks;     /* by RAM page: blocks with a byte on it */
-    uint64_t *page_lines;    /* by RAM page: bitmap of 64-byte lines that hold translated code */
+    _Atomic uint64_t *page_lines; /* by RAM page: bitmap of 64-byte lines that hold translated code (or are being translated) */
     uint16_t *page_smc;      /* by RAM page: how often its code was invalidated */
     uint32_t n_pages;
-    _Atomic uint64_t epoch;
+    struct CodeId *ids;      /* interned pages; open addressing */
+    uint32_t ids_cap, n_ids, next_id;
     Block *graveyard;
+    struct Sync *sync;       /* vcpu.c: threads, parking, exclusive sections */
+    MemListener listener;
     bool single;             /* thread=single */
     bool nochain;
+    bool check_ir;           /* verify each block */
     Vcpu **vcpus;
     unsigned n_vcpus;
     JitStats total;
@@ -137,7 +154,6 @@ struct Jit {
 uint32_t jit_code_id(Jit *j, Gva linear_page, uint32_t ram_page, uint32_t mode, uint64_t cs_base); /* lock held */
 /* The block to run next at (V_PC, mode); compiles; may raise fetch faults.  Also sets cpu->tlb->code_id for its page. */
 Block *jit_find(Vcpu *v);
-/* Guest pc of the instruction that op @index of @b belongs to (interp) - see also Backend.sync_pc. */
 void jit_flush_all(Jit *j);        /* every vCPU is brought to a stop first */
 void jit_invalidate(Jit *j, uint32_t ram_page, unsigned at, unsigned size); /* drop the blocks with code in these bytes */
 

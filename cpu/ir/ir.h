@@ -12,7 +12,7 @@
  *     the upper bits as they are.  Reading takes the low bits.
  *  2. Arithmetic flags are one implicit register: OF SF ZF AF PF CF (FL_*).  `fl_out` says which flags an op
  *     writes, `fl_in` which it reads; both are complete and set by the front end's builder calls.  Flags that the manual calls
- *     undefined are in neither.  The image in memory (cpu->cc) is current only where an op asks for it.
+ *     undefined count as written.  The image in memory (cpu->cc) is current only where an op asks for it.
  *  3. At most one operand of an op is memory (IRF_MEM_B: source b; IRF_MEM_D: destination, and first source for ops that
  *     read d, i.e. read-modify-write).  All checks for it are made before the op has any effect, and an op that faults has no effect.
  *     Ops of one guest instruction before a faulting one must therefore not change guest registers or memory.
@@ -125,7 +125,13 @@ typedef struct IrPassRow {
     uint8_t d_reads; /* d is also a source (legacy two-operand forms, FMA, ...) */
     uint8_t d_writes, b_writes;
     PassFn *fn;
+    uint8_t implicit; /* PI_x */
 } IrPassRow;
+enum {               /* registers beside the operands; as x86 fixes them */
+    PI_XMM0 = 1, PI_XMM0_OUT = 2, PI_AX = 4, PI_DX = 8, PI_CX_OUT = 16,
+    PI_A_WRITTEN = 32, /* the VEX.vvvv operand is a second destination (MULX) */
+    PI_ALL_V = 64,     /* VZEROUPPER, VZEROALL: all 16 vector registers */
+};
 extern const IrPassRow *const ir_pass_rows; /* set by cpu/x86/pass.c */
 
 typedef struct IrBlock {

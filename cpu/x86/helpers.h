@@ -16,8 +16,10 @@
 
 /* segment.c */
 HELPER(hlp_seg_check);   /* [F] a = effective address (offset), returns linear; k = seg | size << 8 | write << 16 | push << 17 (#SS) | asize << 20: limit, rights, canonical */
+HELPER(hlp_align_check); /* [F] MODE_AC: a = linear address, k = size (2, 4, 8): #AC(0) unless aligned */
+HELPER(hlp_watch);       /* [F] MODE_IOBP: a = linear address, k = size | write << 16: notes data breakpoints that the access hits in DR6, for hlp_step */
 HELPER(hlp_mov_seg);     /* [F][pc] load segment register k from selector a; SS sets shadow.  Block ends by EXIT unless 64-bit DS/ES */
-HELPER(hlp_far_jmp);     /* [pc][L] selector a, offset b, k = os */
+HELPER(hlp_far_jmp);     /* [pc][L] selector a, offset b, k = os | len << 8 */
 HELPER(hlp_far_call);    /* [pc][L] selector a, offset b, k = os | len << 8 */
 HELPER(hlp_far_ret);     /* [pc][L] k = os | imm16 << 8 */
 HELPER(hlp_lar);         /* [>f][f>] a = selector, b = old value of the destination; returns new; ZF.  k = os */
@@ -34,7 +36,8 @@ HELPER(hlp_sel);         /* [F] returns the selector of segment k (SEG_x; SLDT, 
 HELPER(hlp_raise);       /* [pc] k = vector | has_error << 8 | error << 16: a fault at this instruction (UD, GP, NM ...) */
 HELPER(hlp_int);         /* [f>][pc][L] software INT: k = vector | len << 8 | kind << 16 (0 INT n, 1 INT3, 2 INTO, 3 INT1) */
 HELPER(hlp_iret);        /* [F][f>][>f][pc][L] k = os */
-HELPER(hlp_step);        /* [F][f>] after the one instruction of a MODE_STEP block: raises the trap if due; V_PC = k first */
+HELPER(hlp_step);        /* [F][f>] after the one instruction of a MODE_STEP block: raises the trap if due; V_PC = k first, k = ~0: V_PC is set already
+                          * (never calls sync_pc: V_PC is that of the next instruction).  The block ends by IR_LEAVE. */
 HELPER(hlp_hlt);         /* [F] k = next pc: halts (unwinds) */
 HELPER(hlp_mwait);       /* k = next pc */
 HELPER(hlp_monitor);     /* a = linear address */
@@ -47,7 +50,7 @@ HELPER(hlp_sysexit);     /* [F][pc][L] k = os */
 HELPER(hlp_swapgs);      /* [F] */
 HELPER(hlp_cli);         /* [F] */
 HELPER(hlp_sti);         /* [F] sets IF and, if it was clear, shadow; front end translates one more instruction, then calls hlp_unshadow and ends the block by EXIT */
-HELPER(hlp_unshadow);    /* [F] */
+HELPER(hlp_unshadow);    /* [F] ends the shadow; called too behind every instruction of a MODE_STEP block that casts none */
 HELPER(hlp_clac);        /* [F] k = 0 CLAC, 1 STAC.  Does not end the block: the soft TLB context changes underneath */
 HELPER(hlp_cld);         /* [F] k = 0 CLD, 1 STD; block ends by EXIT (DF is part of the mode) */
 HELPER(hlp_pushf);       /* [F][f>] returns what PUSHF pushes; k = os */
@@ -105,7 +108,19 @@ HELPER(hlp_x87_flags);   /* [F][pc][>f] FCOMI, FUCOMI and their P forms */
 HELPER(hlp_x87_cmov);    /* [F][pc][f>] FCMOVcc */
 HELPER(hlp_fnstsw_ax);   /* [F] returns FSW */
 HELPER(hlp_fwait);       /* [F][pc] #NM, #MF */
-/* mmx.c: k = X86 row number of a MMX instruction, operands packed: a = linear address (memory forms) or GPR value, b = mm register | rm << 8 | is_mem << 16 | imm << 24 */
+/* mmx.c: k = X86 row number of a MMX instruction, operands packed: a = linear address (memory forms) or GPR value, b = mm register | rm << 8 | is_mem << 16 | imm << 24 | bytes of memory << 32 */
 HELPER(hlp_mmx);         /* [F][pc] returns a value for GPR destinations */
+
+/* translate_helpers.c */
+HELPER(hlp_pusha);       /* [F][pc] k = os: the whole instruction */
+HELPER(hlp_popa);        /* [F][pc] */
+HELPER(hlp_write_base);  /* [F][pc] WRFSBASE, WRGSBASE: a = value, k = segment; #GP unless canonical */
+HELPER(hlp_into);        /* [f>][pc][L] as hlp_int if OF is set, else goes on behind */
+HELPER(hlp_arpl_value);  /* [F] what hlp_arpl returns, without flags */
+/* vector_helpers.c: vectors are in cpu->v */
+HELPER(hlp_gather);      /* [pc] a = base + displacement, b = segment base; k = destination | mask << 4 | index << 8 | scale << 12 | (quad-word
+                          * indices) << 16 | (8-byte elements) << 17 | VEX.L << 18 | (by hlp_seg_check) << 19 | adsize << 20 | SEG_x << 24 */
+HELPER(hlp_maskmov);     /* [pc] a = linear address; k = data | mask << 8 | element size << 16 | store << 24 | MMX << 25 | bytes << 32 */
+HELPER(hlp_mmx_xmm);     /* [pc] a = linear address; k = opcode | (1: 66, 2: F3, 4: F2) << 8 | ModRM.reg << 16 | ModRM.rm << 24 | (is memory) << 32 */
 
 #endif

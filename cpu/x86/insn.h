@@ -17,13 +17,13 @@ typedef struct X86Operand {
     uint8_t kind;
     uint8_t size;       /* bytes: 1 2 4 6 8 10 16 32 ...; 0: no size (lea, invlpg) */
     uint8_t reg;        /* number, with REX/VEX bits */
-    int64_t imm;        /* IMM: sign- or zero-extended as the manual says; REL: displacement; FAR: offset */
+    int64_t imm;        /* IMM: sign- or zero-extended as the manual says; REL: displacement; FAR: offset | selector << 32 */
 } X86Operand;
 
 typedef struct X86Mem {
-    uint8_t base, index; /* GPR number, 255: none */
+    uint8_t base, index; /* GPR number, 255: none; gathers: index is an XMM register */
     uint8_t scale;       /* shift 0..3 */
-    uint8_t seg;         /* SEG_x: default or override */
+    uint8_t seg;         /* SEG_x: default or override; set for string instructions too (the source's) */
     bool rip;            /* RIP-relative: disp is from the next instruction */
     int64_t disp;        /* moffs: 64 bits, zero-extended */
 } X86Mem;
@@ -52,6 +52,10 @@ enum {                   /* X86Row.attr */
     XA_VEX_L1 = 1 << 15,
     XA_MEM_ONLY = 1 << 16, XA_REG_ONLY = 1 << 17,
     XA_RELAXED = 1 << 18,  /* result may differ in the last bits between processors (rcpps, rsqrtps) */
+    XA_F64 = 1 << 19,      /* operand size is 64 in 64-bit mode whatever the prefixes say (near branches as Intel does, MOV CR, LGDT) */
+    XA_L1_AVX2 = 1 << 20,  /* VEX.L = 1 needs AVX2 */
+    XA_VSIB = 1 << 22,     /* the index is a vector register */
+    XA_MOD3 = 1 << 21,     /* ModRM.mod is taken as 3 (MOV CR, MOV DR) */
 };
 
 typedef struct X86Row {
@@ -59,11 +63,14 @@ typedef struct X86Row {
     uint16_t op;         /* X86_<NAME> */
     uint8_t kind;
     uint32_t attr;
-    uint16_t feature;    /* X86F_x (cpu/x86/model.h), 0: always there */
+    uint16_t feature;    /* X86F_x (cpu/x86/model.h), 0: always there.  XA_AVX rows need X86F_AVX too */
     uint16_t fl_in, fl_out, fl_undef; /* FL_*: read, written with meaning, left undefined by the manual */
     uint16_t pass;       /* row in ir_pass_rows */
-    /* operand letters and opcode placement: private to decode.c */
-    const char *operands;
+    const char *operands;          /* the SDM's letters: "Eb,Gb,_,_" */
+    /* opcode placement: words of cpu/x86/opcodes_priv.h */
+    uint8_t map, opcode;           /* M1, M0F ...; first opcode byte of a Z operand's eight */
+    uint32_t select;
+    uint32_t opd[4];
 } X86Row;
 
 typedef struct X86Insn {

@@ -106,6 +106,15 @@ typedef struct X86Cpu {
     uint64_t a20_mask;           /* ~0, or bit 20 clear */
     uint64_t phys_mask;          /* reserved bits of page tables derive from it */
     uint64_t features[16];       /* words: cpu/x86/model.h; what CPUID tells and decoding allows */
+    /* derived from the above */
+    uint32_t mode_sys;           /* mode bits of the control registers: x86_update_sys() */
+    uint8_t flat;                /* bit SEG_x: the segment qualifies for its MODE_FLAT*: x86_seg_set() */
+    uint8_t step_armed;          /* TF was set when the present instruction began */
+    uint8_t step_rf;             /* RF was set then: no instruction breakpoint for it */
+    uint8_t watch_hits;          /* data and I/O breakpoints the present instruction hit: DR6 bits */
+    uint8_t pc_final;            /* a task switch is past its commit point: V_PC is the new task's */
+    uint8_t irq_masked;          /* an interrupt was seen while IF was clear: REQ_IRQ is raised again with IF */
+    uint64_t random[4];          /* state of RDRAND */
 } X86Cpu;
 
 #define X86(c) ((X86Cpu *)(c))
@@ -115,6 +124,10 @@ static inline uint64_t x86_seg_base(const X86Cpu *x, unsigned s) { return s < 6 
 uint64_t x86_flags(const X86Cpu *x);                 /* whole RFLAGS (cc must be current) */
 void x86_set_flags(X86Cpu *x, uint64_t v, uint64_t mask); /* any bits; recomputes mode if needed */
 void x86_update_mode(X86Cpu *x);                     /* derive cpu.mode, cpu.mmu_mode, tlb context from state; cheap */
+void x86_update_sys(X86Cpu *x);                      /* after changes of CR0, CR4, EFER, XCR0, DR7; calls x86_update_mode() */
+void x86_update_all(X86Cpu *x);                      /* after the state was replaced as a whole (load, debugger): all that is derived */
+void x86_seg_set(X86Cpu *x, unsigned seg, X86Seg to); /* no checks; x86_update_mode() is the caller's */
+void x86_set_a20(Cpu *c, bool on);                   /* any thread that holds the device lock */
 noreturn void x86_raise(Cpu *c, unsigned vector, uint64_t error); /* fault at the current instruction (pc synced through host->sync_pc) */
 noreturn void x86_raise_noerr(Cpu *c, unsigned vector);
 extern const CpuArch x86_arch_64, x86_arch_32;       /* "x86_64", "i386": differ in default models */

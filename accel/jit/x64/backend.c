@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * backend - code memory and the Backend table
+ *
+ * Code memory is one memfd mapped twice, writable and executable (W^X).  Blocks are laid one behind the other and never
+ * reused singly: when it is full, everything is flushed.  A dropped block stays as it is, but its entries jump out.
+ *
+ * Invariants:
+ *  1. blocks[] is sorted by host address, so that a host pc finds its block by bisection, also for dead ones.
+ *  2. What other threads may execute is changed only by aligned 4-byte stores: displacements of jumps, ids at checked entries.
+ */
+#define _GNU_SOURCE
+#include <cpuid.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "accel/jit/x64/x64_priv.h"
+#include "base/alloc.h"
+#include "base/log.h"
+
+/* Guest registers by use in compiled code; the rest live in their homes. */
+static const int8_t pin_x86[V_PC] = {
+    RAX, RCX, RDX, RBX, R12 /* rsp */, R11 /* rbp */, RSI, RDI, R8, R9, -1, -1, R10 /* r12 */, -1, -1, -1,
+    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+};
+
+enum { ID_AT = 7 }; /* of the id in a checked entry, which starts one byte into the block's code */
+
+static const uint8_t *x64_block_start(const Block *b) { return b->entry_checked - 1; }
+
+static void probe_host(X64 *x)
+{
+    unsigned eax, ebx, ecx, edx, lo, hi;
+
+    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) && ecx & bit_OSXSAVE && ecx & bit_AVX) {
+        __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+        x->avx = (lo & 6) == 6;
+    }
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+        x->bmi2 = ebx >> 8 & 1;
+    if (x->avx && __get_cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx))
+        x->xgetbv1 = eax >> 2 & 1;
+}
+
+static bool map_code(X64 *x, Error *err)
+{
+    int fd = memfd_create("rhea-code", MFD_CLOEXEC);
+    void *w = MAP_FAILED, *xv = MAP_FAILED;
+
+    if (fd >= 0 && ftruncate(fd, (off_t)x->size) == 0) {
+        w = mmap(NULL, x->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        xv = mmap(NULL, x->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    }
+    if (fd >= 0)
+        close(fd);
+    if (w == MAP_FAILED || xv == MAP_FAILED) {
+        if (w != MAP_FAILED)
+            munmap(w, x->size);
+        return error_set(err, "-accel jit,tb-size=%zu: no memory for translated code", x->size >> 20);
+    }
+    x->w = w;
+    x->x = xv;
+    x->delta = (intptr_t)((uintptr_t)xv - (uintptr_t)w);
+    return true;
+}
+
+static bool x64_init(Jit *j, Error *err)
+{
+    X64 *x = xnew(X64);
+    Asm a;
+
+    x->size = ALIGN_UP(j->m->cfg.tb_size ? j->m->cfg.tb_size : 128 * MIB, 4096);
+    if (x->size < X64_MIN_CACHE)
+        x->size = X64_MIN_CACHE;
+    if (x->size > 1 * GIB) /* displacements are 32 bits */
+        x->size = 1 * GIB;
+    probe_host(x);
+    x->pin = pin_x86;
+    for (unsigned i = 0; i < V_PC; i++)
+        if (x->pin[i] >= 0)
+            x->pinned[x->n_pinned++] = (uint8_t)i;
+    x->max_blocks = x->size / 48;
+    x->blocks = mmap(NULL, x->max_blocks * sizeof(Block *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (x->blocks == MAP_FAILED || !map_code(x, err) || !x64_signals_init(err)) {
+        xfree(x);
+        return false;
+    }
+    a = (Asm){ x->w, x->delta };
+    x64_make_stubs(x, &a);
+    x->base = x->used = ALIGN_UP((size_t)(a.p - x->w), 64);
+    if (log_on(LOG_PERFMAP)) {
+        AUTO_FREE char *name = xasprintf("/tmp/perf-%d.map", (int)getpid());
+
+        x->perf_map = fopen(name, "w");
+        if (x->perf_map) {
+            setvbuf(x->perf_map, NULL, _IOLBF, 0);
+            fprintf(x->perf_map, "%" PRIxPTR " %zx rhea:stubs\n", (uintptr_t)x->x, x->base);
+        }
+    }
+    j->be_state = x;
+    return true;
+}
+
+static void x64_fini(Jit *j)
+{
+    X64 *x = j->be_state;
+
+    if (!x)
+        return;
+    munmap(x->w, x->size);
+    munmap((void *)(uintptr_t)x->x, x->size);
+    munmap(x->blocks, x->max_blocks * sizeof(Block *));
+    if (x->perf_map)
+        fclose(x->perf_map);
+    xfree(x);
+    j->be_state = NULL;
+}
+
+static bool x64_vcpu_init(Vcpu *v, Error *err)
+{
+    v->stack = mmap(NULL, X64_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (v->stack == MAP_FAILED) {
+        v->stack = NULL;
+        return error_set(err, "no memory for a vCPU's stack");
+    }
+    v->stack_top = v->stack + X64_STACK - 64;
+    *(const uint8_t **)(void *)v->stack_top = ((X64 *)v->jit->be_state)->ret_bottom;
+    v->cpu->stack_top = v->cpu->host_sp = v->stack_top;
+    v->cpu->stack_limit = v->stack + X64_STACK / 2; /* signal handlers and C-less stubs run below */
+    return true;
+}
+
+static void x64_vcpu_fini(Vcpu *v)
+{
+    if (v->stack)
+        munmap(v->stack, X64_STACK);
+}
+
+Block *x64_block_at(const X64 *x, const uint8_t *host)
+{
+    size_t lo = 0, hi = __atomic_load_n(&x->n_blocks, __ATOMIC_ACQUIRE);
+
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (x->blocks[mid]->entry_checked <= host)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return hi && x->blocks[lo]->entry_checked <= host && host < x->blocks[lo]->entry_checked + x->blocks[lo]->host_size ? x->blocks[lo] : NULL;
+}
+
+/* Entries: the check of the translation (checked entry), then of requests. */
+static void emit_head(Emit *e, uint8_t *out[2])
+{
+    Asm *a = &e->a;
+    Block *b = e->b;
+    unsigned slot = (unsigned)(b->linear >> TLB_PAGE_BITS) & ((1u << TLB_CODE_BITS) - 1);
+
+    emit8(a, 0x90); /* brings the id to an aligned place (ID_AT) */
+    b->entry_checked = asm_here(a);
+    emit_op(a, 0, 4, 0x81, 7, rm_mem(R15, TLB_AT(code_id) + (int32_t)slot * 4));
+    emit32(a, b->id);
+    out[0] = emit_jcc(a, CC_NE);
+    while ((uintptr_t)a->p & 7)
+        emit8(a, 0x90);
+    b->entry = asm_here(a);
+    emit_op(a, 0, 4, 0x83, 7, rm_mem(RBP, CPU_AT(request)));
+    emit8(a, 0);
+    out[1] = emit_jcc(a, CC_NE);
+}
+
+void x64_emit_op(Emit *e, unsigned i)
+{
+    const IrOp *o = &e->ir->ops[i];
+
+    if (o->op == IR_INSN) {
+        assert(e->n_pcs < X64_MAX_PCS);
+        e->insn = e->n_pcs;
+        e->pcs[e->n_pcs++] = (PcEntry){ (uint32_t)(e->a.p - e->start), (uint32_t)((Gva)o->imm - e->b->pc) };
+    } else if (ir_ops[o->op].form == FORM_TERM) {
+        x64_lower_term(e, o);
+    } else {
+        x64_lower(e, o);
+    }
+}
+
+static void emit_body(Emit *e)
+{
+    e->fl_mem = true;
+    e->fl_host = e->ungrouped = false;
+    e->in_r13 = 0;
+    for (unsigned i = 0; i < e->ir->n; i++) {
+        x64_emit_op(e, i);
+        x64_group_end(e, i);
+    }
+    x64_group_copies(e);
+}
+
+static void emit_head_exits(Emit *e, uint8_t *out[2])
+{
+    static const JitExit why[2] = { JIT_EXIT_LOOKUP, JIT_EXIT_REQUEST };
+
+    for (unsigned i = 0; i < 2; i++) {
+        asm_patch(out[i], e->a.p);
+        x64_store_pc(e, e->b->pc);
+        emit_const(&e->a, R14, why[i]);
+        emit_jmp(&e->a, e->x->exit);
+    }
+}
+
+static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
+{
+    X64 *x = v->jit->be_state;
+    size_t need = (size_t)ir->n * 400 + 4096;
+    static _Thread_local Emit emit; /* 40 KiB of scratch: too much for every stack */
+    Emit *e = &emit;
+    uint8_t *out[2];
+
+    if (x->used + need > x->size || x->n_blocks == x->max_blocks || x->n_thunks > X64_MAX_THUNKS - 64)
+        return false;
+    assert(ir->n <= X64_MAX_OPS);
+    e->start = x->w + x->used;
+    e->a = (Asm){ e->start, x->delta };
+    e->x = x;
+    e->j = v->jit;
+    e->b = b;
+    e->ir = ir;
+    e->mem = false;
+    e->n_slow = e->n_pcs = e->n_links = e->insn = 0;
+    x64_plan(e);
+    emit_head(e, out);
+    emit_body(e);
+    x64_slow_paths(e);
+    emit_head_exits(e, out);
+    x64_link_stubs(e);
+    b->host_size = (uint32_t)(e->a.p - e->start) - 1;
+    b->be = x;
+    while ((uintptr_t)e->a.p & 7)
+        emit8(&e->a, 0xcc);
+    b->pc_map = asm_here(&e->a);
+    emit32(&e->a, e->n_pcs);
+    memcpy(e->a.p, e->pcs, e->n_pcs * sizeof(PcEntry));
+    e->a.p += e->n_pcs * sizeof(PcEntry);
+    x->used = ALIGN_UP((size_t)(e->a.p - x->w), 16);
+    assert(x->used <= x->size);
+    x->blocks[x->n_blocks] = b;
+    __atomic_store_n(&x->n_blocks, x->n_blocks + 1, __ATOMIC_RELEASE);
+    if (log_on(LOG_OUT_ASM))
+        x64_dump(b);
+    if (x->perf_map)
+        fprintf(x->perf_map, "%" PRIxPTR " %x guest:%" PRIx64 "\n", (uintptr_t)b->entry_checked, b->host_size, b->pc);
+    return true;
+}
+
+static JitExit x64_enter(Vcpu *v, Block *b)
+{
+    X64 *x = v->jit->be_state;
+    Cpu *c = v->cpu;
+    JitExit (*enter)(Cpu *, const uint8_t *) = (JitExit (*)(Cpu *, const uint8_t *))(uintptr_t)x->enter;
+    JitExit why;
+
+    if (!b->one_shot && !v->jit->nochain && b->linear == b->pc) {
+        unsigned slot = x64_branch_slot(b->pc);
+
+        c->tlb->branch[slot].host = b->entry_checked;
+        c->tlb->branch[slot].mode = b->mode;
+        c->tlb->branch[slot].pc = b->pc;
+    }
+    if (v->unwound) /* left by unwinding: the helper's return address is still there */
+        c->host_sp = (uint8_t *)c->host_sp + 8;
+    if ((uint8_t *)c->host_sp < (uint8_t *)c->stack_limit - 64 || (uint8_t *)c->host_sp > v->stack_top)
+        c->host_sp = v->stack_top;
+    v->unwound = true;
+    x64_signals_thread(v);
+    why = enter(c, b->entry);
+    v->unwound = false;
+    if (why == JIT_EXIT_LINK)
+        v->link = (Link *)(uintptr_t)c->ret;
+    return why;
+}
+
+/* Point the jump whose displacement is at @disp (writable view) to @to (executable view). */
+static void patch(const X64 *x, uint8_t *disp, const uint8_t *to)
+{
+    __atomic_store_n((int32_t *)(void *)disp, (int32_t)(to - (disp + x->delta + 4)), __ATOMIC_RELEASE);
+}
+
+static void x64_link(Link *l, Block *to)
+{
+    patch(l->from->be, l->patch, l->same_page ? to->entry : to->entry_checked);
+}
+
+static void x64_unlink(Link *l)
+{
+    const X64 *x = l->from->be;
+
+    patch(x, l->patch, l->stub + x->delta);
+}
+
+/* The checked entry compares with an id that no page has from now on; direct links are undone by the caller. */
+static void x64_drop(Block *b)
+{
+    const X64 *x = b->be;
+    uint8_t *id = (uint8_t *)(uintptr_t)b->entry_checked - x->delta + ID_AT;
+
+    __atomic_store_n((uint32_t *)(void *)id, UINT32_MAX, __ATOMIC_RELEASE);
+}
+
+static void x64_flush(Jit *j)
+{
+    X64 *x = j->be_state;
+
+    x->used = x->base;
+    x->n_blocks = x->n_thunks = 0;
+    for (unsigned i = 0; i < j->n_vcpus; i++) {
+        Vcpu *v = j->vcpus[i];
+
+        if (!v)
+            continue;
+        tlb_clear_branches(v->cpu);
+        v->cpu->host_sp = v->stack_top; /* return addresses are void */
+        v->unwound = false;
+    }
+}
+
+static void x64_sync_pc(Cpu *c)
+{
+    Vcpu *v = c->accel;
+    const uint8_t *host = *(const uint8_t *const *)c->host_sp - 1; /* within the call */
+    const Block *b = x64_block_at(v->jit->be_state, host);
+    const PcEntry *e;
+    uint32_t at, lo = 0, hi;
+
+    if (!b)
+        return;
+    at = (uint32_t)(host - x64_block_start(b));
+    __builtin_memcpy(&hi, b->pc_map, 4);
+    e = (const PcEntry *)(const void *)(b->pc_map + 4);
+    while (hi - lo > 1) {
+        uint32_t mid = lo + (hi - lo) / 2;
+
+        if (e[mid].at <= at)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    c->r[V_PC] = b->pc + e[lo].pc;
+}
+
+static void x64_vec_save(Cpu *c)
+{
+    Vcpu *v = c->accel;
+    X64 *x = v->jit->be_state;
+
+    ((void (*)(Cpu *))(uintptr_t)x->call_c)(c);
+}
+
+const Backend backend_x64 = {
+    .name = "x64",
+    .init = x64_init,
+    .fini = x64_fini,
+    .vcpu_init = x64_vcpu_init,
+    .vcpu_fini = x64_vcpu_fini,
+    .compile = x64_compile,
+    .enter = x64_enter,
+    .link = x64_link,
+    .unlink = x64_unlink,
+    .drop = x64_drop,
+    .flush = x64_flush,
+    .sync_pc = x64_sync_pc,
+    .vec_save = x64_vec_save,
+};

@@ -1,0 +1,1 @@
+obj-y += accel/null/null.o

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * machine - the life of one guest, from an empty Machine to its exit code
+ *
+ * Order of things.  Build: processors, the board's devices and RAM, the accelerator, its vCPUs, a
+ * reset.  Start: devices, clock, vCPUs.  Pause: vCPUs, clock, devices.  Free: the reverse of build.
+ * All of it on the main thread; other threads post requests.
+ */
+#include "core/machine.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+
+/* --- configuration --- */
+
+static char **config_string(MachineConfig *c, unsigned i)
+{
+    char **strings[] = { &c->cpu_model, &c->kernel, &c->initrd, &c->append, &c->bios, &c->dtb };
+
+    return i < COUNT_OF(strings) ? strings[i] : NULL;
+}
+
+static void config_copy(MachineConfig *to, const MachineConfig *from, const Board *b)
+{
+    char **s;
+
+    *to = *from;
+    for (unsigned i = 0; (s = config_string(to, i)); i++)
+        *s = xstrdup(*s);
+    if (!to->cpu_model)
+        to->cpu_model = xstrdup(b->default_cpu);
+    if (!to->ram_size)
+        to->ram_size = b->default_ram;
+    if (!to->cpus)
+        to->cpus = 1;
+    to->max_cpus = MAX(to->max_cpus, to->cpus);
+}
+
+static void config_free(MachineConfig *c)
+{
+    char **s;
+
+    for (unsigned i = 0; (s = config_string(c, i)); i++)
+        xfree(*s);
+}
+
+/* The architecture asked for, or the first of the board's; none is right for a board without processors. */
+static bool machine_find_arch(Machine *m, Error *err)
+{
+    const char *list = m->board->arch;
+    char first[32];
+
+    if (!list)
+        return true;
+    if (m->cfg.arch && !board_has_arch(m->board, m->cfg.arch))
+        return error_set(err, "machine '%s' has no %s processors", m->board->name, m->cfg.arch);
+    snprintf(first, sizeof first, "%.*s", (int)strcspn(list, ","), list);
+    m->arch = cpu_arch_find(m->cfg.arch ? m->cfg.arch : first);
+    if (!m->arch)
+        return error_set(err, "%s processors are not built in", m->cfg.arch ? m->cfg.arch : first);
+    return true;
+}
+
+/* --- life --- */
+
+Machine *machine_new(const Board *b, const Accel *a, const MachineConfig *cfg, Error *err)
+{
+    Machine *m = xnew(Machine);
+
+    m->board = b;
+    m->accel = a;
+    lock_init(&m->lock, "machine", RANK_DEVICE);
+    config_copy(&m->cfg, cfg, b);
+    m->loop = loop_new(err);
+    if (!m->loop)
+        goto fail;
+    if (b->max_cpus && m->cfg.max_cpus > b->max_cpus) {
+        error_set(err, "Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u",
+                  m->cfg.max_cpus, b->name, b->max_cpus);
+        goto fail;
+    }
+    if (!machine_find_arch(m, err))
+        goto fail;
+    m->vclock = clock_new(CLOCK_VIRTUAL, m->loop);
+    m->host_clock = clock_new(CLOCK_HOST, m->loop);
+    m->rt_clock = clock_new(CLOCK_REALTIME_NS, m->loop);
+    m->mem = memory_new();
+    m->root = device_new(m, "container", NULL, NULL, err);
+    if (b->options) {
+        m->board_state = xalloc_aligned(64, b->options->size);
+        reflect_defaults(b->options, m->board_state, FIELD_PROP);
+    }
+    return m;
+fail:
+    machine_free(m);
+    return NULL;
+}
+
+static bool machine_add_cpus(Machine *m, Error *err)
+{
+    if (!m->arch)
+        return true;
+    m->cpus = xnew_n(Cpu *, m->cfg.cpus);
+    for (unsigned i = 0; i < m->cfg.cpus; i++) {
+        Cpu *c = m->arch->new(m, i, m->cfg.cpu_model, err);
+        if (!c)
+            return false;
+        c->arch = m->arch;
+        c->machine = m;
+        c->index = i;
+        c->as = c->as ? c->as : &m->mem->system;
+        c->io = c->io ? c->io : &m->mem->io;
+        m->cpus[m->n_cpus++] = c;
+    }
+    return true;
+}
+
+static bool machine_start_accel(Machine *m, Error *err)
+{
+    if (!m->accel->start(m, err))
+        return false;
+    m->accel_started = true;
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        if (!m->accel->vcpu_create(m->cpus[i], err))
+            return error_prefix(err, "vCPU %u: ", i);
+        m->n_vcpus++;
+    }
+    return true;
+}
+
+static void reset_all(Machine *m);
+
+bool machine_build(Machine *m, Error *err)
+{
+    if (m->arch && !m->accel->probe(m->arch->name, err))
+        return false;
+    if (!machine_add_cpus(m, err) || !m->board->build(m, err))
+        return false;
+    if (m->cfg.mem_prealloc)
+        memory_prealloc(m->mem);
+    if (!machine_start_accel(m, err))
+        return false;
+    reset_all(m);
+    return true;
+}
+
+void machine_free(Machine *m)
+{
+    if (!m)
+        return;
+    machine_pause(m);
+    for (unsigned i = 0; i < m->n_vcpus; i++)
+        m->accel->vcpu_destroy(m->cpus[i]);
+    if (m->accel_started)
+        m->accel->stop(m);
+    if (m->mem)
+        memory_begin(m->mem); /* never committed: nobody reads the map any more */
+    device_free(m->root);
+    m->root = NULL;
+    if (m->board->fini && m->mem)
+        m->board->fini(m);
+    for (unsigned i = 0; i < m->n_cpus; i++)
+        m->arch->free(m->cpus[i]);
+    xfree(m->cpus);
+    memory_free(m->mem);
+    clock_free(m->vclock);
+    clock_free(m->host_clock);
+    clock_free(m->rt_clock);
+    loop_free(m->loop);
+    if (m->board->options && m->board_state)
+        reflect_free(m->board->options, m->board_state);
+    xfree(m->board_state);
+    config_free(&m->cfg);
+    lock_fini(&m->lock);
+    xfree(m);
+}
+
+/* --- running and standing still --- */
+
+static void device_starts(Device *d, void *arg)
+{
+    const Machine *m = arg;
+    void (*fn)(Device *) = m->started ? d->cls->resume : d->cls->start;
+
+    if (fn && d->realized)
+        fn(d);
+}
+
+static void device_pauses(Device *d, void *arg)
+{
+    (void)arg;
+    if (d->cls->pause && d->realized)
+        d->cls->pause(d);
+}
+
+void machine_start(Machine *m)
+{
+    assert(loop_is_mine(m->loop));
+    if (m->state == RUN_RUNNING)
+        return;
+    device_walk(m->root, device_starts, m);
+    m->started = true;
+    m->state = RUN_RUNNING;
+    clock_start(m->vclock);
+    m->accel->run(m);
+}
+
+void machine_pause(Machine *m)
+{
+    if (m->state != RUN_RUNNING)
+        return;
+    assert(loop_is_mine(m->loop));
+    m->accel->park(m);
+    clock_stop(m->vclock);
+    device_walk(m->root, device_pauses, NULL);
+    m->state = RUN_PAUSED;
+}
+
+static void reset_all(Machine *m)
+{
+    WITH_LOCK (&m->lock) {
+        device_reset(m->root, RESET_ENTER);
+        device_reset(m->root, RESET_HOLD);
+    }
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        cpu_request_clear(m->cpus[i], REQ_IRQ | REQ_NMI | REQ_SMI | REQ_INIT | REQ_SIPI);
+        m->arch->reset(m->cpus[i]);
+    }
+    if (m->board->reset)
+        m->board->reset(m);
+}
+
+void machine_reset(Machine *m)
+{
+    bool was_running = m->state == RUN_RUNNING;
+
+    machine_pause(m);
+    reset_all(m);
+    if (m->state == RUN_SHUTDOWN)
+        m->state = RUN_PAUSED;
+    if (was_running)
+        machine_start(m);
+}
+
+/* --- requests --- */
+
+static void machine_request(Machine *m, uint32_t bits)
+{
+    atomic_fetch_or(&m->requests, bits);
+    loop_wake(m->loop);
+}
+
+void machine_request_reset(Machine *m)
+{
+    if (m->cfg.no_reboot)
+        machine_request_shutdown(m, SHUTDOWN_GUEST_RESET, 0);
+    else
+        machine_request(m, MACHINE_REQ_RESET);
+}
+
+void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_code)
+{
+    uint64_t none = 0;
+
+    assert(cause != SHUTDOWN_NONE);
+    atomic_compare_exchange_strong(&m->shutdown, &none, (uint64_t)cause << 32 | (uint32_t)exit_code);
+    machine_request(m, MACHINE_REQ_SHUTDOWN);
+}
+
+static bool cause_is_guests(ShutdownCause c)
+{
+    return c == SHUTDOWN_GUEST_OFF || c == SHUTDOWN_GUEST_RESET || c == SHUTDOWN_GUEST_PANIC;
+}
+
+static void machine_shut_down(Machine *m)
+{
+    uint64_t asked = atomic_load(&m->shutdown);
+    ShutdownCause cause = (ShutdownCause)(asked >> 32);
+
+    machine_pause(m);
+    if (m->cfg.no_shutdown && cause_is_guests(cause)) {
+        m->state = RUN_SHUTDOWN;
+        atomic_store(&m->shutdown, 0);
+        return;
+    }
+    m->state = cause == SHUTDOWN_ERROR ? RUN_INTERNAL_ERROR : RUN_SHUTDOWN;
+    m->exit_code = (int)(uint32_t)asked;
+    m->cause = cause;
+}
+
+/* Shutdown wins over a reset asked for in the same round. */
+static void machine_serve(Machine *m)
+{
+    uint32_t requests = atomic_exchange(&m->requests, 0);
+
+    if (requests & MACHINE_REQ_SHUTDOWN)
+        machine_shut_down(m);
+    else if (requests & MACHINE_REQ_RESET)
+        machine_reset(m);
+}
+
+int machine_main_loop(Machine *m)
+{
+    bool goes_on = true;
+
+    machine_serve(m);
+    while (goes_on && m->cause == SHUTDOWN_NONE) {
+        goes_on = loop_step(m->loop, -1);
+        machine_serve(m);
+    }
+    machine_pause(m);
+    return m->exit_code;
+}

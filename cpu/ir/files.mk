@@ -1,0 +1,1 @@
+obj-y += cpu/ir/ir.o

@@ -1,0 +1,1 @@
+obj-y += hw/board/pc.o hw/board/pc_start.o

@@ -1,0 +1,1 @@
+obj-y += hw/char/serial16550.o hw/char/debugcon.o

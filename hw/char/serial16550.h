@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * serial16550 - the PC's serial port: class "isa-serial"
+ *
+ * Maps its eight ports at its "iobase" property in the machine's I/O space when realized; the board
+ * does not.  d->irq is INTRPT: the board connects it to ISA line serial_irq().
+ */
+#ifndef HW_CHAR_SERIAL16550_H
+#define HW_CHAR_SERIAL16550_H
+
+#include "core/device.h"
+#include "io/chardev.h"
+
+/* Properties: index (0..3: COM1..COM4, gives the defaults of the next two), iobase, irq (0: by index), chardev. */
+unsigned serial_iobase(const Device *d); /* after realize */
+unsigned serial_irq(const Device *d);
+/* Connect a back end (or NULL); before or after realize.  The device borrows it. */
+void serial_set_chardev(Device *d, Chardev *c);
+
+#endif

@@ -1,0 +1,2 @@
+obj-y += hw/firmware/acpi.o hw/firmware/aml.o hw/firmware/boot.o hw/firmware/elf.o hw/firmware/linux.o
+obj-y += hw/firmware/multiboot.o hw/firmware/pvh.o

@@ -1,0 +1,2 @@
+# Linked into every test program.
+test-objs += tests/bench/bench.o
