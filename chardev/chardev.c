@@ -6,7 +6,7 @@
 
 void chardev_init(Chardev *c, const ChardevOps *ops, const char *id, Loop *loop)
 {
-    *c = (Chardev){ .ops = ops, .id = xstrdup(id), .loop = loop };
+    *c = (Chardev){.ops = ops, .id = xstrdup(id), .loop = loop};
 }
 
 void chardev_fini(Chardev *c)
@@ -74,7 +74,7 @@ static void null_close(Chardev *c)
     xfree(c);
 }
 
-static const ChardevOps null_ops = { .name = "null", .write = null_write, .close = null_close };
+static const ChardevOps null_ops = {.name = "null", .write = null_write, .close = null_close};
 
 Chardev *null_open(const ChardevHost *host, const char *id)
 {
@@ -88,8 +88,9 @@ Chardev *null_open(const ChardevHost *host, const char *id)
 
 /* QEMU's kinds that are not built yet, as they begin. */
 static const char *const missing[] = {
-    "unix:", "tcp:", "telnet:", "websocket:", "udp:", "pipe:", "vc", "chardev:", "msmouse", "wctablet", "braille",
-    "testdev", "gdb", "/dev/", "parport", "serial", "spicevmc", "ringbuf", "con:",
+    "unix:",    "tcp:",    "telnet:",  "websocket:", "udp:",    "pipe:", "vc",
+    "chardev:", "msmouse", "wctablet", "braille",    "testdev", "gdb",   "/dev/",
+    "parport",  "serial",  "spicevmc", "ringbuf",    "con:",
 };
 
 Chardev *chardev_open(const char *text, const char *id, const ChardevHost *host, Error *err)
@@ -112,7 +113,8 @@ Chardev *chardev_open(const char *text, const char *id, const ChardevHost *host,
                 error_set(err, "'%s': this kind of character device is not built yet", kind);
                 return NULL;
             }
-        error_set(err, "'%s' is not a character device (stdio, mon:stdio, file:PATH, pty, null)", text);
+        error_set(err, "'%s' is not a character device (stdio, mon:stdio, file:PATH, pty, null)",
+                  text);
     }
     return c && mon ? mux_open(c, host, id) : c;
 }

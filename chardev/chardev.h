@@ -16,10 +16,13 @@ typedef struct ChardevHost {
     void *arg;
 } ChardevHost;
 
-/* "stdio", "mon:stdio", "null", "file:PATH", "pty"; anything else is refused by name.  @id names it to the user. */
+/* "stdio", "mon:stdio", "null", "file:PATH", "pty"; anything else is refused by name.  @id names
+ * it to the user. */
 Chardev *chardev_open(const char *text, const char *id, const ChardevHost *host, Error *err);
-void chardev_stop(Chardev *c);  /* before the loop is freed: no more input, output still goes; NULL is fine */
-void chardev_close(Chardev *c); /* stops; writes what is pending, as long as somebody reads it; NULL is fine */
+void chardev_stop(
+    Chardev *c); /* before the loop is freed: no more input, output still goes; NULL is fine */
+void chardev_close(
+    Chardev *c); /* stops; writes what is pending, as long as somebody reads it; NULL is fine */
 
 /* --- for back ends, on the loop; each takes the front end's lock --- */
 void chardev_init(Chardev *c, const ChardevOps *ops, const char *id, Loop *loop);

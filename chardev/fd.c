@@ -2,12 +2,12 @@
 /*
  * fd - character back end over file descriptors
  *
- * Output is written at once where the descriptor takes it, else kept (up to OUT_MAX bytes) and written
- * from the loop; beyond that writes are cut short and CHAR_WRITABLE follows.  Nothing is lost as long
- * as the other end exists.  Input is read only while the front end has room.
+ * Output is written at once where the descriptor takes it, else kept (up to OUT_MAX bytes) and
+ * written from the loop; beyond that writes are cut short and CHAR_WRITABLE follows.  Nothing is
+ * lost as long as the other end exists.  Input is read only while the front end has room.
  *
- * Invariants: 1. out_* members are used under `lock`, in_* on the loop.  2. The loop and the front end
- * are never called with `lock` held.  3. Bytes leave in the order of write calls.
+ * Invariants: 1. out_* members are used under `lock`, in_* on the loop.  2. The loop and the front
+ * end are never called with `lock` held.  3. Bytes leave in the order of write calls.
  */
 #include "chardev/fd.h"
 
@@ -28,10 +28,10 @@ struct FdChar {
     void *stopped_arg;
     Lock lock;
     int out;
-    bool out_blocks;  /* a blocking descriptor: ask before each write */
-    bool out_gone;    /* the reader is gone: drop */
-    bool out_short;   /* a write was cut: tell when there is room */
-    bool out_posted;  /* fd_pump is on its way, or the loop watches */
+    bool out_blocks; /* a blocking descriptor: ask before each write */
+    bool out_gone;   /* the reader is gone: drop */
+    bool out_short;  /* a write was cut: tell when there is room */
+    bool out_posted; /* fd_pump is on its way, or the loop watches */
     uint32_t out_at, out_size;
     uint8_t *out_buf; /* ring of OUT_MAX bytes */
     int in;
@@ -43,7 +43,8 @@ static bool is_plain(int fd)
 {
     struct stat st;
 
-    return fd >= 0 && fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd)));
+    return fd >= 0 && fstat(fd, &st) == 0 &&
+           (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd)));
 }
 
 int fd_reopen_for_write(int fd)
@@ -64,7 +65,7 @@ static size_t write_some(FdChar *f, const uint8_t *p, size_t n)
     size_t done = 0;
 
     while (done < n && !f->out_gone) {
-        struct pollfd pfd = { .fd = f->out, .events = POLLOUT };
+        struct pollfd pfd = {.fd = f->out, .events = POLLOUT};
         size_t step = f->out_blocks ? MIN(n - done, (size_t)PIPE_STEP) : n - done;
         ssize_t w;
 
@@ -114,10 +115,11 @@ static void fd_read(FdChar *f);
 /* Watch what is wanted now.  One watch for each descriptor: in and out may be the same. */
 static void fd_watch(FdChar *f)
 {
-    uint32_t in_mask = f->in >= 0 && !f->in_ended && !f->in_plain && chardev_room(&f->c) ? LOOP_READ : 0;
+    uint32_t in_mask =
+        f->in >= 0 && !f->in_ended && !f->in_plain && chardev_room(&f->c) ? LOOP_READ : 0;
     uint32_t out_mask = 0;
 
-    WITH_LOCK(&f->lock)
+    WITH_LOCK (&f->lock)
         out_mask = f->out_size ? LOOP_WRITE : 0;
     if (f->in == f->out)
         in_mask = out_mask = in_mask | out_mask;
@@ -135,7 +137,7 @@ static void fd_pump(void *arg)
     FdChar *f = arg;
     bool tell = false;
 
-    WITH_LOCK(&f->lock) {
+    WITH_LOCK (&f->lock) {
         write_pending(f);
         if (f->out_short && f->out_size <= OUT_MAX / 2) {
             f->out_short = false;
@@ -154,7 +156,7 @@ static size_t fd_write(Chardev *c, const uint8_t *p, size_t n)
     size_t taken = n;
     bool post = false;
 
-    WITH_LOCK(&f->lock) {
+    WITH_LOCK (&f->lock) {
         if (f->out >= 0 && !f->out_gone) {
             taken = f->out_size ? 0 : write_some(f, p, n);
             taken += keep(f, p + taken, n - taken);
@@ -228,7 +230,7 @@ void fd_set_connected(Chardev *c, bool on)
     FdChar *f = (FdChar *)c;
     bool tell = false;
 
-    WITH_LOCK(&f->lock) {
+    WITH_LOCK (&f->lock) {
         f->out_gone = !on;
         if (!on) {
             f->out_size = 0;
@@ -245,7 +247,7 @@ void fd_set_connected(Chardev *c, bool on)
 /* Give a slow reader time, but not a dead one. */
 static void flush(FdChar *f)
 {
-    struct pollfd pfd = { .fd = f->out, .events = POLLOUT };
+    struct pollfd pfd = {.fd = f->out, .events = POLLOUT};
 
     while (f->out_size && !f->out_gone && poll(&pfd, 1, FLUSH_MS) == 1)
         write_pending(f);
@@ -284,10 +286,15 @@ static void fd_close(Chardev *c)
 }
 
 static const ChardevOps fd_ops = {
-    .name = "fd", .write = fd_write, .accept_ready = fd_accept_ready, .close = fd_close, .stop = fd_stop,
+    .name = "fd",
+    .write = fd_write,
+    .accept_ready = fd_accept_ready,
+    .close = fd_close,
+    .stop = fd_stop,
 };
 
-Chardev *fd_open(const char *name, int in, int out, const ChardevHost *host, const char *id, FdStoppedFn *stopped, void *arg)
+Chardev *fd_open(const char *name, int in, int out, const ChardevHost *host, const char *id,
+                 FdStoppedFn *stopped, void *arg)
 {
     FdChar *f = xnew(FdChar);
 

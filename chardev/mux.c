@@ -2,8 +2,9 @@
 /*
  * mux - commands after Ctrl-A, in front of another back end
  *
- * Input is read and looked through whether the guest takes it or not, so that Ctrl-A x always works;
- * what the guest has not taken waits here.  Input side: loop thread only.  Output passes through.
+ * Input is read and looked through whether the guest takes it or not, so that Ctrl-A x always
+ * works; what the guest has not taken waits here.  Input side: loop thread only.  Output passes
+ * through.
  */
 #include "base/alloc.h"
 #include "base/strbuf.h"
@@ -14,9 +15,9 @@ enum { ESCAPE = 1, QUEUE = 65536 };
 typedef struct Mux {
     Chardev c;
     Chardev *back;
-    CharFront front;     /* of back */
+    CharFront front; /* of back */
     ChardevHost host;
-    bool escaped;        /* the last byte was Ctrl-A */
+    bool escaped; /* the last byte was Ctrl-A */
     uint8_t queue[QUEUE];
     uint32_t at, size;
 } Mux;
@@ -35,7 +36,7 @@ static void mux_say(Mux *m, const char *text)
 
 static void mux_help(Mux *m)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
 
     strbuf_add(&b, "\r\n");
     for (const MuxCommand *k = commands; k->key; k++)
@@ -62,11 +63,11 @@ static void mux_monitor(Mux *m)
 }
 
 static const MuxCommand commands[] = {
-    { 'h', mux_help, "print this help" },
-    { 'x', mux_quit, "exit emulator" },
-    { 'b', mux_break, "send break" },
-    { 'c', mux_monitor, "switch between console and monitor (not built yet)" },
-    { 0 },
+    {'h', mux_help, "print this help"},
+    {'x', mux_quit, "exit emulator"},
+    {'b', mux_break, "send break"},
+    {'c', mux_monitor, "switch between console and monitor (not built yet)"},
+    {0},
 };
 
 static void mux_put(Mux *m, uint8_t byte)
@@ -159,7 +160,11 @@ static void mux_close(Chardev *c)
 }
 
 static const ChardevOps mux_ops = {
-    .name = "mux", .write = mux_write, .accept_ready = mux_accept_ready, .close = mux_close, .stop = mux_stop,
+    .name = "mux",
+    .write = mux_write,
+    .accept_ready = mux_accept_ready,
+    .close = mux_close,
+    .stop = mux_stop,
 };
 
 Chardev *mux_open(Chardev *back, const ChardevHost *host, const char *id)
@@ -169,7 +174,8 @@ Chardev *mux_open(Chardev *back, const ChardevHost *host, const char *id)
     chardev_init(&m->c, &mux_ops, id, host->loop);
     m->back = back;
     m->host = *host;
-    m->front = (CharFront){ .arg = m, .can_accept = mux_can_accept, .accept = mux_accept, .event = mux_event };
+    m->front = (CharFront){
+        .arg = m, .can_accept = mux_can_accept, .accept = mux_accept, .event = mux_event};
     chardev_attach(back, &m->front);
     return &m->c;
 }

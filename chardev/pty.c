@@ -29,7 +29,7 @@ typedef struct Pty {
 static void pty_look(void *arg, int timer, uint32_t events)
 {
     Pty *p = arg;
-    struct pollfd pfd = { .fd = p->fd, .events = POLLOUT };
+    struct pollfd pfd = {.fd = p->fd, .events = POLLOUT};
     uint64_t ticks;
     bool on;
 
@@ -69,19 +69,22 @@ static bool make_raw(const char *path)
 
 Chardev *pty_open(const ChardevHost *host, const char *id, Error *err)
 {
-    struct itimerspec every = { { 0, LOOK_NS }, { 0, LOOK_NS } };
+    struct itimerspec every = {{0, LOOK_NS}, {0, LOOK_NS}};
     int fd = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     char path[64];
     Pty *p;
 
-    if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, path, sizeof path) != 0 || !make_raw(path)) {
+    if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, path, sizeof path) != 0 ||
+        !make_raw(path)) {
         error_set_errno(err, errno, "could not make a pseudo terminal");
         if (fd >= 0)
             close(fd);
         return NULL;
     }
     p = xnew(Pty);
-    *p = (Pty){ .loop = host->loop, .fd = fd, .timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC) };
+    *p = (Pty){.loop = host->loop,
+               .fd = fd,
+               .timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)};
     p->c = fd_open("pty", fd, fd, host, id, pty_stopped, p);
     fd_set_connected(p->c, false);
     timerfd_settime(p->timer, 0, &every, NULL);

@@ -2,8 +2,9 @@
 /*
  * stdio - the terminal (or whatever standard input and output are)
  *
- * A terminal is put into raw mode and back: when closed, at exit, and when the process dies by a fatal
- * signal.  There is one terminal, so its state is the process's (static); only one back end may use it.
+ * A terminal is put into raw mode and back: when closed, at exit, and when the process dies by a
+ * fatal signal.  There is one terminal, so its state is the process's (static); only one back end
+ * may use it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -46,9 +47,10 @@ static void term_continued(int sig)
 
 static void term_hook(void)
 {
-    static const int fatal[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGQUIT };
-    struct sigaction now, die = { .sa_handler = term_fatal, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
-    struct sigaction cont = { .sa_handler = term_continued, .sa_flags = SA_RESTART };
+    static const int fatal[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGQUIT};
+    struct sigaction now,
+        die = {.sa_handler = term_fatal, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+    struct sigaction cont = {.sa_handler = term_continued, .sa_flags = SA_RESTART};
 
     if (term.hooked)
         return;
@@ -67,7 +69,8 @@ static void term_raw(bool signals)
         return;
     term_hook();
     term.raw = term.before;
-    term.raw.c_iflag &= ~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
+    term.raw.c_iflag &=
+        ~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
     term.raw.c_oflag |= OPOST;
     term.raw.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | IEXTEN);
     if (!signals)

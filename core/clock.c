@@ -135,7 +135,7 @@ static void timer_unlink_locked(Timer *t)
 
 void timer_init(Timer *t, Clock *c, Lock *lock, TimerFn *fn, void *arg)
 {
-    *t = (Timer){ .clock = c, .lock = lock, .fn = fn, .arg = arg, .due = -1 };
+    *t = (Timer){.clock = c, .lock = lock, .fn = fn, .arg = arg, .due = -1};
 }
 
 void timer_at(Timer *t, int64_t due)

@@ -159,7 +159,7 @@ static void window_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     device_reg_write(arg, at, size, v);
 }
 
-const RegionOps device_reg_ops = { .read = window_read, .write = window_write };
+const RegionOps device_reg_ops = {.read = window_read, .write = window_write};
 
 void device_regs_reset(Device *d)
 {

@@ -41,14 +41,15 @@ bool section_take(ByteBuf *in, const char *name, uint32_t instance, ByteBuf *bod
         return error_set(err, "the state ends before '%s'", name);
     found[n] = 0;
     if (strcmp(found, name) != 0 || get_le32(word) != instance)
-        return error_set(err, "the state has '%s' #%" PRIu32 " where this machine has '%s' #%" PRIu32,
+        return error_set(err,
+                         "the state has '%s' #%" PRIu32 " where this machine has '%s' #%" PRIu32,
                          found, get_le32(word), name, instance);
     uint32_t len = get_le32(word + 4);
     if (len == NOT_SAVED)
         return error_set(err, "'%s' cannot be saved and loaded", name);
     if (len > in->len - in->at)
         return error_set(err, "the state ends within '%s'", name);
-    *body = (ByteBuf){ .p = in->p + in->at, .len = len };
+    *body = (ByteBuf){.p = in->p + in->at, .len = len};
     in->at += len;
     return true;
 }
@@ -77,7 +78,7 @@ static void instance_count(Device *d, void *arg)
 
 static uint32_t device_instance(const Device *d)
 {
-    InstanceCount c = { .of = d };
+    InstanceCount c = {.of = d};
 
     device_walk(d->machine->root, instance_count, &c);
     return c.n;

@@ -17,8 +17,9 @@ typedef struct Retired {
     uint64_t since;
 } Retired;
 
-static pthread_mutex_t epoch_mutex = PTHREAD_MUTEX_INITIALIZER; /* leaf; the list, and who moves epoch_.now */
-static Retired *epoch_retired;                                  /* youngest first */
+static pthread_mutex_t epoch_mutex =
+    PTHREAD_MUTEX_INITIALIZER; /* leaf; the list, and who moves epoch_.now */
+static Retired *epoch_retired; /* youngest first */
 
 static bool phase_is_empty(unsigned phase)
 {

@@ -48,12 +48,13 @@ static void fill_gaps(Flattener *f, Region *r, Wide base, Wide lo, Wide hi)
         Wide next = i < f->n ? (Wide)f->s[i].at : hi;
         if (lo < next) {
             Wide size = MIN(next, hi) - lo;
-            section_insert(f, i, (MemSection){
-                .region = r,
-                .at = (Gpa)lo,
-                .size = size > UINT64_MAX ? UINT64_MAX : (uint64_t)size,
-                .region_at = (uint64_t)(lo - base),
-            });
+            section_insert(f, i,
+                           (MemSection){
+                               .region = r,
+                               .at = (Gpa)lo,
+                               .size = size > UINT64_MAX ? UINT64_MAX : (uint64_t)size,
+                               .region_at = (uint64_t)(lo - base),
+                           });
             i++;
         }
         if (i >= f->n)
@@ -90,7 +91,7 @@ static bool sections_join(const MemSection *a, const MemSection *b)
 
 FlatMap *flatten(AddressSpace *as)
 {
-    Flattener f = { .mem = as->mem };
+    Flattener f = {.mem = as->mem};
 
     render(&f, as->root, 0, 0, (Wide)1 << 64);
 

@@ -14,7 +14,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-enum { CHECK_NS = 2000000, MEASURE_NS = 20000000 };
+enum { CHECK_NS = 2000000, MEASURE_NS = 5000000 };
 
 typedef struct Sample {
     uint64_t tsc;
@@ -24,7 +24,7 @@ typedef struct Sample {
 /* Both counters at one moment: of several tries the one that took least time. */
 static Sample sample_take(void)
 {
-    Sample best = { 0, 0 };
+    Sample best = {0, 0};
     uint64_t best_took = UINT64_MAX;
 
     for (int i = 0; i < 16; i++) {

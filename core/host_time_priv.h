@@ -32,7 +32,7 @@ static inline uint64_t host_tsc_read(void)
 
 static inline int64_t host_clock_ns(clockid_t id)
 {
-    struct timespec ts = { 0, 0 };
+    struct timespec ts = {0, 0};
     long rc;
 
     __asm__ volatile("syscall"

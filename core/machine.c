@@ -15,7 +15,7 @@
 
 static char **config_string(MachineConfig *c, unsigned i)
 {
-    char **strings[] = { &c->cpu_model, &c->kernel, &c->initrd, &c->append, &c->bios, &c->dtb };
+    char **strings[] = {&c->cpu_model, &c->kernel, &c->initrd, &c->append, &c->bios, &c->dtb};
 
     return i < COUNT_OF(strings) ? strings[i] : NULL;
 }
@@ -44,7 +44,7 @@ static void config_free(MachineConfig *c)
         xfree(*s);
 }
 
-/* The architecture asked for, or the first of the board's; none is right for a board without processors. */
+/* The architecture asked for, or the first of the board's; a board without processors has none. */
 static bool machine_find_arch(Machine *m, Error *err)
 {
     const char *list = m->board->arch;
@@ -102,9 +102,9 @@ static bool machine_add_cpus(Machine *m, Error *err)
         return true;
     m->cpus = xnew_n(Cpu *, m->cfg.cpus);
     for (unsigned i = 0; i < m->cfg.cpus; i++) {
-        Cpu *c = m->arch->new(m, i, m->cfg.cpu_model, err);
+        Cpu *c = m->arch->new (m, i, m->cfg.cpu_model, err);
         if (!c)
-            return false;
+            return error_prefix(err, "-cpu %s: ", m->cfg.cpu_model);
         c->arch = m->arch;
         c->machine = m;
         c->index = i;
@@ -151,10 +151,10 @@ void machine_free(Machine *m)
     machine_pause(m);
     for (unsigned i = 0; i < m->n_vcpus; i++)
         m->accel->vcpu_destroy(m->cpus[i]);
+    if (m->mem)
+        memory_begin(m->mem); /* never committed: nobody reads the map or listens any more */
     if (m->accel_started)
         m->accel->stop(m);
-    if (m->mem)
-        memory_begin(m->mem); /* never committed: nobody reads the map any more */
     device_free(m->root);
     m->root = NULL;
     if (m->board->fini && m->mem)
@@ -263,7 +263,8 @@ void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_code)
     uint64_t none = 0;
 
     assert(cause != SHUTDOWN_NONE);
-    atomic_compare_exchange_strong(&m->shutdown, &none, (uint64_t)cause << 32 | (uint32_t)exit_code);
+    atomic_compare_exchange_strong(&m->shutdown, &none,
+                                   (uint64_t)cause << 32 | (uint32_t)exit_code);
     machine_request(m, MACHINE_REQ_SHUTDOWN);
 }
 

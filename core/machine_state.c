@@ -65,7 +65,8 @@ static bool head_matches(const MachineHead *is, const MachineHead *want, Error *
 {
     if (!is->board || !is->arch || strcmp(is->board, want->board) || strcmp(is->arch, want->arch))
         return error_set(err, "the state is of machine '%s' (%s), this is '%s' (%s)",
-                         is->board ? is->board : "", is->arch ? is->arch : "", want->board, want->arch);
+                         is->board ? is->board : "", is->arch ? is->arch : "", want->board,
+                         want->arch);
     if (is->n_cpus != want->n_cpus)
         return error_set(err, "the state has %" PRIu32 " processors, this machine %" PRIu32,
                          is->n_cpus, want->n_cpus);
@@ -76,7 +77,7 @@ static bool head_matches(const MachineHead *is, const MachineHead *want, Error *
 
 static bool load_head(Machine *m, ByteBuf *in, Error *err)
 {
-    MachineHead head = { 0 }, want = machine_head(m);
+    MachineHead head = {0}, want = machine_head(m);
     char magic[sizeof MAGIC];
     ByteBuf body;
 
@@ -84,8 +85,8 @@ static bool load_head(Machine *m, ByteBuf *in, Error *err)
         return error_set(err, "this is not a saved state");
     if (!section_take(in, "machine", 0, &body, err))
         return false;
-    bool ok = reflect_load(&head_type, &head, &body, err) && section_finish(&body, "machine", err) &&
-              head_matches(&head, &want, err);
+    bool ok = reflect_load(&head_type, &head, &body, err) &&
+              section_finish(&body, "machine", err) && head_matches(&head, &want, err);
     if (ok)
         clock_set(m->vclock, head.now);
     reflect_free(&head_type, &head);
@@ -118,7 +119,7 @@ static void load_device(Device *d, void *arg)
 
 bool machine_load(Machine *m, ByteBuf *in, Error *err)
 {
-    Loading l = { in, err, true };
+    Loading l = {in, err, true};
     ByteBuf end;
 
     assert(m->state != RUN_RUNNING);

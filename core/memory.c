@@ -74,7 +74,7 @@ void memory_commit(Memory *m)
 
 void as_init(AddressSpace *as, Memory *m, const char *name, Region *root)
 {
-    *as = (AddressSpace){ .name = name, .root = root, .mem = m };
+    *as = (AddressSpace){.name = name, .root = root, .mem = m};
     WITH_LOCK (&m->topology) {
         as->next = m->spaces;
         m->spaces = as;
@@ -137,7 +137,7 @@ void memory_on_written(Memory *m, MemWrittenFn *fn, void *arg)
 
 static void region_init(Region *r, RegionKind kind, const char *name, uint64_t size)
 {
-    *r = (Region){ .name = name, .kind = kind, .size = size, .enabled = true, .fd = -1 };
+    *r = (Region){.name = name, .kind = kind, .size = size, .enabled = true, .fd = -1};
 }
 
 void region_container(Region *r, const char *name, uint64_t size)
@@ -145,7 +145,8 @@ void region_container(Region *r, const char *name, uint64_t size)
     region_init(r, REGION_CONTAINER, name, size);
 }
 
-void region_io(Region *r, const char *name, uint64_t size, const RegionOps *ops, void *arg, Lock *lock)
+void region_io(Region *r, const char *name, uint64_t size, const RegionOps *ops, void *arg,
+               Lock *lock)
 {
     region_init(r, REGION_IO, name, size);
     r->ops = ops;
@@ -277,13 +278,20 @@ void region_fini(Region *r)
 typedef enum Via { VIA_CPU, VIA_DMA, VIA_LOADER } Via;
 
 /* Small copies are one access each, as on a real bus: another vCPU must not see half a pointer. */
+#define COPY_ONE(T, to, from)                                                                      \
+    do {                                                                                           \
+        T v_;                                                                                      \
+        __builtin_memcpy(&v_, from, sizeof v_);                                                    \
+        __builtin_memcpy(to, &v_, sizeof v_);                                                      \
+    } while (0)
+
 static void ram_copy(void *to, const void *from, size_t n)
 {
     switch (n) {
-    case 1: *(volatile uint8_t *)to = *(const volatile uint8_t *)from; break;
-    case 2: *(volatile uint16_t *)to = *(const volatile uint16_t *)from; break;
-    case 4: *(volatile uint32_t *)to = *(const volatile uint32_t *)from; break;
-    case 8: *(volatile uint64_t *)to = *(const volatile uint64_t *)from; break;
+    case 1: COPY_ONE(uint8_t, to, from); break;
+    case 2: COPY_ONE(uint16_t, to, from); break;
+    case 4: COPY_ONE(uint32_t, to, from); break;
+    case 8: COPY_ONE(uint64_t, to, from); break;
     default: memcpy(to, from, n);
     }
 }
@@ -358,7 +366,8 @@ static int as_access(AddressSpace *as, Gpa at, uint8_t *buf, size_t size, bool w
     while (size) {
         uint64_t room;
         int rc = MEM_DECODE;
-        const MemSection *s = flatmap_find_(atomic_load(&as->map), at, &room); /* handlers change it */
+        const MemSection *s =
+            flatmap_find_(atomic_load(&as->map), at, &room); /* handlers change it */
         if (s)
             room = s->size - (at - s->at);
         size_t n = (size_t)MIN((uint64_t)size, room);

@@ -27,7 +27,8 @@ static uint8_t *map_aligned(uint64_t size, uint64_t align, int fd)
 {
     int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
     uint64_t span = size + align - PAGE;
-    uint8_t *span_p = mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *span_p =
+        mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (span_p == MAP_FAILED)
         return NULL;
@@ -74,8 +75,10 @@ static void block_free(void *arg)
 
 static bool ram_refused(Error *err, const char *name, uint64_t size, int errnum)
 {
-    return error_set_errno(err, errnum, "cannot get %" PRIu64 " MiB of host memory for '%s' "
-                           "(-m sets the size of guest RAM)", (uint64_t)(size / MIB), name);
+    return error_set_errno(err, errnum,
+                           "cannot get %" PRIu64 " MiB of host memory for '%s' "
+                           "(-m sets the size of guest RAM)",
+                           (uint64_t)(size / MIB), name);
 }
 
 bool ram_attach(Region *r, Memory *m, bool share, Error *err)

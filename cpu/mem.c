@@ -118,7 +118,8 @@ static void piece_write(Cpu *c, const Piece *p, const void *from)
         before_device(c);
         as_write(c->as, p->pa, from, p->len);
         after_device(c);
-    } else {
+    } else if (log_on(LOG_GUEST_ERROR)) {
+        before_device(c); /* as much a call out */
         log_guest("cpu %u: store to ROM at offset 0x%x of a page\n", c->index, (unsigned)((uintptr_t)p->host & 0xfff));
     }
 }

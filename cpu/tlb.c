@@ -382,9 +382,10 @@ static_assert(L2_SETS == TLB_SIZE, "slot_of() indexes both levels");
 
 /* --- watched pages --- */
 
+/* NULL: not a RAM page that could be watched, or the vCPUs are gone. */
 static inline _Atomic uint32_t *page_word(const TlbPages *p, uint32_t ram_page)
 {
-    return ram_page < p->n ? (_Atomic uint32_t *)&p->word[ram_page] : NULL;
+    return p && ram_page < p->n ? (_Atomic uint32_t *)&p->word[ram_page] : NULL;
 }
 
 bool tlb_page_watched(const Tlb *t, uint32_t ram_page)

@@ -48,6 +48,15 @@ typedef struct TlbContext {
     uint64_t stamp;
 } TlbContext;
 
+/* First-level hit in rd or wr: host address of [va, va+size), or NULL. */
+static inline void *tlb_fast(const TlbEntry *table, Gva va, unsigned size)
+{
+    const TlbEntry *e = &table[va >> TLB_PAGE_BITS & (TLB_SIZE - 1)];
+    uint64_t off = va ^ __atomic_load_n(&e->tag, __ATOMIC_RELAXED); /* others may invalidate */
+
+    return off <= 4096 - size ? (void *)(uintptr_t)(e->host + off) : NULL;
+}
+
 bool tlb_init(Cpu *c, Error *err);
 void tlb_fini(Cpu *c);
 

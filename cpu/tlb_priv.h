@@ -82,13 +82,4 @@ bool tlb_install(Cpu *c, const L2Entry *e, Gva va, Access access);
 bool tlb_page_watched(const Tlb *t, uint32_t ram_page);
 const PhysSection *tlb_phys(Cpu *c, Gpa pa); /* NULL: not RAM or ROM */
 
-/* First-level hit: host address of [va, va+size), or NULL. */
-static inline uint8_t *tlb_fast(const TlbEntry *table, Gva va, unsigned size)
-{
-    const TlbEntry *e = &table[va >> TLB_PAGE_BITS & (TLB_SIZE - 1)];
-    uint64_t off = va ^ e->tag;
-
-    return off <= 4096 - size ? (uint8_t *)(uintptr_t)(e->host + off) : NULL;
-}
-
 #endif

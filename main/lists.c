@@ -21,7 +21,7 @@ void list_boards(const Config *c)
 
 void list_cpus(const Config *c)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
 
     if (!strcmp(c->arch, "x86_64") || !strcmp(c->arch, "i386"))
         x86_model_help(&b);
@@ -31,7 +31,7 @@ void list_cpus(const Config *c)
 
 void list_accels(void)
 {
-    static const char *const names[] = { "jit", "kvm", "null" };
+    static const char *const names[] = {"jit", "kvm", "null"};
 
     printf("Accelerators supported in rhea:\n");
     for (unsigned i = 0; i < COUNT_OF(names); i++) {
@@ -48,7 +48,8 @@ void list_devices(void)
 {
     for (const DeviceClass *d = device_class_next(NULL); d; d = device_class_next(d))
         if (d->user)
-            printf("name \"%s\", bus %s, desc \"%s\"\n", d->name, d->parent ? d->parent : "none", d->doc);
+            printf("name \"%s\", bus %s, desc \"%s\"\n", d->name, d->parent ? d->parent : "none",
+                   d->doc);
 }
 
 bool list_properties(const char *device, Error *err)
@@ -64,7 +65,8 @@ bool list_properties(const char *device, Error *err)
         if (!(f->use & FIELD_PROP))
             continue;
         printf("  %s=<%s>", f->name, f->type->name);
-        printf("%*s- %s", MAX(1, 22 - (int)(strlen(f->name) + strlen(f->type->name))), "", f->doc ? f->doc : "");
+        printf("%*s- %s", MAX(1, 22 - (int)(strlen(f->name) + strlen(f->type->name))), "",
+               f->doc ? f->doc : "");
         if (f->type->meta == META_BOOL)
             printf(" (default: %s)", f->def ? "on" : "off");
         else if (f->type->meta == META_UINT || f->type->meta == META_INT)

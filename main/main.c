@@ -2,8 +2,8 @@
 /*
  * main - from the command line to a running machine and its exit status
  *
- * Errors before the machine runs: one line on standard error, status 1.  Then the status is the guest's
- * (isa-debug-exit) or 0: power-off, -no-reboot's reset, Ctrl-A x, SIGINT, SIGTERM, SIGHUP.
+ * Errors before the machine runs: one line on standard error, status 1.  Then the status is the
+ * guest's (isa-debug-exit) or 0: power-off, -no-reboot's reset, Ctrl-A x, SIGINT, SIGTERM, SIGHUP.
  */
 #include <errno.h>
 #include <signal.h>
@@ -37,12 +37,15 @@ static const Accel *pick_accel(const Config *c, Error *err)
     for (char *name = strtok_r(list, ":", &save); name && !a; name = strtok_r(NULL, ":", &save)) {
         a = accel_find(name);
         if (!a) {
-            static const char *const missing[] = { "kvm", "xen", "hax", "hvf", "whpx", "nvmm", "qtest" };
+            static const char *const missing[] = {"kvm",  "xen",  "hax",  "hvf",
+                                                  "whpx", "nvmm", "qtest"};
             bool known = false;
 
             for (unsigned i = 0; i < COUNT_OF(missing); i++)
                 known |= !strcmp(name, missing[i]);
-            error_set(err, "-accel %s: %s", name, known ? "this accelerator is not built yet" : "there is no such accelerator (jit)");
+            error_set(err, "-accel %s: %s", name,
+                      known ? "this accelerator is not built yet"
+                            : "there is no such accelerator (jit)");
         } else if (!a->probe(c->arch, err)) {
             error_prefix(err, "-accel %s: ", name);
             a = NULL;
@@ -56,12 +59,14 @@ static const Accel *pick_accel(const Config *c, Error *err)
 
 static const Board *pick_board(const Config *c, Error *err)
 {
-    static const char *const missing[] = { "q35", "pc-q35", "pc-i440fx", "microvm", "isapc", "none", "x-remote", "virt" };
+    static const char *const missing[] = {"q35",   "pc-q35", "pc-i440fx", "microvm",
+                                          "isapc", "none",   "x-remote",  "virt"};
     const char *name = c->board;
     const Board *b = board_find(name, c->arch);
 
     if (b && c->mc.max_cpus > b->max_cpus) {
-        error_set(err, "-smp %u: board '%s' has at most %u processors", c->mc.max_cpus, b->name, b->max_cpus);
+        error_set(err, "-smp %u: board '%s' has at most %u processors", c->mc.max_cpus, b->name,
+                  b->max_cpus);
         return NULL;
     }
     if (b)
@@ -75,7 +80,9 @@ static const Board *pick_board(const Config *c, Error *err)
             error_set(err, "-machine %s: this machine is not built yet (pc is)", name);
             return NULL;
         }
-    error_set(err, "-machine %s: unsupported machine type (use -machine help to list supported machines)", name);
+    error_set(
+        err, "-machine %s: unsupported machine type (use -machine help to list supported machines)",
+        name);
     return NULL;
 }
 
@@ -83,10 +90,12 @@ static bool set_board_options(Run *r, Error *err)
 {
     for (unsigned i = 0; i < r->cfg.board_opts.n; i++) {
         const Opt *o = &r->cfg.board_opts.o[i];
-        const Field *f = r->m->board->options ? reflect_find(r->m->board->options, o->key, FIELD_PROP) : NULL;
+        const Field *f =
+            r->m->board->options ? reflect_find(r->m->board->options, o->key, FIELD_PROP) : NULL;
 
         if (!f)
-            return error_set(err, "-machine %s=%s: board '%s' has no such property", o->key, o->value, r->m->board->name);
+            return error_set(err, "-machine %s=%s: board '%s' has no such property", o->key,
+                             o->value, r->m->board->name);
         if (!reflect_set(f, r->m->board_state, o->value, err))
             return error_prefix(err, "-machine: ");
     }
@@ -100,9 +109,10 @@ static void quit(void *arg)
     machine_request_shutdown(arg, SHUTDOWN_HOST_QUIT, 0);
 }
 
-static Chardev *open_chardev(Run *r, const char *option, const char *text, const char *id, Error *err)
+static Chardev *open_chardev(Run *r, const char *option, const char *text, const char *id,
+                             Error *err)
 {
-    ChardevHost host = { .loop = r->m->loop, .quit = quit, .arg = r->m };
+    ChardevHost host = {.loop = r->m->loop, .quit = quit, .arg = r->m};
     Chardev *c = chardev_open(text, id, &host, err);
 
     if (c)
@@ -116,19 +126,20 @@ static bool open_chardevs(Run *r, Error *err)
 {
     const Config *c = &r->cfg;
     TextList given = c->serials;
-    char *first[] = { c->nographic ? (char[]){ "mon:stdio" } : (char[]){ "null" } };
+    char *first[] = {c->nographic ? (char[]){"mon:stdio"} : (char[]){"null"}};
 
     if (!given.n && !c->nodefaults)
-        given = (TextList){ first, 1 };
+        given = (TextList){first, 1};
     for (unsigned i = 0; i < given.n; i++) {
-        char id[] = { 's', 'e', 'r', 'i', 'a', 'l', (char)('0' + i), 0 };
+        char id[] = {'s', 'e', 'r', 'i', 'a', 'l', (char)('0' + i), 0};
 
         if (!strcmp(given.s[i], "none"))
             continue;
         if (!(r->m->serial[i] = open_chardev(r, "-serial", given.s[i], id, err)))
             return false;
     }
-    return !c->debugcon || (r->m->debugcon = open_chardev(r, "-debugcon", c->debugcon, "debugcon", err));
+    return !c->debugcon ||
+           (r->m->debugcon = open_chardev(r, "-debugcon", c->debugcon, "debugcon", err));
 }
 
 /* --- devices of -device --- */
@@ -141,7 +152,9 @@ static bool set_properties(Device *d, Opts *o, Error *err)
         if (p->used)
             continue;
         if (!strcmp(p->key, "chardev"))
-            return error_set(err, "chardev=%s: character devices with ids (-chardev) are not built yet", p->value);
+            return error_set(err,
+                             "chardev=%s: character devices with ids (-chardev) are not built yet",
+                             p->value);
         if (!device_set(d, p->key, p->value, err))
             return false;
     }
@@ -168,9 +181,10 @@ static bool add_device(Machine *m, const char *text, Error *err)
     else if (id && device_by_id(m->root, id))
         error_set(err, "duplicate device ID '%s'", id);
     else
-        ok = (d = device_new(m, driver, id, NULL, err)) && set_properties(d, &o, err) && device_realize(d, err);
+        ok = (d = device_new(m, driver, id, NULL, err)) && set_properties(d, &o, err) &&
+             device_realize(d, err);
     if (ok)
-        WITH_LOCK(&m->lock) {
+        WITH_LOCK (&m->lock) {
             device_reset(d, RESET_ENTER);
             device_reset(d, RESET_HOLD);
         }
@@ -189,9 +203,11 @@ static bool set_up(Run *r, Error *err)
     if (!a)
         return false;
     if (!c->mc.kernel && (c->mc.initrd || c->mc.append))
-        return error_set(err, "%s: only allowed with -kernel", c->mc.initrd ? "-initrd" : "-append");
+        return error_set(err, "%s: only allowed with -kernel",
+                         c->mc.initrd ? "-initrd" : "-append");
     if (!c->mc.kernel && !c->mc.bios)
-        return error_set(err, "nothing to start: no firmware is built in yet; give -kernel FILE or -bios FILE");
+        return error_set(
+            err, "nothing to start: no firmware is built in yet; give -kernel FILE or -bios FILE");
     c->mc.arch = c->arch;
     r->m = machine_new(b, a, &c->mc, err);
     if (!r->m || !set_board_options(r, err) || !open_chardevs(r, err) || !machine_build(r->m, err))
@@ -204,7 +220,7 @@ static bool set_up(Run *r, Error *err)
 
 static void show_stats(Machine *m)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
 
     if (!log_on(LOG_STATS) || !m->accel->stats)
         return;
@@ -215,11 +231,12 @@ static void show_stats(Machine *m)
 
 static int run(Run *r)
 {
-    Error err = { 0 };
+    Error err = {0};
     int status;
 
     if (!r->cfg.nographic && !r->cfg.display_given)
-        log_warn("no display is built yet (-display none says that you know; -nographic: serial port on the terminal)");
+        log_warn("no display is built yet (-display none says that you know; -nographic: serial "
+                 "port on the terminal)");
     if (!signals_watch(r->m, &err)) {
         log_error("%s", err.msg);
         return 1;
@@ -244,8 +261,8 @@ static void tear_down(Run *r)
 
 int main(int argc, char **argv)
 {
-    Run r = { 0 };
-    Error err = { 0 };
+    Run r = {0};
+    Error err = {0};
     int status = 1;
 
     signal(SIGPIPE, SIG_IGN);

@@ -8,18 +8,31 @@
 #include "base/alloc.h"
 #include "main/options.h"
 
-/* Parameters that change nothing here, or nothing that is built: accepted with any value, or only this one. */
+/* Parameters that change nothing here, or nothing that is built: accepted with any value, or only
+ * this one. */
 typedef struct Harmless {
     const char *key, *only;
 } Harmless;
 
 static const Harmless machine_harmless[] = {
-    { "kernel_irqchip", NULL }, { "vmport", NULL }, { "dump-guest-core", NULL }, { "mem-merge", NULL },
-    { "graphics", NULL }, { "suppress-vmdesc", NULL }, { "aes-key-wrap", NULL }, { "dea-key-wrap", NULL },
-    { "usb", "off" }, { "smm", "off" }, { "nvdimm", "off" }, { "hmat", "off" }, { "i8042", "off" }, { "smbus", "off" },
-    { "pcspk-audiodev", "" }, { NULL, NULL },
+    {"kernel_irqchip", NULL},
+    {"vmport", NULL},
+    {"dump-guest-core", NULL},
+    {"mem-merge", NULL},
+    {"graphics", NULL},
+    {"suppress-vmdesc", NULL},
+    {"aes-key-wrap", NULL},
+    {"dea-key-wrap", NULL},
+    {"usb", "off"},
+    {"smm", "off"},
+    {"nvdimm", "off"},
+    {"hmat", "off"},
+    {"i8042", "off"},
+    {"smbus", "off"},
+    {"pcspk-audiodev", ""},
+    {NULL, NULL},
 };
-static const Harmless accel_harmless[] = { { "split-wx", NULL }, { NULL, NULL } };
+static const Harmless accel_harmless[] = {{"split-wx", NULL}, {NULL, NULL}};
 
 /* 1: take it and forget it.  0: not in the table.  -1: that value is not built. */
 static int harmless(const Harmless *table, const Opt *o, Error *err)
@@ -60,7 +73,8 @@ bool opt_machine(Config *c, const char *arg, Error *err)
             Opt *mine = xrealloc(c->board_opts.o, (c->board_opts.n + 1) * sizeof *mine);
 
             c->board_opts.o = mine;
-            mine[c->board_opts.n++] = (Opt){ .key = xstrdup(o.o[i].key), .value = xstrdup(o.o[i].value) };
+            mine[c->board_opts.n++] =
+                (Opt){.key = xstrdup(o.o[i].key), .value = xstrdup(o.o[i].value)};
         }
     }
     opts_free(&o);
@@ -76,7 +90,8 @@ static bool accel_size(Config *c, const char *value, Error *err)
     return true;
 }
 
-static bool accel_choice(const char *key, const char *value, const char *no, const char *yes, int *out, Error *err)
+static bool accel_choice(const char *key, const char *value, const char *no, const char *yes,
+                         int *out, Error *err)
 {
     if (strcmp(value, no) && strcmp(value, yes))
         return error_set(err, "%s=%s is neither %s nor %s", key, value, no, yes);
@@ -86,7 +101,8 @@ static bool accel_choice(const char *key, const char *value, const char *no, con
 
 static bool accel_properties(Config *c, Opts *o, Error *err)
 {
-    const char *size = opts_get(o, "tb-size"), *thread = opts_get(o, "thread"), *backend = opts_get(o, "backend");
+    const char *size = opts_get(o, "tb-size"), *thread = opts_get(o, "thread"),
+               *backend = opts_get(o, "backend");
     int interp = c->mc.backend_interp;
 
     if (size && !accel_size(c, size, err))
@@ -100,7 +116,8 @@ static bool accel_properties(Config *c, Opts *o, Error *err)
         int known = o->o[i].used ? 1 : harmless(accel_harmless, &o->o[i], err);
 
         if (known == 0)
-            return error_set(err, "there is no property '%s' (thread, tb-size, backend)", o->o[i].key);
+            return error_set(err, "there is no property '%s' (thread, tb-size, backend)",
+                             o->o[i].key);
         if (known < 0)
             return false;
     }
@@ -152,7 +169,8 @@ bool opt_cpu(Config *c, const char *arg, Error *err)
 /* --- processors --- */
 
 enum { SMP_CPUS, SMP_MAX, SMP_SOCKETS, SMP_DIES, SMP_CORES, SMP_THREADS, SMP_CLUSTERS, SMP_KEYS };
-static const char *const smp_keys[SMP_KEYS] = { "cpus", "maxcpus", "sockets", "dies", "cores", "threads", "clusters" };
+static const char *const smp_keys[SMP_KEYS] = {"cpus",  "maxcpus", "sockets", "dies",
+                                               "cores", "threads", "clusters"};
 enum { SMP_LIMIT = 1 << 16 };
 
 /* What is not given is computed: cores rather than sockets, one of everything else. */
@@ -182,16 +200,19 @@ static bool smp_complete(uint64_t *v, Error *err)
     v[SMP_MAX] = max;
     v[SMP_CPUS] = v[SMP_CPUS] ? v[SMP_CPUS] : max;
     if (product != max)
-        return error_set(err, "sockets (%" PRIu64 ") * dies (%" PRIu64 ") * cores (%" PRIu64 ") * threads (%" PRIu64
-                         ") is not maxcpus (%" PRIu64 ")", v[SMP_SOCKETS], v[SMP_DIES], v[SMP_CORES], v[SMP_THREADS], max);
+        return error_set(err,
+                         "sockets (%" PRIu64 ") * dies (%" PRIu64 ") * cores (%" PRIu64
+                         ") * threads (%" PRIu64 ") is not maxcpus (%" PRIu64 ")",
+                         v[SMP_SOCKETS], v[SMP_DIES], v[SMP_CORES], v[SMP_THREADS], max);
     if (v[SMP_CPUS] > max)
-        return error_set(err, "maxcpus (%" PRIu64 ") is below cpus (%" PRIu64 ")", max, v[SMP_CPUS]);
+        return error_set(err, "maxcpus (%" PRIu64 ") is below cpus (%" PRIu64 ")", max,
+                         v[SMP_CPUS]);
     return true;
 }
 
 bool opt_smp(Config *c, const char *arg, Error *err)
 {
-    uint64_t v[SMP_KEYS] = { 0 };
+    uint64_t v[SMP_KEYS] = {0};
     bool ok = true;
     Opts o;
 
@@ -250,7 +271,7 @@ bool opt_memory(Config *c, const char *arg, Error *err)
 static bool rtc_base(Config *c, const char *base, Error *err)
 {
     time_t now = time(NULL), then;
-    struct tm tm = { 0 };
+    struct tm tm = {0};
     const char *end;
 
     c->mc.rtc_utc = strcmp(base, "localtime") != 0;

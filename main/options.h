@@ -2,8 +2,9 @@
 /*
  * options - the command line: one table of options, and what they say
  *
- * An option has one entry in option_table: parser, --help and (later) the manual come from it.  Handlers
- * fill a Config and touch nothing else, except that `help` arguments print and set Config.done.
+ * An option has one entry in option_table: parser, --help and (later) the manual come from it.
+ * Handlers fill a Config and touch nothing else, except that `help` arguments print and set
+ * Config.done.
  */
 #ifndef MAIN_OPTIONS_H
 #define MAIN_OPTIONS_H
@@ -17,18 +18,18 @@ typedef struct TextList {
 } TextList;
 
 typedef struct Config {
-    char *program;       /* how we were called, without its folder */
-    const char *arch;    /* of the guest */
-    char *board;         /* -machine's type; NULL: the default */
-    Opts board_opts;     /* what -machine gave besides, for the board's own options */
-    char *accels;        /* "a:b": the first that works; NULL: jit */
+    char *program;    /* how we were called, without its folder */
+    const char *arch; /* of the guest */
+    char *board;      /* -machine's type; NULL: the default */
+    Opts board_opts;  /* what -machine gave besides, for the board's own options */
+    char *accels;     /* "a:b": the first that works; NULL: jit */
     MachineConfig mc;
-    TextList serials;    /* -serial, in order; "none" counts as given */
-    TextList devices;    /* -device */
+    TextList serials; /* -serial, in order; "none" counts as given */
+    TextList devices; /* -device */
     char *debugcon, *name, *process_name, *uuid, *log_file;
     uint32_t log_mask;
     bool nographic, display_given, nodefaults, debug_threads;
-    bool done;           /* something was printed: end with status 0 */
+    bool done; /* something was printed: end with status 0 */
 } Config;
 
 typedef struct Option {
@@ -37,8 +38,9 @@ typedef struct Option {
     const char *doc;          /* lines; NULL: a heading, whose text is name */
     bool (*apply)(Config *c, const char *arg, Error *err);
 } Option;
-extern const Option option_table[];         /* ends with name == NULL */
-extern const char *const options_missing[]; /* QEMU's that are not built yet; ends with NULL */
+extern const Option option_table[];  /* ends with name == NULL */
+extern const char options_missing[]; /* QEMU's that are not built yet, separated by blanks */
+bool option_is_missing(const char *name);
 
 void config_init(Config *c, const char *argv0);
 void config_free(Config *c);

@@ -2,9 +2,9 @@
 /*
  * signals - SIGINT, SIGTERM and SIGHUP end the machine in an orderly way, with status 0
  *
- * The handler only notes the sender and writes to a pipe that the main loop watches.  Signals are the
- * process's, and so is this state.  If the main loop does not answer, a second signal some seconds later
- * ends the process at once.
+ * The handler only notes the sender and writes to a pipe that the main loop watches.  Signals are
+ * the process's, and so is this state.  If the main loop does not answer, a second signal some
+ * seconds later ends the process at once.
  */
 #include "main/signals.h"
 
@@ -19,13 +19,13 @@
 #include "base/log.h"
 
 enum { PATIENCE_S = 3 };
-static const int quit_signals[] = { SIGINT, SIGTERM, SIGHUP };
+static const int quit_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 static struct {
     int pipe[2];
     volatile sig_atomic_t number, sender;
     volatile time_t since;
-} caught = { .pipe = { -1, -1 } };
+} caught = {.pipe = {-1, -1}};
 
 static void signal_caught(int number, siginfo_t *info, void *context)
 {
@@ -70,7 +70,8 @@ static void signal_seen(void *arg, int fd, uint32_t events)
         return;
     if (caught.sender) {
         process_name(caught.sender, name, sizeof name);
-        log_error("terminating on signal %d from pid %d (%s)", (int)caught.number, (int)caught.sender, *name ? name : "<unknown process>");
+        log_error("terminating on signal %d from pid %d (%s)", (int)caught.number,
+                  (int)caught.sender, *name ? name : "<unknown process>");
     } else {
         log_error("terminating on signal %d", (int)caught.number);
     }
@@ -79,7 +80,7 @@ static void signal_seen(void *arg, int fd, uint32_t events)
 
 bool signals_watch(Machine *m, Error *err)
 {
-    struct sigaction sa = { .sa_sigaction = signal_caught, .sa_flags = SA_SIGINFO | SA_RESTART };
+    struct sigaction sa = {.sa_sigaction = signal_caught, .sa_flags = SA_SIGINFO | SA_RESTART};
 
     if (pipe(caught.pipe) < 0)
         return error_set_errno(err, errno, "pipe");

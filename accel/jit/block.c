@@ -267,7 +267,7 @@ void block_link(Vcpu *v, Link *l, Block *to)
         return;
     WITH_LOCK (&j->lock) {
         if (!l->to && !from->dead && !to->dead) {
-            l->to = to;
+            __atomic_store_n(&l->to, to, __ATOMIC_RELAXED);
             l->next_in = to->links_in;
             to->links_in = l;
             j->be->link(l, to);
@@ -296,7 +296,7 @@ static void block_kill(Jit *j, Block *b)
         page_remove(j, b, b->ram_page[1]);
     for (Link *l = b->links_in; l; l = l->next_in) {
         j->be->unlink(l);
-        l->to = NULL;
+        __atomic_store_n(&l->to, NULL, __ATOMIC_RELAXED);
     }
     b->links_in = NULL;
     j->be->drop(b);

@@ -280,7 +280,7 @@ Block *jit_compile(Vcpu *v, Gva linear, const uint8_t *code, uint32_t ram_page)
     lock_take(&j->lock);
     if (!single && v->next_ram == ~0u) /* another vCPU may have been quicker */
         b = block_lookup(j, v->ir.pc, linear, v->ir.mode, ram_page);
-    if (!b)
+    if (!b || block_has_two_pages(b))
         b = compile_locked(v, ram_page, single);
     lock_drop(&j->lock);
     return b;

@@ -126,8 +126,8 @@ static void vcpu_loop(Vcpu *v)
                 return;
             continue;
         }
-        Link *link = v->link;
         Block *b = jit_find(v);
+        Link *link = v->link; /* a flush meanwhile has cleared it */
 
         v->link = NULL;
         if (link && !v->jit->nochain)

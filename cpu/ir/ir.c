@@ -63,6 +63,8 @@ void ir_flags_live(IrBlock *b, uint16_t live_out)
 
     for (IrOp *o = b->ops + b->n; o-- > b->ops;) {
         o->fl_live = live;
+        if (o->op >= IR_SHL && o->op <= IR_SHRD) /* reads flags only to keep them for a zero count */
+            o->fl_in &= live | (o->op == IR_RCL || o->op == IR_RCR ? FL_CF : 0);
         live = (uint16_t)((live & ~o->fl_out) | o->fl_in);
     }
 }
@@ -275,7 +277,7 @@ static const uint8_t rules[IR_COUNT] = {
     [IR_RCR] = RULE_FLAGS | RULE_SHIFT | RULE_CARRY,
     [IR_SHLD] = RULE_FLAGS | RULE_SHIFT, [IR_SHRD] = RULE_FLAGS | RULE_SHIFT,
     [IR_MULU] = RULE_FLAGS, [IR_MULS] = RULE_FLAGS, [IR_IMUL] = RULE_FLAGS,
-    [IR_DIVU] = RULE_FAULT | RULE_RD_D, [IR_DIVS] = RULE_FAULT | RULE_RD_D,
+    [IR_DIVU] = RULE_FAULT | RULE_RD_D | RULE_FLAGS, [IR_DIVS] = RULE_FAULT | RULE_RD_D | RULE_FLAGS,
     [IR_BT] = RULE_FLAGS, [IR_BTS] = RULE_FLAGS, [IR_BTR] = RULE_FLAGS, [IR_BTC] = RULE_FLAGS,
     [IR_BSF] = RULE_FLAGS | RULE_RD_D, [IR_BSR] = RULE_FLAGS | RULE_RD_D,
     [IR_XCHG] = RULE_RD_D | RULE_WR_B, [IR_XADD] = RULE_FLAGS | RULE_RD_D | RULE_WR_B,

@@ -6,7 +6,8 @@
  *  1. Delivery commits registers only after its last fault: a nested fault sees the state of the first.
  *  2. X86Cpu.delivering names the event from its first to its last step, so that nested faults find their class; -1 else,
  *     and for INT n (whose faults are its own).
- *  3. The fast paths take exactly the cases in which nothing can fault; whatever they cannot prove goes the long way.
+ *  3. During delivery cpu.mmu_mode may be that of level 0 already; a nested fault sets it right again.
+ *  4. The fast paths take exactly the cases in which nothing can fault; whatever they cannot prove goes the long way.
  */
 #include "core/machine.h"
 #include "cpu/x86/sys_priv.h"
@@ -252,7 +253,7 @@ static inline const uint8_t *probe_gdt(const X86Cpu *x, uint16_t sel)
 /* What the fast path found; everything is checked. */
 typedef struct FastEntry { uint64_t offset, sp; uint64_t *frame; uint64_t cs; uint16_t cs_sel; bool is_trap; } FastEntry;
 
-/* Into 64-bit code of level 0; the current context is that of level 0. */
+/* Into 64-bit code of level 0, in its soft TLB context. */
 static bool fast_entry(const X86Cpu *x, const Event *e, FastEntry *f)
 {
     const uint8_t *gate, *code, *tss;
@@ -282,7 +283,7 @@ static bool fast_entry(const X86Cpu *x, const Event *e, FastEntry *f)
         f->sp = load_uint64_t(tss);
     }
     f->sp = (f->sp & ~15ull) - (e->has_error ? 48 : 40);
-    f->frame = (uint64_t *)(void *)x86_probe(x->cpu.tlb->wr, f->sp, 48);
+    f->frame = (uint64_t *)(void *)x86_probe(x->cpu.tlb->wr, f->sp, e->has_error ? 48 : 40);
     f->offset = (low & 0xffff) | (low >> 32 & 0xffff0000) | high << 32;
     f->is_trap = low >> 40 & 1;
     return f->frame && x86_canonical(x, f->offset);
@@ -291,19 +292,11 @@ static bool fast_entry(const X86Cpu *x, const Event *e, FastEntry *f)
 static bool deliver_long_fast(X86Cpu *x, const Event *e)
 {
     Cpu *c = &x->cpu;
-    unsigned old = c->mmu_mode, mode = x86_mmu_mode(x, 0);
     uint64_t *p;
     FastEntry f;
 
-    if (x->cpl != 0 && x->cpl != 3)
+    if (UNLIKELY(!fast_entry(x, e, &f)))
         return false;
-    if (mode != old)
-        tlb_set_mode(c, mode);
-    if (UNLIKELY(!fast_entry(x, e, &f))) {
-        if (mode != old)
-            tlb_set_mode(c, old);
-        return false;
-    }
     p = f.frame;
     if (e->has_error)
         *p++ = e->error;
@@ -323,6 +316,17 @@ static bool deliver_long_fast(X86Cpu *x, const Event *e)
     return true;
 }
 
+/* In the soft TLB context of level 0, which the tables and most stacks belong to; inv. 3. */
+static void deliver_in_long_mode(X86Cpu *x, const Event *e)
+{
+    unsigned mode = x86_mmu_mode(x, 0);
+
+    if (mode != x->cpu.mmu_mode)
+        tlb_set_mode(&x->cpu, mode);
+    if (!deliver_long_fast(x, e))
+        deliver_long(x, e);
+}
+
 static void deliver(X86Cpu *x, const Event *e)
 {
     if (log_on(LOG_INT)) {
@@ -333,8 +337,8 @@ static void deliver(X86Cpu *x, const Event *e)
         deliver_real(x, e);
     else if (!(x->efer & EFER_LMA))
         deliver_prot(x, e);
-    else if (!deliver_long_fast(x, e))
-        deliver_long(x, e);
+    else
+        deliver_in_long_mode(x, e);
     x->delivering = -1;
 }
 
@@ -387,6 +391,8 @@ void x86_take_exception(Cpu *c, const Exception *e)
     Event ev = { .vector = (uint8_t)e->vector, .has_error = e->has_error, .rf = !trap, .error = (uint32_t)e->error, .pc = X86_PC(c) };
 
     x->shadow = x->pc_final = 0;
+    if (c->mmu_mode != x86_mmu_mode(x, x->cpl))
+        tlb_set_mode(c, x86_mmu_mode(x, x->cpl));
     if (e->vector == EX_PF)
         x->cr2 = e->addr;
     if (e->vector == EX_DB) {
@@ -703,21 +709,13 @@ static void serve_irq(X86Cpu *x)
     Event e = { .pc = X86_PC(c) };
     int vector;
 
-    if (!(x->rflags & EFL_IF)) {
-        cpu_request_clear(c, REQ_IRQ);
-        x->irq_masked = 1; /* x86_update_mode() and STI ask again */
-        return;
-    }
-    if (!x->apic) {
-        cpu_request_clear(c, REQ_IRQ);
-        return;
-    }
-    if (x->shadow) {
-        x->shadow = 0;
-        if (x->apic_ops->pending(x->apic) >= 0)
-            cpu_unwind(c, UNWIND_STEP);
-    }
     cpu_request_clear(c, REQ_IRQ);
+    if (!(x->rflags & EFL_IF) || x->shadow) {
+        x->irq_masked = 1; /* x86_update_mode(), STI and hlp_unshadow() ask again */
+        return;
+    }
+    if (!x->apic)
+        return;
     vector = x->apic_ops->acknowledge(x->apic);
     if (vector < 0)
         return;

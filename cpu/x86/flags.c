@@ -101,16 +101,14 @@ uint64_t hlp_sti(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED
     if (!(x->rflags & EFL_IF))
         x->shadow = 1;
     x->rflags |= EFL_IF;
-    if (UNLIKELY(x->irq_masked)) {
-        x->irq_masked = 0;
-        atomic_fetch_or(&c->request, REQ_IRQ);
-    }
+    x86_irq_unmask(x);
     return 0;
 }
 
 uint64_t hlp_unshadow(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED)
 {
     X86(c)->shadow = 0;
+    x86_irq_unmask(X86(c));
     return 0;
 }
 

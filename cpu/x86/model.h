@@ -26,36 +26,38 @@ enum {
 
 static inline bool x86_has(const uint64_t *features, unsigned f) { return f == X86F_ALWAYS || (features[f >> 5] >> (f & 31) & 1); }
 
-typedef enum X86Vendor { VENDOR_INTEL, VENDOR_AMD, VENDOR_COUNT } X86Vendor;
+typedef enum X86Vendor { VENDOR_INTEL, VENDOR_AMD } X86Vendor;
 
-struct X86Model {
-    const char *name, *brand;      /* brand: CPUID 0x80000002.., 48 bytes at most */
+struct X86Model {      /* of the table, or a vCPU's own copy with its options */
+    const char *name, *brand;         /* brand: CPUID 0x80000002..., 48 bytes at most */
     uint8_t vendor;
     uint16_t family, model, stepping; /* display values (extended parts added) */
-    uint32_t level, xlevel;        /* largest basic and extended leaf */
-    const char *features;          /* names, separated by spaces; "*": all rhea has */
+    uint32_t level, xlevel;           /* largest basic and extended leaf */
+    const char *features;             /* names added to base's, separated by spaces, "-x": taken away; "*": all rhea has */
+    const char *base;                 /* model whose features it has too */
     const char *doc;
 };
 
-/* What a vCPU answers to CPUID: model, features and topology, resolved.  X86Cpu.model points to one. */
-typedef struct X86CpuId X86CpuId;
-
-const X86Model *x86_model_find(const char *name);
-unsigned x86_model_count(void);
-const X86Model *x86_model(unsigned i);
-const char *x86_feature_name(unsigned feature); /* NULL: no such bit */
+const X86Model *x86_model_find(const char *name); /* '_' equals '-'; "-v1", "-IBRS" and the like are the plain model */
+const char *x86_feature_name(unsigned feature);   /* NULL: no such bit */
 
 /*
- * Parse "model[,+feature][,-feature][,feature=on|off][,vendor=..][,family=..]..." for machine word width of @x's arch and set
- * x->model and x->features.  Features that cannot be had are dropped with a warning, or an error under "enforce".
+ * Parse "model[,+feature][,-feature][,feature=on|off][,vendor=..][,family=..]..." and set x->model, x->features and
+ * x->phys_mask.  @long_mode: the architecture has 64-bit mode.  Features that cannot be had are dropped with a warning; "enforce" makes it an error.
  */
 bool x86_model_apply(X86Cpu *x, const char *text, bool long_mode, Error *err);
 void x86_model_free(X86Cpu *x);
 /* All that rhea can do on this host. */
 void x86_features_available(uint64_t features[F_WORDS]);
-/* Text of `-cpu help`. */
-void x86_model_help(StrBuf *out);
+void x86_model_help(StrBuf *out);                 /* `-cpu help` */
 
-void x86_cpuid(X86Cpu *x, uint32_t leaf, uint32_t subleaf, uint32_t out[4]); /* EAX EBX ECX EDX; general registers only */
+/* CPUID: out = EAX EBX ECX EDX.  General registers only. */
+void x86_cpuid(const X86Cpu *x, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+
+/* What XCR0 may hold: x87, SSE, AVX, PKRU. */
+static inline uint64_t x86_xcr0_mask(const uint64_t *features)
+{
+    return 3 | (x86_has(features, X86F_AVX) ? 4 : 0) | (x86_has(features, X86F_PKU) ? 1 << 9 : 0);
+}
 
 #endif

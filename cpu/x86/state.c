@@ -69,10 +69,7 @@ void x86_update_mode(X86Cpu *x)
     c->mode = m;
     if (mmu != c->mmu_mode)
         tlb_set_mode(c, mmu);
-    if (UNLIKELY(x->irq_masked) && f & EFL_IF) {
-        x->irq_masked = 0;
-        atomic_fetch_or(&c->request, REQ_IRQ);
-    }
+    x86_irq_unmask(x);
 }
 
 /* DR7: instruction breakpoints need single steps; data and I/O breakpoints also checked accesses. */
@@ -162,7 +159,7 @@ static void init_power_on(X86Cpu *x)
         x->mci[i] = i % 4 == 0 ? ~0ull : 0;
     x->star = x->lstar = x->cstar = x->sfmask = x->kernel_gs_base = 0;
     x->sysenter_cs = 0;
-    x->sysenter_esp = x->sysenter_eip = 0;
+    x->sysenter_esp = x->sysenter_eip = x->spec_ctrl = 0;
     x->smbase = 0x30000;
     x->a20_mask = ~0ull;
 }

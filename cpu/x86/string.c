@@ -17,7 +17,7 @@
 typedef struct Op {
     X86Cpu *x;
     Cpu *c;
-    unsigned size, asize, rep, seg;
+    unsigned size, asize, rep, seg, shift; /* shift: log2 of size */
     uint64_t mask;  /* of index registers and count */
     bool down;
     uint64_t count; /* elements left */
@@ -27,6 +27,7 @@ static inline Op op_of(Cpu *c, uint64_t k)
 {
     Op o = { .x = X86(c), .c = c, .size = k & 0xff, .asize = k >> 8 & 0xff, .rep = k >> 16 & 0xff, .seg = k >> 24 & 0xff };
 
+    o.shift = (unsigned)__builtin_ctz(o.size);
     o.mask = size_mask(o.asize);
     o.down = c->mode & MODE_DF;
     o.count = o.rep ? c->r[R_CX] & o.mask : 1;
@@ -42,7 +43,7 @@ static uint64_t legacy_limit(const Op *o, unsigned seg, uint64_t off)
 
     if ((s->attr & (ATTR_S | ATTR_CODE | ATTR_DC)) == (ATTR_S | ATTR_DC))
         return 1; /* expand-down: one at a time */
-    return o->down ? off / o->size + 1 : (s->limit - off + 1ull) / o->size;
+    return o->down ? (off >> o->shift) + 1 : (s->limit - off + 1ull) >> o->shift;
 }
 
 /* Must offsets in @seg be checked? */
@@ -69,9 +70,9 @@ static inline Span span_of(const Op *o, unsigned seg, unsigned reg, bool write)
     if (UNLIKELY(in_page + o->size > 4096))
         s.n = 0;
     else if (o->down)
-        s.n = MIN(in_page, off) / o->size + 1;
+        s.n = (MIN(in_page, off) >> o->shift) + 1;
     else
-        s.n = MIN((4096 - in_page) / o->size, (o->mask - off) / o->size + 1);
+        s.n = MIN((4096 - in_page) >> o->shift, ((o->mask - off) >> o->shift) + 1);
     s.n = MIN(s.n, limit);
     return s;
 }
@@ -377,8 +378,8 @@ static uint64_t compare_run(const Op *o, const uint8_t *s, const uint8_t *d, uin
     uint64_t i = 0;
 
     if (!o->down && !until_equal)
-        while ((i + 8 / o->size) <= n && load_uint64_t(s + i * o->size) == load_uint64_t(d + i * o->size))
-            i += 8 / o->size;
+        while (i + (8u >> o->shift) <= n && load_uint64_t(s + i * o->size) == load_uint64_t(d + i * o->size))
+            i += 8u >> o->shift;
     for (; i < n; i++) {
         uint64_t at = (o->down ? n - 1 - i : i) * o->size;
 

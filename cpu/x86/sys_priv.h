@@ -53,6 +53,15 @@ static inline void x86_enter_c(Cpu *c)
         c->host->vec_save(c);
 }
 
+/* An interrupt that had to wait for IF is to be looked at again. */
+static inline void x86_irq_unmask(X86Cpu *x)
+{
+    if (UNLIKELY(x->irq_masked) && x->rflags & EFL_IF) {
+        x->irq_masked = 0;
+        atomic_fetch_or(&x->cpu.request, REQ_IRQ);
+    }
+}
+
 /* Host address of [va, va+size) if the current context has it. */
 static inline uint8_t *x86_probe(const TlbEntry *table, Gva va, unsigned size)
 {
@@ -134,18 +143,17 @@ void task_switch(X86Cpu *x, uint16_t sel, TaskCause cause, uint64_t next_pc, uns
 
 /* exception.c */
 uint64_t flags_writable(const X86Cpu *x, unsigned os);                   /* flags.c: bits POPF and IRET may change now */
-bool x86_io_bitmap_allows(X86Cpu *x, uint16_t port, unsigned size);      /* system.c */
 
 /* msr.c */
 bool msr_read(X86Cpu *x, uint32_t n, uint64_t *v);
 bool msr_write(X86Cpu *x, uint32_t n, uint64_t v);
-void tsc_write(X86Cpu *x, uint64_t v);
 uint64_t tsc_read(X86Cpu *x);
 bool efer_write(X86Cpu *x, uint64_t v);
 
 /* system.c */
 bool cr0_write(X86Cpu *x, uint64_t v); /* false: #GP */
 void cr3_enter(X86Cpu *x);             /* make cpu->tlb that of CR3 */
+void pkru_set(X86Cpu *x, uint32_t v);
 
 /* walk.c */
 bool x86_walk(Cpu *c, Gva va, Access kind, unsigned mmu_mode, Walk *out);

@@ -5,7 +5,7 @@
  * Invariants:
  *  1. A block covers bytes of one page, or of two if its first instruction (or one in a shadow) crosses the border.
  *  2. A block whose mode has TR_STEP holds one instruction, followed by hlp_step.
- *  3. The instruction behind STI and MOV SS is in the same block and followed by hlp_unshadow; where that cannot
+ *  3. Except under TR_STEP the instruction behind STI and MOV SS is in the same block and followed by hlp_unshadow; where that cannot
  *     be, there is no shadow.  So no block begins in a shadow.
  */
 #include "cpu/x86/translate.h"
@@ -93,7 +93,8 @@ static bool check_rights(Tr *t, const X86Insn *i)
     if ((attr & XA_PROT) && !tr_is_protected(t)) {
         tr_raise(t, EX_UD);
     } else if (unit_is_off(t, attr)) {
-        tr_call(t, hlp_fpu_check, IRC_FAST | IRC_PC, V_NONE, V_NONE, V_NONE, attr & (XA_SSE | XA_AVX | XA_X87 | XA_MMX));
+        tr_call(t, hlp_fpu_check, IRC_FAST | IRC_PC, V_NONE, V_NONE, V_NONE,
+                attr & (XA_SSE | XA_AVX | XA_X87 | XA_MMX));
         tr_end_raised(t);
     } else if ((attr & XA_CPL0) && tr_cpl(t)) {
         tr_raise(t, EX_GP);
@@ -168,7 +169,7 @@ static void step(Tr *t)
         b->size += i.len;
         t->next = tr_is64(t) ? t->pc + i.len : (t->pc + i.len) & 0xffffffff;
     } else {
-        b->size += 1; /* the block must cover something */
+        b->size += result == X86_DECODE_LONG ? INSN_MAX : i.len; /* all that was looked at */
     }
     translate_insn(t, &i, result);
     t->mode = mode;
@@ -182,7 +183,7 @@ static void step(Tr *t)
 
 void x86_translate(Cpu *c, IrBlock *b)
 {
-    Tr t = { .c = c, .b = b, .mode = b->mode, .pc = b->pc, .next = b->pc };
+    Tr t = {.c = c, .b = b, .mode = b->mode, .pc = b->pc, .next = b->pc};
 
     b->size = 0;
     b->n_insns = 0;
@@ -196,12 +197,14 @@ static uint16_t flags_written(const X86Insn *i)
     const X86Operand *last = &i->o[i->n ? i->n - 1 : 0];
     bool is_count = tr_rows[i->row->op].fn == tr_shift || tr_rows[i->row->op].fn == tr_shift_double;
 
-    if (i->row->kind == X86K_TR && is_count && i->n > 1 && (last->kind != X86_IMM || !(last->imm & (i->o[0].size == 8 ? 63 : 31))))
+    if (i->row->kind == X86K_TR && is_count && i->n > 1 &&
+        (last->kind != X86_IMM || !(last->imm & (i->o[0].size == 8 ? 63 : 31))))
         return 0;
     return i->row->fl_out | i->row->fl_undef;
 }
 
-uint16_t x86_flags_dead(const uint8_t *code, size_t n, Gva pc, uint32_t mode, const uint64_t *features)
+uint16_t x86_flags_dead(const uint8_t *code, size_t n, Gva pc, uint32_t mode,
+                        const uint64_t *features)
 {
     enum { LOOK_AHEAD = 6 };
     uint16_t dead = 0, read = 0;

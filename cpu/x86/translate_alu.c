@@ -129,7 +129,7 @@ void tr_imul(Tr *t, const X86Insn *i, unsigned arg)
         o = ir_add(t->b, IR_MOV, tr_type(size));
         o->d = V_R(i->o[0].reg);
         tr_use_b(o, &a.mem, size);
-        a = (Val){ .kind = VAL_REG, .reg = V_R(i->o[0].reg) };
+        a = (Val){.kind = VAL_REG, .reg = V_R(i->o[0].reg)};
     }
     o = add_flagged(t, i, arg, size);
     o->d = V_R(i->o[0].reg);
@@ -171,7 +171,8 @@ void tr_bt(Tr *t, const X86Insn *i, unsigned arg)
 {
     unsigned size = i->o[0].size, access = arg == IR_BT ? TR_READ : TR_RMW;
     bool string = i->o[0].kind == X86_MEM && i->o[1].kind == X86_GPR;
-    Val d = string ? (Val){ .kind = VAL_MEM, .mem = bit_string(t, i, access) } : tr_val(t, i, &i->o[0], access);
+    Val d = string ? (Val){.kind = VAL_MEM, .mem = bit_string(t, i, access)}
+                   : tr_val(t, i, &i->o[0], access);
     Val s = tr_val(t, i, &i->o[1], TR_READ);
     IrOp *o = add_flagged(t, i, arg, size);
 
@@ -214,16 +215,18 @@ void tr_bswap(Tr *t, const X86Insn *i, unsigned arg)
 
 void tr_setcc(Tr *t, const X86Insn *i, unsigned arg)
 {
-    Val d = { .kind = VAL_REG, .reg = V_R(i->o[0].reg) };
+    Val d = {.kind = VAL_REG, .reg = V_R(i->o[0].reg)};
+    unsigned cc = i->opcode & 15;
     IrOp *o;
 
+    (void)arg;
     if (i->o[0].kind == X86_GPR_HI)
         d.reg = ir_temp(t->b);
     else if (i->o[0].kind == X86_MEM)
         d = tr_val(t, i, &i->o[0], TR_WRITE);
     o = ir_add(t->b, IR_SETCC, I8);
-    o->cc = (uint8_t)arg;
-    o->fl_in = ir_cond_flags(arg);
+    o->cc = (uint8_t)cc;
+    o->fl_in = ir_cond_flags(cc);
     if (d.kind == VAL_MEM)
         tr_use_d(o, &d.mem, 1);
     else

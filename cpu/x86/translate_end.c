@@ -33,7 +33,10 @@ static IrOp *end(Tr *t, IrOpcode op, Gva imm, Gva disp, unsigned hint)
     return o;
 }
 
-static bool is_slow_end(const Tr *t) { return t->shadow || (t->mode & TR_STEP); }
+static bool is_slow_end(const Tr *t)
+{
+    return t->shadow || (t->mode & TR_STEP);
+}
 
 /* V_PC is set. */
 static void end_slow(Tr *t)
@@ -53,9 +56,15 @@ void tr_raise_code(Tr *t, unsigned vector, unsigned error)
     tr_end_raised(t);
 }
 
-void tr_raise(Tr *t, unsigned vector) { tr_raise_code(t, vector, 0); }
+void tr_raise(Tr *t, unsigned vector)
+{
+    tr_raise_code(t, vector, 0);
+}
 
-void tr_end_raised(Tr *t) { end(t, IR_LEAVE, 0, 0, 0); }
+void tr_end_raised(Tr *t)
+{
+    end(t, IR_LEAVE, 0, 0, 0);
+}
 
 void tr_end_jmp(Tr *t, Gva target, unsigned hint)
 {

@@ -136,7 +136,7 @@ void tr_ret_far(Tr *t, const X86Insn *i, unsigned arg)
 /* INT n, INT3, INTO, INT1: @arg is hlp_int's kind.  Delivery clears TF: no trap behind it; INTO may not deliver. */
 void tr_int(Tr *t, const X86Insn *i, unsigned arg)
 {
-    static const uint8_t vectors[] = { 0, EX_BP, EX_OF, EX_DB };
+    static const uint8_t vectors[] = {0, EX_BP, EX_OF, EX_DB};
     uint64_t vector = arg ? vectors[arg] : (uint64_t)i->o[0].imm & 0xff;
 
     tr_call(t, arg == 2 ? hlp_into : hlp_int, IRC_PC | IRC_FLAGS_IN, V_NONE, V_NONE, V_NONE,
@@ -150,6 +150,7 @@ void tr_int(Tr *t, const X86Insn *i, unsigned arg)
 void tr_iret(Tr *t, const X86Insn *i, unsigned arg)
 {
     (void)arg;
-    tr_call(t, hlp_iret, IRC_FAST | IRC_PC | IRC_FLAGS_IN | IRC_FLAGS_OUT, V_NONE, V_NONE, V_NONE, i->opsize);
+    tr_call(t, hlp_iret, IRC_FAST | IRC_PC | IRC_FLAGS_IN | IRC_FLAGS_OUT, V_NONE, V_NONE, V_NONE,
+            i->opsize);
     tr_end_leave(t);
 }

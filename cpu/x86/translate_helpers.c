@@ -4,13 +4,6 @@
  */
 #include "cpu/x86/sys_priv.h"
 
-uint64_t hlp_align_check(Cpu *c, uint64_t va, uint64_t b UNUSED, uint64_t size)
-{
-    if (va & (size - 1))
-        x86_raise(c, EX_AC, 0);
-    return 0;
-}
-
 uint64_t hlp_into(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
 {
     if (c->cc & 1)
@@ -69,7 +62,8 @@ uint64_t hlp_popa(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t os)
     stack_elements(c, sp, (unsigned)os, ACCESS_READ, at);
     for (unsigned n = 0; n < 8; n++)
         if (n != 7 - R_SP)
-            c->r[7 - n] = reg_merge(c->r[7 - n], mem_load(c, at[n], (unsigned)os, c->mmu_mode), (unsigned)os);
+            c->r[7 - n] =
+                reg_merge(c->r[7 - n], mem_load(c, at[n], (unsigned)os, c->mmu_mode), (unsigned)os);
     set_sp(c, sp + 8 * os);
     return 0;
 }

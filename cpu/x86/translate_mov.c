@@ -100,17 +100,21 @@ void tr_extend(Tr *t, const X86Insn *i, unsigned arg)
     o->d = V_R(d->reg);
 }
 
+/* A load goes to the register, which is then turned in place. */
 void tr_movbe(Tr *t, const X86Insn *i, unsigned arg)
 {
     unsigned size = i->o[0].size;
     bool is_store = i->o[0].kind == X86_MEM;
     MemRef m = tr_mem(t, i, size, is_store ? TR_WRITE : TR_READ);
-    uint8_t v = is_store ? ir_temp(t->b) : tr_load(t, &m, size), gpr = V_R(i->o[is_store ? 1 : 0].reg);
-    IrOp *o;
+    uint8_t gpr = V_R(i->o[is_store ? 1 : 0].reg), v = is_store ? ir_temp(t->b) : gpr;
+    IrOp *o = ir_add(t->b, IR_MOV, tr_type(size));
 
     (void)arg;
+    o->d = v;
     if (is_store)
-        tr_mov(t, I64, v, gpr);
+        o->b = gpr;
+    else
+        tr_use_b(o, &m, size);
     o = ir_add(t->b, size == 2 ? IR_ROL : IR_BSWAP, tr_type(size)); /* sets no flags of the guest */
     o->d = o->a = v;
     if (size == 2) {
@@ -119,8 +123,6 @@ void tr_movbe(Tr *t, const X86Insn *i, unsigned arg)
     }
     if (is_store)
         tr_store(t, &m, v, size);
-    else
-        tr_mov(t, tr_type(size), gpr, v);
 }
 
 void tr_lea_insn(Tr *t, const X86Insn *i, unsigned arg)
@@ -174,9 +176,10 @@ void tr_cmov(Tr *t, const X86Insn *i, unsigned arg)
     Val s = tr_val(t, i, &i->o[1], TR_READ);
     IrOp *o = ir_add(t->b, IR_CMOV, tr_type(i->o[0].size));
 
+    (void)arg;
     o->d = V_R(i->o[0].reg);
-    o->cc = (uint8_t)arg;
-    o->fl_in = ir_cond_flags(arg);
+    o->cc = i->opcode & 15;
+    o->fl_in = ir_cond_flags(i->opcode & 15);
     tr_set_b(o, &s, i->o[0].size);
 }
 
@@ -187,9 +190,7 @@ void tr_push_insn(Tr *t, const X86Insn *i, unsigned arg)
 
     (void)arg;
     switch (x->kind) {
-    case X86_IMM:
-        tr_push_imm(t, x->imm, i->opsize);
-        return;
+    case X86_IMM: tr_push_imm(t, x->imm, i->opsize); return;
     case X86_SREG:
         v = ir_temp(t->b);
         tr_call(t, hlp_sel, IRC_FAST, v, V_NONE, V_NONE, x->reg);
@@ -200,8 +201,7 @@ void tr_push_insn(Tr *t, const X86Insn *i, unsigned arg)
         v = tr_load(t, &m, i->opsize);
         break;
     }
-    default:
-        v = V_R(x->reg);
+    default: v = V_R(x->reg);
     }
     tr_push(t, v, i->opsize);
 }
@@ -268,14 +268,16 @@ void tr_popf(Tr *t, const X86Insn *i, unsigned arg)
     uint8_t v = tr_load(t, &m, i->opsize);
 
     (void)arg;
-    tr_call(t, hlp_popf, IRC_FAST | IRC_PC | IRC_FLAGS_IN | IRC_FLAGS_OUT, V_NONE, v, V_NONE, i->opsize);
+    tr_call(t, hlp_popf, IRC_FAST | IRC_PC | IRC_FLAGS_IN | IRC_FLAGS_OUT, V_NONE, v, V_NONE,
+            i->opsize);
     tr_sp_add(t, i->opsize);
     tr_end_exit(t);
 }
 
 void tr_enter(Tr *t, const X86Insn *i, unsigned arg)
 {
-    unsigned os = i->opsize, size = (unsigned)i->o[0].imm & 0xffff, level = (unsigned)i->o[1].imm & 31;
+    unsigned os = i->opsize, size = (unsigned)i->o[0].imm & 0xffff,
+             level = (unsigned)i->o[1].imm & 31;
     MemRef m;
 
     (void)arg;
@@ -333,7 +335,7 @@ void tr_convert_sign(Tr *t, const X86Insn *i, unsigned arg)
 void tr_xlat(Tr *t, const X86Insn *i, unsigned arg)
 {
     uint8_t al = ir_temp(t->b);
-    MemRef m = { .base = V_R(R_BX), .index = al, .seg = i->mem.seg, .asize = i->adsize };
+    MemRef m = {.base = V_R(R_BX), .index = al, .seg = i->mem.seg, .asize = i->adsize};
     IrOp *o = ir_add(t->b, IR_MOVZX, I32);
 
     (void)arg;
@@ -360,7 +362,10 @@ void tr_load_far(Tr *t, const X86Insn *i, unsigned arg)
     tr_end_exit(t);
 }
 
-void tr_nop(Tr *t, const X86Insn *i, unsigned arg) { (void)t, (void)i, (void)arg; }
+void tr_nop(Tr *t, const X86Insn *i, unsigned arg)
+{
+    (void)t, (void)i, (void)arg;
+}
 
 void tr_bound(Tr *t, const X86Insn *i, unsigned arg)
 {

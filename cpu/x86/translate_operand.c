@@ -34,17 +34,21 @@ static IrOp *lea_op(Tr *t, uint8_t d, const MemRef *m, unsigned asize)
 
 uint8_t tr_lea(Tr *t, const MemRef *m)
 {
-    uint8_t v = ir_temp(t->b);
+    uint8_t v;
 
+    if (m->base == V_NONE && m->index == V_NONE)
+        return tr_const(t, (uint64_t)m->disp & ~0ull >> (64 - 8 * m->asize));
+    v = ir_temp(t->b);
     lea_op(t, v, m, m->asize)->type = I64;
     return v;
 }
 
 uint8_t tr_linear_of(Tr *t, const MemRef *m)
 {
-    MemRef sum = { .index = m->seg, .asize = m->flags & IRF_LIN32 ? 4 : 8 };
+    MemRef sum = {.index = m->seg, .asize = m->flags & IRF_LIN32 ? 4 : 8};
 
-    if (m->seg == V_NONE && m->index == V_NONE && m->disp == 0 && m->base != V_NONE && m->asize == 8)
+    if (m->seg == V_NONE && m->index == V_NONE && m->disp == 0 && m->base != V_NONE &&
+        m->asize == 8)
         return m->base;
     sum.base = tr_lea(t, m);
     if (m->seg != V_NONE)
@@ -66,7 +70,8 @@ MemRef tr_mem_check(Tr *t, MemRef m, unsigned size, unsigned access)
             return m;
         m.base = tr_linear_of(t, &m);
     } else {
-        uint64_t k = seg | (uint64_t)MIN(size, 255u) << 8 | rights << 16 | (uint64_t)(seg == SEG_SS) << 17 | asize << 20;
+        uint64_t k = seg | (uint64_t)MIN(size, 255u) << 8 | rights << 16 |
+                     (uint64_t)(seg == SEG_SS) << 17 | asize << 20;
 
         m.base = tr_lea(t, &m);
         tr_call(t, hlp_seg_check, IRC_FAST, m.base, m.base, V_NONE, k);
@@ -75,20 +80,25 @@ MemRef tr_mem_check(Tr *t, MemRef m, unsigned size, unsigned access)
         tr_call(t, hlp_align_check, IRC_FAST, V_NONE, m.base, V_NONE, size);
     if (t->mode & MODE_IOBP)
         tr_call(t, hlp_watch, IRC_FAST, V_NONE, m.base, V_NONE, size | rights << 16);
-    return (MemRef){ .base = m.base, .index = V_NONE, .seg = V_NONE, .asize = 8 };
+    return (MemRef){.base = m.base, .index = V_NONE, .seg = V_NONE, .asize = 8};
 }
 
 MemRef tr_ea(Tr *t, const X86Insn *i)
 {
     const X86Mem *x = &i->mem;
-    MemRef m = { .base = x->base == 255 ? V_NONE : V_R(x->base), .index = x->index == 255 ? V_NONE : V_R(x->index),
-                 .scale = x->index == 255 ? 0 : x->scale, .seg = x->seg, .asize = i->adsize, .disp = x->disp };
+    MemRef m = {.base = x->base == 255 ? V_NONE : V_R(x->base),
+                .index = x->index == 255 ? V_NONE : V_R(x->index),
+                .scale = x->index == 255 ? 0 : x->scale,
+                .seg = x->seg,
+                .asize = i->adsize,
+                .disp = x->disp};
 
     if (x->rip) {
         m.base = V_NONE;
         m.disp = (int64_t)(t->next + (uint64_t)x->disp);
     }
-    if (m.base == V_NONE && m.index == V_NONE && m.asize < 8) /* constants are wrapped here and now */
+    if (m.base == V_NONE && m.index == V_NONE &&
+        m.asize < 8) /* constants are wrapped here and now */
         m.disp &= (int64_t)(~0ull >> (64 - 8 * m.asize));
     return m;
 }
@@ -101,9 +111,15 @@ MemRef tr_mem_at(Tr *t, const X86Insn *i, int64_t add, unsigned size, unsigned a
     return tr_mem_check(t, m, size, access);
 }
 
-MemRef tr_mem_implicit(Tr *t, unsigned seg, uint8_t base, int64_t disp, unsigned asize, unsigned size, unsigned access)
+MemRef tr_mem_implicit(Tr *t, unsigned seg, uint8_t base, int64_t disp, unsigned asize,
+                       unsigned size, unsigned access)
 {
-    return tr_mem_check(t, (MemRef){ .base = base, .index = V_NONE, .seg = (uint8_t)seg, .asize = (uint8_t)asize, .disp = disp },
+    return tr_mem_check(t,
+                        (MemRef){.base = base,
+                                 .index = V_NONE,
+                                 .seg = (uint8_t)seg,
+                                 .asize = (uint8_t)asize,
+                                 .disp = disp},
                         size, access);
 }
 
@@ -140,7 +156,7 @@ void tr_use_d(IrOp *o, const MemRef *m, unsigned size)
 
 Val tr_val(Tr *t, const X86Insn *i, const X86Operand *x, unsigned access)
 {
-    Val v = { .kind = VAL_REG, .reg = V_R(x->reg), .imm = x->imm };
+    Val v = {.kind = VAL_REG, .reg = V_R(x->reg), .imm = x->imm};
 
     if (x->kind == X86_MEM) {
         v.kind = VAL_MEM;
@@ -289,7 +305,7 @@ void tr_write(Tr *t, const X86Insn *i, const X86Operand *x, uint8_t v)
 
 void tr_add_reg(Tr *t, uint8_t reg, int64_t n, unsigned size)
 {
-    lea_op(t, reg, &(MemRef){ .base = reg, .index = V_NONE, .disp = n }, size);
+    lea_op(t, reg, &(MemRef){.base = reg, .index = V_NONE, .disp = n}, size);
 }
 
 unsigned tr_stack_size(const Tr *t)
@@ -302,7 +318,10 @@ MemRef tr_stack(Tr *t, int64_t disp, unsigned size, unsigned access)
     return tr_mem_implicit(t, SEG_SS, V_R(R_SP), disp, tr_stack_size(t), size, access);
 }
 
-void tr_sp_add(Tr *t, int64_t n) { tr_add_reg(t, V_R(R_SP), n, tr_stack_size(t)); }
+void tr_sp_add(Tr *t, int64_t n)
+{
+    tr_add_reg(t, V_R(R_SP), n, tr_stack_size(t));
+}
 
 void tr_push(Tr *t, uint8_t v, unsigned size)
 {

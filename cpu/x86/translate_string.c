@@ -7,7 +7,10 @@
  */
 #include "cpu/x86/translate_priv.h"
 
-static unsigned element_size(const X86Insn *i) { return i->opcode & 1 ? i->opsize : 1; }
+static unsigned element_size(const X86Insn *i)
+{
+    return i->opcode & 1 ? i->opsize : 1;
+}
 
 static MemRef source(Tr *t, const X86Insn *i)
 {
@@ -83,15 +86,21 @@ static void scas(Tr *t, const X86Insn *i)
 
 static uint64_t pack(const X86Insn *i, unsigned size)
 {
-    return size | (uint64_t)i->adsize << 8 | (uint64_t)i->rep << 16 | (uint64_t)i->mem.seg << 24 | (uint64_t)i->len << 32;
+    return size | (uint64_t)i->adsize << 8 | (uint64_t)i->rep << 16 | (uint64_t)i->mem.seg << 24 |
+           (uint64_t)i->len << 32;
 }
 
 /* @arg: opcode of the byte form: A4 MOVS, A6 CMPS, AA STOS, AC LODS, AE SCAS. */
 void tr_string(Tr *t, const X86Insn *i, unsigned arg)
 {
-    static const struct { uint8_t opcode; bool flags; void (*one)(Tr *, const X86Insn *); IrHelper *rep; } kinds[] = {
-        { 0xa4, false, movs, hlp_movs }, { 0xa6, true, cmps, hlp_cmps }, { 0xaa, false, stos, hlp_stos },
-        { 0xac, false, lods, hlp_lods }, { 0xae, true, scas, hlp_scas },
+    static const struct {
+        uint8_t opcode;
+        bool flags;
+        void (*one)(Tr *, const X86Insn *);
+        IrHelper *rep;
+    } kinds[] = {
+        {0xa4, false, movs, hlp_movs}, {0xa6, true, cmps, hlp_cmps}, {0xaa, false, stos, hlp_stos},
+        {0xac, false, lods, hlp_lods}, {0xae, true, scas, hlp_scas},
     };
     unsigned n = 0;
     uint8_t again;
@@ -103,8 +112,9 @@ void tr_string(Tr *t, const X86Insn *i, unsigned arg)
         return;
     }
     again = ir_temp(t->b);
-    tr_call(t, kinds[n].rep, IRC_FAST | IRC_PC | (kinds[n].flags ? IRC_FLAGS_IN | IRC_FLAGS_OUT : 0), again, V_NONE, V_NONE,
-            pack(i, element_size(i)));
+    tr_call(t, kinds[n].rep,
+            IRC_FAST | IRC_PC | (kinds[n].flags ? IRC_FLAGS_IN | IRC_FLAGS_OUT : 0), again, V_NONE,
+            V_NONE, pack(i, element_size(i)));
     tr_end_brz(t, true, I64, again, t->pc);
 }
 
@@ -113,7 +123,8 @@ void tr_port_string(Tr *t, const X86Insn *i, unsigned arg)
 {
     uint8_t again = ir_temp(t->b);
 
-    tr_call(t, arg ? hlp_outs : hlp_ins, IRC_PC, again, V_NONE, V_NONE, pack(i, MIN(element_size(i), 4u)));
+    tr_call(t, arg ? hlp_outs : hlp_ins, IRC_PC, again, V_NONE, V_NONE,
+            pack(i, MIN(element_size(i), 4u)));
     if (i->rep)
         tr_end_brz(t, true, I64, again, t->pc);
     else

@@ -9,21 +9,24 @@
 /* Calls without operands. */
 void tr_call_plain(Tr *t, const X86Insn *i, unsigned arg)
 {
-    static const struct { IrHelper *fn; uint8_t irc, k, end; } calls[] = {
-        [TRP_CLI] = { hlp_cli, IRC_FAST | IRC_PC, 0, 'n' },
-        [TRP_CLTS] = { hlp_clts, IRC_FAST, 0, 'x' },
-        [TRP_SWAPGS] = { hlp_swapgs, IRC_FAST, 0, 'n' },
-        [TRP_CPUID] = { hlp_cpuid, IRC_FAST, 0, 'n' },
-        [TRP_RDPMC] = { hlp_rdpmc, IRC_PC, 0, 'n' },
-        [TRP_RDMSR] = { hlp_rdmsr, IRC_FAST | IRC_PC, 0, 'n' },
-        [TRP_WRMSR] = { hlp_wrmsr, IRC_FAST | IRC_PC, 0, 'x' },
-        [TRP_CLAC] = { hlp_clac, IRC_FAST, 0, 'n' },
-        [TRP_STAC] = { hlp_clac, IRC_FAST, 1, 'n' },
-        [TRP_RDPKRU] = { hlp_rdpkru, IRC_PC, 0, 'n' },
-        [TRP_WRPKRU] = { hlp_wrpkru, IRC_PC, 0, 'x' },
-        [TRP_XGETBV] = { hlp_xgetbv, IRC_FAST | IRC_PC, 0, 'n' },
-        [TRP_XSETBV] = { hlp_xsetbv, IRC_PC, 0, 'x' },
-        [TRP_RSM] = { hlp_rsm, IRC_PC, 0, 'l' },
+    static const struct {
+        IrHelper *fn;
+        uint8_t irc, k, end;
+    } calls[] = {
+        [TRP_CLI] = {hlp_cli, IRC_FAST | IRC_PC, 0, 'n'},
+        [TRP_CLTS] = {hlp_clts, IRC_FAST, 0, 'x'},
+        [TRP_SWAPGS] = {hlp_swapgs, IRC_FAST, 0, 'n'},
+        [TRP_CPUID] = {hlp_cpuid, IRC_FAST, 0, 'n'},
+        [TRP_RDPMC] = {hlp_rdpmc, IRC_PC, 0, 'n'},
+        [TRP_RDMSR] = {hlp_rdmsr, IRC_FAST | IRC_PC, 0, 'n'},
+        [TRP_WRMSR] = {hlp_wrmsr, IRC_FAST | IRC_PC, 0, 'x'},
+        [TRP_CLAC] = {hlp_clac, IRC_FAST, 0, 'n'},
+        [TRP_STAC] = {hlp_clac, IRC_FAST, 1, 'n'},
+        [TRP_RDPKRU] = {hlp_rdpkru, IRC_PC, 0, 'n'},
+        [TRP_WRPKRU] = {hlp_wrpkru, IRC_PC, 0, 'x'},
+        [TRP_XGETBV] = {hlp_xgetbv, IRC_FAST | IRC_PC, 0, 'n'},
+        [TRP_XSETBV] = {hlp_xsetbv, IRC_PC, 0, 'x'},
+        [TRP_RSM] = {hlp_rsm, IRC_PC, 0, 'l'},
     };
 
     (void)i;
@@ -142,13 +145,14 @@ void tr_table(Tr *t, const X86Insn *i, unsigned arg)
     if (arg >= 2 && is_umip_fault(t))
         return;
     a = tr_linear(t, i, tr_is64(t) ? 10 : 6, arg >= 2 ? TR_WRITE : TR_READ);
-    tr_call(t, arg >= 2 ? hlp_sgdt : hlp_lgdt, IRC_PC, V_NONE, a, V_NONE, (arg & 1) | os << 8 | (unsigned)i->adsize << 16);
+    tr_call(t, arg >= 2 ? hlp_sgdt : hlp_lgdt, IRC_PC, V_NONE, a, V_NONE,
+            (arg & 1) | os << 8 | (unsigned)i->adsize << 16);
 }
 
 /* Linear address of an operand that is not accessed. */
 static uint8_t linear_unchecked(Tr *t, const X86Insn *i)
 {
-    MemRef m = tr_ea(t, i), sum = { .asize = tr_is64(t) ? 8 : 4 };
+    MemRef m = tr_ea(t, i), sum = {.asize = tr_is64(t) ? 8 : 4};
 
     if (tr_is64(t) && m.seg < SEG_FS)
         return tr_lea(t, &m);
@@ -222,7 +226,8 @@ void tr_lar(Tr *t, const X86Insn *i, unsigned arg)
 
     x.size = 2;
     sel = tr_read(t, i, &x);
-    tr_call(t, arg ? hlp_lsl : hlp_lar, IRC_PC | IRC_FLAGS_IN | IRC_FLAGS_OUT, v, sel, V_R(i->o[0].reg), i->opsize);
+    tr_call(t, arg ? hlp_lsl : hlp_lar, IRC_PC | IRC_FLAGS_IN | IRC_FLAGS_OUT, v, sel,
+            V_R(i->o[0].reg), i->opsize);
     tr_mov(t, tr_type(i->opsize), V_R(i->o[0].reg), v);
 }
 
@@ -241,7 +246,8 @@ void tr_verr(Tr *t, const X86Insn *i, unsigned arg)
 void tr_arpl(Tr *t, const X86Insn *i, unsigned arg)
 {
     Val d = tr_val(t, i, &i->o[0], TR_RMW);
-    uint8_t old = d.kind == VAL_MEM ? tr_load(t, &d.mem, 2) : d.reg, v = ir_temp(t->b), src = V_R(i->o[1].reg);
+    uint8_t old = d.kind == VAL_MEM ? tr_load(t, &d.mem, 2) : d.reg, v = ir_temp(t->b),
+            src = V_R(i->o[1].reg);
 
     (void)arg;
     if (d.kind == VAL_MEM) {
@@ -256,7 +262,8 @@ void tr_arpl(Tr *t, const X86Insn *i, unsigned arg)
 void tr_syscall(Tr *t, const X86Insn *i, unsigned arg)
 {
     (void)arg;
-    tr_call(t, hlp_syscall, IRC_FAST | IRC_PC | IRC_FLAGS_IN | IRC_FLAGS_OUT, V_NONE, V_NONE, V_NONE, i->len);
+    tr_call(t, hlp_syscall, IRC_FAST | IRC_PC | IRC_FLAGS_IN | IRC_FLAGS_OUT, V_NONE, V_NONE,
+            V_NONE, i->len);
     tr_end_leave(t);
 }
 

@@ -15,7 +15,10 @@ static int operand_at(const X86Insn *i, unsigned at)
     return -1;
 }
 
-static uint8_t pass_reg(const X86Operand *x) { return x->kind == X86_XMM ? V_X(x->reg) : V_R(x->reg); }
+static uint8_t pass_reg(const X86Operand *x)
+{
+    return x->kind == X86_XMM ? V_X(x->reg) : V_R(x->reg);
+}
 
 /* Vector length, or operand size where that selects VEX.W, REX.W or 66. */
 static IrType pass_type(const X86Insn *i)
@@ -30,7 +33,8 @@ static IrType pass_type(const X86Insn *i)
     return tr_type(size);
 }
 
-static void pass_memory(const IrPassRow *p, IrOp *o, const X86Insn *i, const MemRef *m, unsigned size)
+static void pass_memory(const IrPassRow *p, IrOp *o, const X86Insn *i, const MemRef *m,
+                        unsigned size)
 {
     if (p->b_writes)
         tr_use_d(o, m, size);
@@ -43,10 +47,11 @@ static void pass_memory(const IrPassRow *p, IrOp *o, const X86Insn *i, const Mem
 void tr_pass(Tr *t, const X86Insn *i)
 {
     const IrPassRow *p = &ir_pass_rows[i->row->pass];
-    int d = p->ext == 255 ? operand_at(i, AT_REG) : operand_at(i, AT_VVVV), a = p->ext == 255 ? operand_at(i, AT_VVVV) : -1;
+    int d = p->ext == 255 ? operand_at(i, AT_REG) : operand_at(i, AT_VVVV),
+        a = p->ext == 255 ? operand_at(i, AT_VVVV) : -1;
     int b = operand_at(i, AT_RM), imm = operand_at(i, AT_IMM), is4 = operand_at(i, AT_IS4);
-    MemRef m = { 0 };
-    Val high = { 0 };
+    MemRef m = {0};
+    Val high = {0};
     IrOp *o;
 
     if (b >= 0 && i->o[b].kind == X86_GPR_HI) /* CRC32 */
@@ -93,7 +98,8 @@ void tr_fxsave(Tr *t, const X86Insn *i, unsigned arg)
         tr_raise(t, EX_NM);
         return;
     }
-    tr_call(t, arg ? hlp_fxrstor : hlp_fxsave, IRC_PC, V_NONE, tr_linear(t, i, 255, arg ? TR_READ : TR_WRITE), V_NONE, i->opsize);
+    tr_call(t, arg ? hlp_fxrstor : hlp_fxsave, IRC_PC, V_NONE,
+            tr_linear(t, i, 255, arg ? TR_READ : TR_WRITE), V_NONE, i->opsize);
 }
 
 /* XSAVE ... XSAVES (@arg 0..3), XRSTOR, XRSTORS (8, 9). */
@@ -106,7 +112,8 @@ void tr_xsave(Tr *t, const X86Insn *i, unsigned arg)
     } else {
         uint8_t a = tr_linear(t, i, 255, arg & 8 ? TR_READ : TR_WRITE);
 
-        tr_call(t, arg & 8 ? hlp_xrstor : hlp_xsave, IRC_PC, V_NONE, a, V_NONE, (arg & 7) | (unsigned)i->opsize << 8);
+        tr_call(t, arg & 8 ? hlp_xrstor : hlp_xsave, IRC_PC, V_NONE, a, V_NONE,
+                (arg & 7) | (unsigned)i->opsize << 8);
     }
 }
 
@@ -126,7 +133,10 @@ static uint64_t mmx_pack(const X86Insn *i)
 }
 
 /* Does the row write its ModRM.rm operand?  It comes first then. */
-static bool mmx_stores(const X86Insn *i) { return i->n && OPD_AT(i->row->opd[0]) == AT_RM; }
+static bool mmx_stores(const X86Insn *i)
+{
+    return i->n && OPD_AT(i->row->opd[0]) == AT_RM;
+}
 
 void tr_mmx(Tr *t, const X86Insn *i, unsigned arg)
 {
@@ -143,7 +153,8 @@ void tr_mmx(Tr *t, const X86Insn *i, unsigned arg)
         a = tr_read(t, i, &i->o[gpr]);
     else if (gpr == 0)
         d = ir_temp(t->b);
-    tr_call(t, hlp_mmx, IRC_FAST | IRC_PC, d, a, tr_const(t, mmx_pack(i)), (uint64_t)(i->row - x86_row(0)));
+    tr_call(t, hlp_mmx, IRC_FAST | IRC_PC, d, a, tr_const(t, mmx_pack(i)),
+            (uint64_t)(i->row - x86_row(0)));
     if (gpr == 0)
         tr_write(t, i, &i->o[gpr], d);
 }
@@ -166,16 +177,18 @@ void tr_gather(Tr *t, const X86Insn *i, unsigned arg)
 {
     MemRef m = tr_ea(t, i);
     bool is_q_index = i->opcode & 1, checked = !tr_is64(t) || (t->mode & (MODE_AC | MODE_IOBP));
-    uint64_t k = i->o[0].reg | (uint64_t)i->o[2].reg << 4 | (uint64_t)i->mem.index << 8 | (uint64_t)i->mem.scale << 12;
+    uint64_t k = i->o[0].reg | (uint64_t)i->o[2].reg << 4 | (uint64_t)i->mem.index << 8 |
+                 (uint64_t)i->mem.scale << 12;
     uint8_t base, seg = V_NONE;
 
     (void)arg;
     m.index = V_NONE;
     m.scale = 0;
-    base = m.base == V_NONE ? tr_const(t, (uint64_t)m.disp) : tr_lea(t, &m);
+    base = tr_lea(t, &m);
     if (tr_is64(t) && m.seg >= SEG_FS)
         seg = V_SEG(m.seg);
-    k |= (uint64_t)is_q_index << 16 | (uint64_t)i->vex_w << 17 | (uint64_t)i->vex_l << 18 | (uint64_t)checked << 19;
+    k |= (uint64_t)is_q_index << 16 | (uint64_t)i->vex_w << 17 | (uint64_t)i->vex_l << 18 |
+         (uint64_t)checked << 19;
     k |= (uint64_t)i->adsize << 20 | (uint64_t)m.seg << 24;
     tr_call(t, hlp_gather, IRC_PC, V_NONE, base, seg, k);
 }
@@ -184,7 +197,10 @@ void tr_gather(Tr *t, const X86Insn *i, unsigned arg)
 void tr_maskmov(Tr *t, const X86Insn *i, unsigned arg)
 {
     bool is_mmx = i->row->op == X86_MASKMOVQ, is_bytes = is_mmx || i->row->op == X86_MASKMOVDQU;
-    unsigned size = is_mmx ? 8 : i->vex_l ? 32 : 16, element = is_bytes ? 1 : 4u << (i->opcode == 0x2d || i->opcode == 0x2f || i->vex_w);
+    unsigned size = is_mmx     ? 8
+                    : i->vex_l ? 32
+                               : 16,
+             element = is_bytes ? 1 : 4u << (i->opcode == 0x2d || i->opcode == 0x2f || i->vex_w);
     bool is_store = is_bytes || i->o[0].kind == X86_MEM;
     unsigned data = is_bytes || !is_store ? i->o[0].reg : i->o[2].reg, mask = i->o[1].reg;
     uint8_t a;
@@ -198,5 +214,6 @@ void tr_maskmov(Tr *t, const X86Insn *i, unsigned arg)
         a = tr_linear(t, i, element, is_store ? TR_WRITE : TR_READ);
     }
     tr_call(t, hlp_maskmov, IRC_PC, V_NONE, a, V_NONE,
-            data | mask << 8 | element << 16 | (uint64_t)is_store << 24 | (uint64_t)is_mmx << 25 | (uint64_t)size << 32);
+            data | mask << 8 | element << 16 | (uint64_t)is_store << 24 | (uint64_t)is_mmx << 25 |
+                (uint64_t)size << 32);
 }

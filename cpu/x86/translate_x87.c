@@ -5,14 +5,15 @@
 #include "cpu/x86/translate_priv.h"
 
 /* Memory forms that write, one bit for each ModRM.reg, by opcode D8..DF. */
-static const uint8_t x87_writes[8] = { [1] = 0xcc, [3] = 0x8e, [5] = 0xce, [7] = 0xce };
+static const uint8_t x87_writes[8] = {[1] = 0xcc, [3] = 0x8e, [5] = 0xce, [7] = 0xce};
 
 /* Bytes of the memory operand, by opcode and ModRM.reg; environments are cut to 28, images to 108. */
 static unsigned x87_size(const X86Insn *i, unsigned op, unsigned reg)
 {
     static const uint8_t sizes[8][8] = {
-        { 4, 4, 4, 4, 4, 4, 4, 4 },   { 4, 4, 4, 4, 28, 2, 28, 2 }, { 4, 4, 4, 4, 4, 4, 4, 4 },   { 4, 4, 4, 4, 4, 10, 4, 10 },
-        { 8, 8, 8, 8, 8, 8, 8, 8 },   { 8, 8, 8, 8, 108, 8, 108, 2 }, { 2, 2, 2, 2, 2, 2, 2, 2 }, { 2, 2, 2, 2, 10, 8, 10, 8 },
+        {4, 4, 4, 4, 4, 4, 4, 4},   {4, 4, 4, 4, 28, 2, 28, 2}, {4, 4, 4, 4, 4, 4, 4, 4},
+        {4, 4, 4, 4, 4, 10, 4, 10}, {8, 8, 8, 8, 8, 8, 8, 8},   {8, 8, 8, 8, 108, 8, 108, 2},
+        {2, 2, 2, 2, 2, 2, 2, 2},   {2, 2, 2, 2, 10, 8, 10, 8},
     };
     unsigned size = sizes[op][reg];
 
@@ -26,7 +27,8 @@ static void x87_memory(Tr *t, const X86Insn *i, unsigned op, unsigned reg, uint8
     bool is_write = x87_writes[op] >> reg & 1;
     uint8_t a = tr_linear(t, i, x87_size(i, op, reg), is_write ? TR_WRITE : TR_READ);
 
-    tr_call(t, hlp_x87, IRC_FAST | IRC_PC, V_NONE, a, pc, op << 8 | i->modrm | (uint64_t)i->opsize << 16 | 1ull << 31);
+    tr_call(t, hlp_x87, IRC_FAST | IRC_PC, V_NONE, a, pc,
+            op << 8 | i->modrm | (uint64_t)i->opsize << 16 | 1ull << 31);
 }
 
 /* All of D8..DF. */

@@ -19,7 +19,10 @@ static uint64_t lane(const uint8_t *v, unsigned n, unsigned size)
     return x;
 }
 
-static void set_lane(uint8_t *v, unsigned n, unsigned size, uint64_t x) { memcpy(v + n * size, &x, size); }
+static void set_lane(uint8_t *v, unsigned n, unsigned size, uint64_t x)
+{
+    memcpy(v + n * size, &x, size);
+}
 
 /*
  * Elements are done in order; one that is done has its mask bit cleared, so that after a fault the rest can be
@@ -29,17 +32,20 @@ uint64_t hlp_gather(Cpu *c, uint64_t base, uint64_t seg_base, uint64_t k)
 {
     uint8_t *to = c->v[k & 15], *mask = c->v[k >> 4 & 15];
     const uint8_t *index = c->v[k >> 8 & 15];
-    unsigned index_size = k >> 16 & 1 ? 8 : 4, size = k >> 17 & 1 ? 8 : 4, bytes = k >> 18 & 1 ? 32 : 16, asize = k >> 20 & 15;
+    unsigned index_size = k >> 16 & 1 ? 8 : 4, size = k >> 17 & 1 ? 8 : 4,
+             bytes = k >> 18 & 1 ? 32 : 16, asize = k >> 20 & 15;
     unsigned count = bytes / MAX(index_size, size), written = count * size;
 
     for (unsigned n = 0; n < count; n++) {
-        Gva at = base + ((uint64_t)sext(lane(index, n, index_size), 8 * index_size) << (k >> 12 & 3));
+        Gva at =
+            base + ((uint64_t)sext(lane(index, n, index_size), 8 * index_size) << (k >> 12 & 3));
 
         if (!(lane(mask, n, size) >> (8 * size - 1)))
             continue;
         if (asize == 4)
             at = (uint32_t)at;
-        at = k >> 19 & 1 ? hlp_seg_check(c, at, 0, (k >> 24 & 7) | size << 8 | asize << 20) : at + seg_base;
+        at = k >> 19 & 1 ? hlp_seg_check(c, at, 0, (k >> 24 & 7) | size << 8 | asize << 20)
+                         : at + seg_base;
         set_lane(to, n, size, mem_load(c, at, size, c->mmu_mode));
         set_lane(mask, n, size, 0);
     }
@@ -70,9 +76,10 @@ static void set_mm(Cpu *c, unsigned n, uint64_t v)
 uint64_t hlp_maskmov(Cpu *c, uint64_t va, uint64_t b UNUSED, uint64_t k)
 {
     bool is_mmx = k >> 25 & 1, is_store = k >> 24 & 1;
-    uint8_t *data = is_mmx ? mm(c, k & 7) : c->v[k & 15], *mask = is_mmx ? mm(c, k >> 8 & 7) : c->v[k >> 8 & 15];
+    uint8_t *data = is_mmx ? mm(c, k & 7) : c->v[k & 15],
+            *mask = is_mmx ? mm(c, k >> 8 & 7) : c->v[k >> 8 & 15];
     unsigned size = k >> 16 & 0xff, bytes = (unsigned)(k >> 32), count = bytes / size;
-    uint8_t out[32] = { 0 };
+    uint8_t out[32] = {0};
 
     for (unsigned n = 0; n < count; n++) {
         bool on = lane(mask, n, size) >> (8 * size - 1);
@@ -97,7 +104,10 @@ static __m128i convert(Cpu *c, unsigned kind, __m128i to, __m128i in)
 
     _mm_setcsr((c->vcsr & ~0x3fu) | 0x1f80);
     switch (kind) {
-    case 0x02a: to = _mm_castps_si128(_mm_movelh_ps(_mm_cvtepi32_ps(in), _mm_castsi128_ps(_mm_srli_si128(to, 8)))); break;
+    case 0x02a:
+        to = _mm_castps_si128(
+            _mm_movelh_ps(_mm_cvtepi32_ps(in), _mm_castsi128_ps(_mm_srli_si128(to, 8))));
+        break;
     case 0x12a: to = _mm_castpd_si128(_mm_cvtepi32_pd(in)); break;
     case 0x02c: to = _mm_cvttps_epi32(_mm_castsi128_ps(in)); break;
     case 0x12c: to = _mm_cvttpd_epi32(_mm_castsi128_pd(in)); break;

@@ -79,6 +79,8 @@ typedef struct X86ApicOps {
     void (*reset)(void *apic, bool init);
 } X86ApicOps;
 
+enum { XSAVE_AVX_AT = 576, XSAVE_PKRU_AT = 2688 }; /* in a standard XSAVE area */
+
 typedef struct X86Model X86Model;
 
 typedef struct X86Cpu {
@@ -106,6 +108,7 @@ typedef struct X86Cpu {
     uint64_t a20_mask;           /* ~0, or bit 20 clear */
     uint64_t phys_mask;          /* reserved bits of page tables derive from it */
     uint64_t features[16];       /* words: cpu/x86/model.h; what CPUID tells and decoding allows */
+    uint64_t spec_ctrl;          /* kept, without effect */
     /* derived from the above */
     uint32_t mode_sys;           /* mode bits of the control registers: x86_update_sys() */
     uint8_t flat;                /* bit SEG_x: the segment qualifies for its MODE_FLAT*: x86_seg_set() */
@@ -114,7 +117,8 @@ typedef struct X86Cpu {
     uint8_t watch_hits;          /* data and I/O breakpoints the present instruction hit: DR6 bits */
     uint8_t pc_final;            /* a task switch is past its commit point: V_PC is the new task's */
     uint8_t irq_masked;          /* an interrupt was seen while IF was clear: REQ_IRQ is raised again with IF */
-    uint64_t random[4];          /* state of RDRAND */
+    uint8_t random_left;         /* words of it */
+    uint64_t random[32];         /* of the host's, for RDRAND and RDSEED */
 } X86Cpu;
 
 #define X86(c) ((X86Cpu *)(c))
@@ -127,6 +131,7 @@ void x86_update_mode(X86Cpu *x);                     /* derive cpu.mode, cpu.mmu
 void x86_update_sys(X86Cpu *x);                      /* after changes of CR0, CR4, EFER, XCR0, DR7; calls x86_update_mode() */
 void x86_update_all(X86Cpu *x);                      /* after the state was replaced as a whole (load, debugger): all that is derived */
 void x86_seg_set(X86Cpu *x, unsigned seg, X86Seg to); /* no checks; x86_update_mode() is the caller's */
+uint64_t x86_random(X86Cpu *x);                      /* the one source of RDRAND and RDSEED */
 void x86_set_a20(Cpu *c, bool on);                   /* any thread that holds the device lock */
 noreturn void x86_raise(Cpu *c, unsigned vector, uint64_t error); /* fault at the current instruction (pc synced through host->sync_pc) */
 noreturn void x86_raise_noerr(Cpu *c, unsigned vector);

@@ -30,15 +30,30 @@
 #include "hw/timer/i8254.h"
 #include "hw/timer/mc146818.h"
 
-enum { LOW_RAM_END = 0xa0000, EBDA = 0x9fc00, SHADOW = 0xc0000, TABLES = 0xe0000, HIGH_RAM = 0x100000 };
-enum { IRQ_TIMER = 0, IRQ_RTC = 8, IRQ_SCI = 9, ISA_IRQS = 16, GSI_TIMER = 2, HPET_FIRST_PIN = 16, SHARED_COMS = 2 };
+enum {
+    LOW_RAM_END = 0xa0000,
+    EBDA = 0x9fc00,
+    SHADOW = 0xc0000,
+    TABLES = 0xe0000,
+    HIGH_RAM = 0x100000
+};
+enum {
+    IRQ_TIMER = 0,
+    IRQ_RTC = 8,
+    IRQ_SCI = 9,
+    ISA_IRQS = 16,
+    GSI_TIMER = 2,
+    HPET_FIRST_PIN = 16,
+    SHARED_COMS = 2
+};
 enum { MAX_CPUS = 255, ROM_ALIAS_MAX = 0x20000, ROM_GRAIN = 0x10000, ROM_MAX = 0x1000000 };
-static const uint64_t hole_start = 3 * GIB, hole_start_max = 3 * GIB + GIB / 2, ram_max = 512 * GIB;
+static const uint64_t hole_start = 3 * GIB, hole_start_max = 3 * GIB + GIB / 2, ram_min = 2 * MIB,
+                      ram_max = 512 * GIB;
 
 typedef struct Pc {
     bool acpi, hpet, entry64; /* options */
     Region ram, low, shadow, high, above_4g, rom, rom_alias;
-    uint64_t low_end;         /* of RAM below 4 GiB */
+    uint64_t low_end; /* of RAM below 4 GiB */
     Device *bus, *pic, *ioapic, *hpet_dev, *pm, *rtc, *com[4];
     IrqSplit isa[ISA_IRQS];
     IrqOr com_or[SHARED_COMS]; /* COM1 and COM3, COM2 and COM4 */
@@ -47,10 +62,22 @@ typedef struct Pc {
 
 /* --- memory --- */
 
-static void map_ram(Machine *m, Region *r, const char *name, uint64_t at, uint64_t from, uint64_t size)
+static void map_ram(Machine *m, Region *r, const char *name, uint64_t at, uint64_t from,
+                    uint64_t size)
 {
     region_alias(r, name, &((Pc *)m->board_state)->ram, from, size);
     region_map(&m->mem->system_root, r, at, 0);
+}
+
+/* As -m says it: the largest unit in which it is a whole number. */
+static bool bad_ram(uint64_t size, Error *err)
+{
+    static const char units[] = "BKMGT";
+    unsigned unit = 0;
+
+    for (; unit < 4 && size % KIB == 0; size /= KIB)
+        unit++;
+    return error_prefix(err, "-m %" PRIu64 "%c: ", size, units[unit]);
 }
 
 static bool build_ram(Machine *m, Error *err)
@@ -58,11 +85,14 @@ static bool build_ram(Machine *m, Error *err)
     Pc *pc = m->board_state;
     uint64_t size = m->cfg.ram_size;
 
-    if (size < 2 * MIB || size > ram_max)
-        return error_set(err, "-m %" PRIu64 "M: board 'pc' takes 2M to %" PRIu64 "G", (uint64_t)(size / MIB), (uint64_t)(ram_max / GIB));
+    if (size < ram_min || size > ram_max) {
+        error_set(err, "board 'pc' takes %" PRIu64 "M to %" PRIu64 "G", ram_min / (1 << 20),
+                  ram_max / (1 << 30));
+        return bad_ram(size, err);
+    }
     pc->low_end = size <= hole_start_max ? size : hole_start;
     if (!region_ram(&pc->ram, m->mem, "pc.ram", size, m->cfg.mem_share, err))
-        return error_prefix(err, "-m %" PRIu64 "M: ", (uint64_t)(size / MIB));
+        return bad_ram(size, err);
     map_ram(m, &pc->low, "ram-low", 0, 0, LOW_RAM_END);
     map_ram(m, &pc->shadow, "ram-shadow", SHADOW, SHADOW, HIGH_RAM - SHADOW);
     map_ram(m, &pc->high, "ram-high", HIGH_RAM, HIGH_RAM, pc->low_end - HIGH_RAM);
@@ -84,7 +114,8 @@ static bool build_rom(Machine *m, Error *err)
         return error_prefix(err, "-bios: ");
     if (f.size == 0 || f.size % ROM_GRAIN || f.size > ROM_MAX) {
         xfree(f.p);
-        return error_set(err, "-bios %s: its size %zu is not a multiple of 64 KiB up to 16 MiB", m->cfg.bios, f.size);
+        return error_set(err, "-bios %s: its size %zu is not a multiple of 64 KiB up to 16 MiB",
+                         m->cfg.bios, f.size);
     }
     ok = region_rom(&pc->rom, m->mem, "pc.bios", f.p, f.size, err);
     xfree(f.p);
@@ -168,7 +199,7 @@ static bool build_pic(Machine *m, Error *err)
         irq_connect(&pc->isa[n].out[0], i8259_input, pc->pic, n);
         irq_connect(&pc->isa[n].out[1], ioapic_input, pc->ioapic, n == IRQ_TIMER ? GSI_TIMER : n);
     }
-    pc->isa[GSI_TIMER] = (IrqSplit){ 0 }; /* the PIC's cascade; its I/O APIC pin is the timer's */
+    pc->isa[GSI_TIMER] = (IrqSplit){0}; /* the PIC's cascade; its I/O APIC pin is the timer's */
     return true;
 }
 
@@ -206,8 +237,8 @@ static bool build_timers(Machine *m, Error *err)
     Pc *pc = m->board_state;
     Device *pit;
 
-    if (!build_hpet(m, err) || !(pit = add_device(m, "isa-pit", err)) || !(pc->rtc = add_device(m, "mc146818rtc", err)) ||
-        !(pc->pm = add_device(m, "acpi-pm", err)))
+    if (!build_hpet(m, err) || !(pit = add_device(m, "isa-pit", err)) ||
+        !(pc->rtc = add_device(m, "mc146818rtc", err)) || !(pc->pm = add_device(m, "acpi-pm", err)))
         return false;
     map_io(m, pit_io(pit), 0x40);
     map_io(m, pit_port61(pit), 0x61);
@@ -234,7 +265,7 @@ static bool build_serial(Machine *m, Error *err)
     Pc *pc = m->board_state;
 
     for (unsigned i = 0; i < COUNT_OF(pc->com); i++) {
-        char index[2] = { (char)('0' + i) };
+        char index[2] = {(char)('0' + i)};
         Device *d;
 
         if (!m->serial[i])
@@ -274,9 +305,17 @@ static void set_cmos(Machine *m)
     uint64_t ext_k = MIN((pc->low_end - HIGH_RAM) / KIB, 0xfc00u);
     uint64_t above_16m = pc->low_end > 16 * MIB ? (pc->low_end - 16 * MIB) / 65536 : 0;
     uint64_t above_4g = (m->cfg.ram_size - pc->low_end) / 65536;
-    const struct { uint8_t at, size; uint64_t v; } words[] = {
-        { 0x15, 2, 640 }, { 0x17, 2, ext_k }, { 0x30, 2, ext_k }, { 0x34, 2, above_16m }, { 0x5b, 3, above_4g },
-        { 0x5f, 1, m->n_cpus - 1 }, { 0x14, 1, 0x02 /* coprocessor */ },
+    const struct {
+        uint8_t at, size;
+        uint64_t v;
+    } words[] = {
+        {0x15, 2, 640},
+        {0x17, 2, ext_k},
+        {0x30, 2, ext_k},
+        {0x34, 2, above_16m},
+        {0x5b, 3, above_4g},
+        {0x5f, 1, m->n_cpus - 1},
+        {0x14, 1, 0x02 /* coprocessor */},
     };
 
     for (unsigned i = 0; i < COUNT_OF(words); i++)
@@ -289,7 +328,7 @@ static void set_cmos(Machine *m)
 static void add_range(BootInput *in, Gpa at, uint64_t end, uint32_t type)
 {
     if (end > at)
-        in->map[in->n_map++] = (BootRange){ at, end - at, type };
+        in->map[in->n_map++] = (BootRange){at, end - at, type};
 }
 
 static void describe_memory(Machine *m, BootInput *in)
@@ -309,22 +348,35 @@ static bool add_acpi(Machine *m, BootInput *in, Error *err)
 {
     Pc *pc = m->board_state;
     uint32_t ids[MAX_CPUS];
-    BootInput room = { .map = { { TABLES, HIGH_RAM - TABLES, BOOT_RAM } }, .n_map = 1 };
+    BootInput room = {.map = {{TABLES, HIGH_RAM - TABLES, BOOT_RAM}}, .n_map = 1};
     AcpiBoard b = {
-        .apic_ids = ids, .n_cpus = m->n_cpus, .lapic_base = APIC_BUS_BASE, .ioapic_base = IOAPIC_BASE,
-        .hpet_base = pc->hpet ? HPET_BASE : 0, .sci_irq = IRQ_SCI, .pm_evt = ACPI_PM_BASE + ACPI_PM1A_EVT,
-        .pm_cnt = ACPI_PM_BASE + ACPI_PM1A_CNT, .pm_timer = ACPI_PM_BASE + ACPI_PM_TMR, .gpe = ACPI_PM_BASE + ACPI_GPE0,
-        .gpe_size = ACPI_GPE0_LEN, .smi_cmd = ACPI_SMI_CMD, .acpi_enable = ACPI_CMD_ENABLE,
-        .acpi_disable = ACPI_CMD_DISABLE, .timer_32bit = true, .reset_port = 0xcf9, .reset_value = 6,
+        .apic_ids = ids,
+        .n_cpus = m->n_cpus,
+        .lapic_base = APIC_BUS_BASE,
+        .ioapic_base = IOAPIC_BASE,
+        .hpet_base = pc->hpet ? HPET_BASE : 0,
+        .sci_irq = IRQ_SCI,
+        .pm_evt = ACPI_PM_BASE + ACPI_PM1A_EVT,
+        .pm_cnt = ACPI_PM_BASE + ACPI_PM1A_CNT,
+        .pm_timer = ACPI_PM_BASE + ACPI_PM_TMR,
+        .gpe = ACPI_PM_BASE + ACPI_GPE0,
+        .gpe_size = ACPI_GPE0_LEN,
+        .smi_cmd = ACPI_SMI_CMD,
+        .acpi_enable = ACPI_CMD_ENABLE,
+        .acpi_disable = ACPI_CMD_DISABLE,
+        .timer_32bit = true,
+        .reset_port = 0xcf9,
+        .reset_value = 6,
     };
-    ByteBuf tables = { 0 };
+    ByteBuf tables = {0};
     bool ok;
 
     for (unsigned i = 0; i < m->n_cpus; i++)
         ids[i] = i;
     for (unsigned i = 0; i < COUNT_OF(pc->com); i++)
         if (pc->com[i])
-            b.serial[i] = (AcpiSerial){ (uint16_t)serial_iobase(pc->com[i]), (uint8_t)serial_irq(pc->com[i]) };
+            b.serial[i] =
+                (AcpiSerial){(uint16_t)serial_iobase(pc->com[i]), (uint8_t)serial_irq(pc->com[i])};
     acpi_build(&tables, &b, TABLES);
     in->rsdp = TABLES;
     ok = boot_add_copy(&pc->boot, &room, TABLES, tables.p, tables.len, err);
@@ -336,14 +388,20 @@ static bool load_kernel(Machine *m, Error *err)
 {
     Pc *pc = m->board_state;
     BootInput in = {
-        .kernel = m->cfg.kernel, .initrd = m->cfg.initrd, .append = m->cfg.append, .read = boot_read_file,
-        .entry64 = pc->entry64, .rsdp = pc->acpi ? TABLES : 0,
+        .kernel = m->cfg.kernel,
+        .initrd = m->cfg.initrd,
+        .append = m->cfg.append,
+        .read = boot_read_file,
+        .entry64 = pc->entry64,
+        .rsdp = pc->acpi ? TABLES : 0,
     };
 
     if (!m->cfg.kernel)
         return true;
     if (m->cfg.bios)
-        return error_set(err, "-bios and -kernel together: firmware that starts a given kernel is not built yet");
+        return error_set(
+            err,
+            "-bios and -kernel together: firmware that starts a given kernel is not built yet");
     describe_memory(m, &in);
     return boot_load(&pc->boot, &in, err) && (!pc->acpi || add_acpi(m, &in, err));
 }
@@ -355,8 +413,8 @@ static bool pc_build(Machine *m, Error *err)
     bool ok;
 
     memory_begin(m->mem);
-    ok = build_ram(m, err) && build_rom(m, err) && build_apics(m, err) && build_pic(m, err) && build_timers(m, err) &&
-         build_ports(m, err) && build_serial(m, err);
+    ok = build_ram(m, err) && build_rom(m, err) && build_apics(m, err) && build_pic(m, err) &&
+         build_timers(m, err) && build_ports(m, err) && build_serial(m, err);
     memory_commit(m->mem);
     if (!ok || !load_kernel(m, err))
         return false;
@@ -368,8 +426,6 @@ static void pc_reset(Machine *m)
 {
     Pc *pc = m->board_state;
 
-    for (unsigned i = 1; i < m->n_cpus; i++)
-        pc_start_wait(m->cpus[i]);
     if (m->cfg.kernel) {
         boot_place(&pc->boot, &m->mem->system);
         pc_start_kernel(m->cpus[0], &pc->boot);
@@ -379,7 +435,8 @@ static void pc_reset(Machine *m)
 static void pc_fini(Machine *m)
 {
     Pc *pc = m->board_state;
-    Region *const regions[] = { &pc->low, &pc->shadow, &pc->high, &pc->above_4g, &pc->rom_alias, &pc->rom, &pc->ram };
+    Region *const regions[] = {&pc->low,       &pc->shadow, &pc->high, &pc->above_4g,
+                               &pc->rom_alias, &pc->rom,    &pc->ram};
 
     for (unsigned i = 0; i < COUNT_OF(regions); i++)
         region_fini(regions[i]);
@@ -394,12 +451,20 @@ static const Field pc_fields[] = {
 static STRUCT_TYPE(pc_type, Pc, pc_fields);
 
 /* One board for each name of the processor's two architectures. */
-#define PC_BOARD(var, ar, cpu) \
-    static Board var = { \
-        .name = "pc", .doc = "bare PC: APICs, timers, serial ports, ACPI; no PCI bus yet (default)", .arch = ar, .is_default = true, \
-        .default_cpu = cpu, .max_cpus = MAX_CPUS, .default_ram = 128 * MIB, .options = &pc_type, \
-        .build = pc_build, .reset = pc_reset, .fini = pc_fini, \
-    }; \
+#define PC_BOARD(var, ar, cpu)                                                                     \
+    static Board var = {                                                                           \
+        .name = "pc",                                                                              \
+        .doc = "bare PC: APICs, timers, serial ports, ACPI; no PCI bus yet (default)",             \
+        .arch = ar,                                                                                \
+        .is_default = true,                                                                        \
+        .default_cpu = cpu,                                                                        \
+        .max_cpus = MAX_CPUS,                                                                      \
+        .default_ram = 128 * MIB,                                                                  \
+        .options = &pc_type,                                                                       \
+        .build = pc_build,                                                                         \
+        .reset = pc_reset,                                                                         \
+        .fini = pc_fini,                                                                           \
+    };                                                                                             \
     BOARD_REGISTER(var)
 PC_BOARD(pc_board_64, "x86_64", "qemu64")
 PC_BOARD(pc_board_32, "i386", "qemu32")

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pc_start - the states in which a PC's processors begin when no firmware runs
+ * pc_start - the state in which a PC's boot processor begins when no firmware runs
  *
- * Linux boot.rst "32-bit boot protocol" and "64-bit boot protocol", Multiboot 3.2, PVH boot ABI: flat
- * segments, interrupts off, and the GDT that boot.c placed.
+ * Linux boot.rst "32-bit boot protocol" and "64-bit boot protocol", Multiboot 3.2, PVH boot ABI:
+ * flat segments, interrupts off, and the GDT that boot.c placed.
  */
 #include "hw/board/pc_start.h"
 
@@ -12,15 +12,10 @@
 /* X86Seg.attr of the descriptors in that GDT. */
 enum { ATTR_CODE32 = 0xc09b, ATTR_CODE64 = 0xa09b, ATTR_DATA = 0xc093, ATTR_TSS = 0x008b };
 
-void pc_start_wait(Cpu *c)
+static void set_segment(X86Cpu *x, unsigned s, uint16_t sel, uint16_t attr, uint64_t base,
+                        uint32_t limit)
 {
-    X86(c)->wait_sipi = 1;
-    c->halted = true;
-}
-
-static void set_segment(X86Cpu *x, unsigned s, uint16_t sel, uint16_t attr, uint64_t base, uint32_t limit)
-{
-    x86_seg_set(x, s, (X86Seg){ .sel = sel, .attr = attr, .limit = limit, .base = base });
+    x86_seg_set(x, s, (X86Seg){.sel = sel, .attr = attr, .limit = limit, .base = base});
 }
 
 static void set_segments(X86Cpu *x, bool long_mode)

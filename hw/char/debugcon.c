@@ -39,7 +39,7 @@ static void debugcon_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     chardev_write(s->chr, &byte, 1);
 }
 
-static const RegionOps debugcon_ops = { debugcon_read, debugcon_write, 1, 1 };
+static const RegionOps debugcon_ops = {debugcon_read, debugcon_write, 1, 1};
 
 static bool debugcon_realize(Device *d, Error *err)
 {
@@ -68,8 +68,13 @@ static const Field debugcon_fields[] = {
 static STRUCT_TYPE(debugcon_type, DebugCon, debugcon_fields);
 
 static DeviceClass isa_debugcon_class = {
-    .name = "isa-debugcon", .parent = "isa-device", .doc = "debug console port",
-    .type = &debugcon_type, .migrate = MIGRATE_NONE_NEEDED, .user = true,
-    .realize = debugcon_realize, .unrealize = debugcon_unrealize,
+    .name = "isa-debugcon",
+    .parent = "isa-device",
+    .doc = "debug console port",
+    .type = &debugcon_type,
+    .migrate = MIGRATE_NONE_NEEDED,
+    .user = true,
+    .realize = debugcon_realize,
+    .unrealize = debugcon_unrealize,
 };
 DEVICE_REGISTER(isa_debugcon_class)

@@ -10,21 +10,51 @@
 #include "base/log.h"
 #include "core/machine.h"
 
-enum { RBR = 0, THR = 0, IER = 1, IIR = 2, FCR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCR = 7, DLL = 0, DLM = 1 };
-enum { ERBFI = 1, ETBEI = 2, ELSI = 4, EDSSI = 8 };                                    /* IER */
-enum { IIR_MODEM = 0, IIR_NONE = 1, IIR_THRE = 2, IIR_DATA = 4, IIR_LINE = 6, IIR_TIMEOUT = 12, IIR_FIFO = 0xc0 };
+enum {
+    RBR = 0,
+    THR = 0,
+    IER = 1,
+    IIR = 2,
+    FCR = 2,
+    LCR = 3,
+    MCR = 4,
+    LSR = 5,
+    MSR = 6,
+    SCR = 7,
+    DLL = 0,
+    DLM = 1
+};
+enum { ERBFI = 1, ETBEI = 2, ELSI = 4, EDSSI = 8 }; /* IER */
+enum {
+    IIR_MODEM = 0,
+    IIR_NONE = 1,
+    IIR_THRE = 2,
+    IIR_DATA = 4,
+    IIR_LINE = 6,
+    IIR_TIMEOUT = 12,
+    IIR_FIFO = 0xc0
+};
 enum { FCR_ENABLE = 1, FCR_RX_RESET = 2, FCR_TX_RESET = 4 };
 enum { LCR_STOP2 = 4, LCR_PARITY = 8, LCR_DLAB = 0x80 };
 enum { MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 16 };
-enum { LSR_DR = 1, LSR_OE = 2, LSR_FE = 8, LSR_BI = 16, LSR_THRE = 32, LSR_TEMT = 64, LSR_FIFO_ERROR = 128, LSR_ERRORS = 0x1e };
+enum {
+    LSR_DR = 1,
+    LSR_OE = 2,
+    LSR_FE = 8,
+    LSR_BI = 16,
+    LSR_THRE = 32,
+    LSR_TEMT = 64,
+    LSR_FIFO_ERROR = 128,
+    LSR_ERRORS = 0x1e
+};
 enum { DCTS = 1, DDSR = 2, TERI = 4, DDCD = 8, CTS = 16, DSR = 32, RI = 64, DCD = 128 }; /* MSR */
 
 #define FIFO_SIZE 16
 #define XTAL_HZ 1843200u
 
-static const uint8_t rx_triggers[4] = { 1, 4, 8, 14 }; /* FCR bits 6-7 */
-static const uint16_t com_ports[4] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
-static const uint8_t com_irqs[4] = { 4, 3, 4, 3 };
+static const uint8_t rx_triggers[4] = {1, 4, 8, 14}; /* FCR bits 6-7 */
+static const uint16_t com_ports[4] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+static const uint8_t com_irqs[4] = {4, 3, 4, 3};
 
 typedef struct Fifo {
     uint8_t data[FIFO_SIZE], at, count;
@@ -47,12 +77,21 @@ typedef struct Serial {
     int64_t timeout_due; /* when that will be so, -1: not counting */
 } Serial;
 
-unsigned serial_iobase(const Device *d) { return ((const Serial *)d)->iobase; }
-unsigned serial_irq(const Device *d) { return ((const Serial *)d)->irq_no; }
+unsigned serial_iobase(const Device *d)
+{
+    return ((const Serial *)d)->iobase;
+}
+unsigned serial_irq(const Device *d)
+{
+    return ((const Serial *)d)->irq_no;
+}
 
 /* ---- FIFOs; with FCR_ENABLE clear they hold one character ---- */
 
-static unsigned serial_depth(const Serial *s) { return s->fcr & FCR_ENABLE ? FIFO_SIZE : 1; }
+static unsigned serial_depth(const Serial *s)
+{
+    return s->fcr & FCR_ENABLE ? FIFO_SIZE : 1;
+}
 
 static void fifo_put(Fifo *f, uint8_t v, bool is_break)
 {
@@ -74,7 +113,10 @@ static uint8_t fifo_get(Fifo *f)
 
 /* ---- state to wires and timers ---- */
 
-static bool serial_rx_is_full(const Serial *s) { return s->rx.count >= serial_depth(s); }
+static bool serial_rx_is_full(const Serial *s)
+{
+    return s->rx.count >= serial_depth(s);
+}
 
 static bool serial_rx_is_due(const Serial *s)
 {
@@ -126,13 +168,15 @@ static void serial_rx_reveal(Serial *s)
 /* Four character times without traffic: 9.0 "FIFO interrupt mode operation". */
 static void serial_timeout_restart(Serial *s)
 {
-    unsigned bits = 1 + 5 + (s->lcr & 3) + (s->lcr & LCR_PARITY ? 1 : 0) + (s->lcr & LCR_STOP2 ? 2 : 1);
+    unsigned bits =
+        1 + 5 + (s->lcr & 3) + (s->lcr & LCR_PARITY ? 1 : 0) + (s->lcr & LCR_STOP2 ? 2 : 1);
     uint64_t divisor = s->divisor ? s->divisor : 1;
 
     s->timeout_irq = false;
     s->timeout_due = -1;
     if ((s->fcr & FCR_ENABLE) && s->rx.count)
-        s->timeout_due = clock_now(s->dev.clock) + (int64_t)(4 * bits * 16 * divisor * 1000000000u / XTAL_HZ);
+        s->timeout_due =
+            clock_now(s->dev.clock) + (int64_t)(4 * bits * 16 * divisor * 1000000000u / XTAL_HZ);
 }
 
 static void serial_timeout_fire(void *arg)
@@ -204,10 +248,11 @@ static void serial_modem_update(Serial *s)
     uint8_t lines = CTS | DSR | DCD, changed;
 
     if (s->mcr & MCR_LOOP)
-        lines = (s->mcr & MCR_RTS ? CTS : 0) | (s->mcr & MCR_DTR ? DSR : 0) | (s->mcr & MCR_OUT1 ? RI : 0) |
-                (s->mcr & MCR_OUT2 ? DCD : 0);
+        lines = (s->mcr & MCR_RTS ? CTS : 0) | (s->mcr & MCR_DTR ? DSR : 0) |
+                (s->mcr & MCR_OUT1 ? RI : 0) | (s->mcr & MCR_OUT2 ? DCD : 0);
     changed = (s->msr ^ lines) & 0xf0;
-    s->msr = lines | (s->msr & 0x0f) | (changed & (CTS | DSR | DCD)) >> 4 | (changed & s->msr & RI ? TERI : 0);
+    s->msr = lines | (s->msr & 0x0f) | (changed & (CTS | DSR | DCD)) >> 4 |
+             (changed & s->msr & RI ? TERI : 0);
 }
 
 /* ---- registers ---- */
@@ -216,14 +261,15 @@ static void serial_write_fcr(Serial *s, uint8_t v)
 {
     bool toggled = (s->fcr ^ v) & FCR_ENABLE;
 
-    s->fcr = v & FCR_ENABLE ? v & (FCR_ENABLE | 0xc8) : 0; /* 8.6: the rest counts only with bit 0 */
+    s->fcr =
+        v & FCR_ENABLE ? v & (FCR_ENABLE | 0xc8) : 0; /* 8.6: the rest counts only with bit 0 */
     if (toggled || (v & FCR_RX_RESET)) {
-        s->rx = (Fifo){ 0 };
+        s->rx = (Fifo){0};
         serial_timeout_restart(s);
         chardev_accept_ready(s->chr);
     }
     if ((toggled || (v & FCR_TX_RESET)) && s->tx.count) {
-        s->tx = (Fifo){ 0 };
+        s->tx = (Fifo){0};
         s->thre_irq = true;
     }
 }
@@ -304,7 +350,7 @@ static void serial_write(void *arg, uint64_t at, uint64_t value, unsigned size)
     serial_update(s);
 }
 
-static const RegionOps serial_ops = { serial_read, serial_write, 1, 1 };
+static const RegionOps serial_ops = {serial_read, serial_write, 1, 1};
 
 /* ---- back end ---- */
 
@@ -353,7 +399,7 @@ void serial_set_chardev(Device *d, Chardev *c)
 
     serial_detach(s);
     s->chr = c;
-    s->front = (CharFront){ d->lock, s, serial_can_accept, serial_accept, serial_event };
+    s->front = (CharFront){d->lock, s, serial_can_accept, serial_accept, serial_event};
     chardev_attach(c, &s->front);
 }
 
@@ -391,7 +437,7 @@ static void serial_reset(Device *d, ResetPhase phase)
     AS(Serial, s, d);
 
     if (phase == RESET_ENTER) {
-        s->rx = s->tx = (Fifo){ 0 };
+        s->rx = s->tx = (Fifo){0};
         s->ier = s->fcr = s->lcr = s->mcr = s->scr = s->errors = 0;
         s->divisor = 12; /* 9600 baud, as firmware leaves it */
         s->msr = CTS | DSR | DCD;
@@ -407,7 +453,8 @@ static bool serial_loaded(Device *d, Error *err)
 {
     AS(Serial, s, d);
 
-    if (s->rx.count > FIFO_SIZE || s->tx.count > FIFO_SIZE || s->rx.at >= FIFO_SIZE || s->tx.at >= FIFO_SIZE)
+    if (s->rx.count > FIFO_SIZE || s->tx.count > FIFO_SIZE || s->rx.at >= FIFO_SIZE ||
+        s->tx.at >= FIFO_SIZE)
         return error_set(err, "isa-serial: impossible FIFO state");
     if (s->tx.count)
         serial_tx_drain(s);
@@ -444,8 +491,13 @@ static const Field serial_fields[] = {
 static STRUCT_TYPE(serial_type, Serial, serial_fields);
 
 static DeviceClass isa_serial_class = {
-    .name = "isa-serial", .parent = "isa-device", .doc = "16550A serial port",
+    .name = "isa-serial",
+    .parent = "isa-device",
+    .doc = "16550A serial port",
     .type = &serial_type,
-    .realize = serial_realize, .unrealize = serial_unrealize, .reset = serial_reset, .loaded = serial_loaded,
+    .realize = serial_realize,
+    .unrealize = serial_unrealize,
+    .reset = serial_reset,
+    .loaded = serial_loaded,
 };
 DEVICE_REGISTER(isa_serial_class)

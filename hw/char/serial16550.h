@@ -11,7 +11,7 @@
 #include "core/device.h"
 #include "io/chardev.h"
 
-/* Properties: index (0..3: COM1..COM4, gives the defaults of the next two), iobase, irq (0: by index), chardev. */
+/* Properties: index (0..3: COM1..COM4), iobase and irq (0: those of the index). */
 unsigned serial_iobase(const Device *d); /* after realize */
 unsigned serial_irq(const Device *d);
 /* Connect a back end (or NULL); before or after realize.  The device borrows it. */

@@ -2,7 +2,8 @@
 /*
  * acpi - RSDP, RSDT, XSDT, FADT, FACS, MADT, HPET and a DSDT in AML
  *
- * Document: ACPI 6.4 chapter 5 (table layouts as of revision 4: FADT 4, MADT 3), IA-PC HPET 1.0a 3.2.4.
+ * Document: ACPI 6.4 chapter 5 (table layouts as of revision 4: FADT 4, MADT 3), IA-PC HPET 1.0a
+ * 3.2.4.
  */
 #include "hw/firmware/acpi.h"
 
@@ -12,11 +13,25 @@
 enum { RSDP_SIZE = 36, FACS_SIZE = 64, FACS_AT = 64, HEADER_SIZE = 36, FADT_SIZE = 244 };
 enum { GAS_MEMORY = 0, GAS_IO = 1 };
 enum {
-    FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_NO_SLP_BUTTON = 1 << 5, FADT_NO_RTC_WAKE = 1 << 6,
-    FADT_TMR_VAL_EXT = 1 << 8, FADT_RESET_REG_SUP = 1 << 10,
-    BOOT_LEGACY_DEVICES = 1 << 0, BOOT_NO_VGA = 1 << 2, BOOT_NO_MSI = 1 << 3, /* bit 1 clear: no 8042 */
+    FADT_WBINVD = 1 << 0,
+    FADT_PROC_C1 = 1 << 2,
+    FADT_NO_SLP_BUTTON = 1 << 5,
+    FADT_NO_RTC_WAKE = 1 << 6,
+    FADT_TMR_VAL_EXT = 1 << 8,
+    FADT_RESET_REG_SUP = 1 << 10,
+    BOOT_LEGACY_DEVICES = 1 << 0,
+    BOOT_NO_VGA = 1 << 2,
+    BOOT_NO_MSI = 1 << 3, /* bit 1 clear: no 8042 */
 };
-enum { MADT_PCAT_COMPAT = 1, MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4, MADT_X2APIC = 9, MADT_X2APIC_NMI = 10 };
+enum {
+    MADT_PCAT_COMPAT = 1,
+    MADT_LAPIC = 0,
+    MADT_IOAPIC = 1,
+    MADT_OVERRIDE = 2,
+    MADT_LAPIC_NMI = 4,
+    MADT_X2APIC = 9,
+    MADT_X2APIC_NMI = 10
+};
 enum { ACTIVE_HIGH_LEVEL = 0x000d };
 
 static void add_le(ByteBuf *b, unsigned size, uint64_t v)
@@ -86,7 +101,8 @@ static size_t device_open(ByteBuf *b, const char *name, const char *hid, unsigne
 }
 
 /* A device with ports and one interrupt (irq 0: none; the timer's is spelled 16 and means 0). */
-static void add_isa_device(ByteBuf *b, const char *name, const char *hid, unsigned uid, const uint16_t *ports, unsigned irq)
+static void add_isa_device(ByteBuf *b, const char *name, const char *hid, unsigned uid,
+                           const uint16_t *ports, unsigned irq)
 {
     size_t at = device_open(b, name, hid, uid), crs = aml_crs_open(b);
 
@@ -110,7 +126,7 @@ static void add_hpet_device(ByteBuf *b, uint32_t base)
 /* Ports that belong to no other device, so that nobody else is given them. */
 static void add_board_resources(ByteBuf *b, const AcpiBoard *board)
 {
-    uint16_t ports[] = { board->pm_evt, 64, board->smi_cmd, 2, board->reset_port, 1, 0x92, 1, 0 };
+    uint16_t ports[] = {board->pm_evt, 64, board->smi_cmd, 2, board->reset_port, 1, 0x92, 1, 0};
 
     add_isa_device(b, "MBRS", "PNP0C02", 0, ports, 0);
 }
@@ -118,7 +134,8 @@ static void add_board_resources(ByteBuf *b, const AcpiBoard *board)
 static void add_processors(ByteBuf *b, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        char name[5] = { 'C', "0123456789ABCDEF"[i >> 8 & 15], "0123456789ABCDEF"[i >> 4 & 15], "0123456789ABCDEF"[i & 15] };
+        char name[5] = {'C', "0123456789ABCDEF"[i >> 8 & 15], "0123456789ABCDEF"[i >> 4 & 15],
+                        "0123456789ABCDEF"[i & 15]};
 
         aml_close(b, device_open(b, name, "ACPI0007", i));
     }
@@ -139,16 +156,16 @@ static void add_dsdt(ByteBuf *b, const AcpiBoard *board)
 
     at = aml_open(b, AML_SCOPE, "\\_SB");
     add_board_resources(b, board);
-    add_isa_device(b, "PIC", "PNP0000", 0, (const uint16_t[]){ 0x20, 2, 0xa0, 2, 0x4d0, 2, 0 }, 2);
-    add_isa_device(b, "TMR", "PNP0100", 0, (const uint16_t[]){ 0x40, 4, 0 }, 16);
-    add_isa_device(b, "SPKR", "PNP0800", 0, (const uint16_t[]){ 0x61, 1, 0 }, 0);
-    add_isa_device(b, "RTC", "PNP0B00", 0, (const uint16_t[]){ 0x70, 2, 0 }, 8);
+    add_isa_device(b, "PIC", "PNP0000", 0, (const uint16_t[]){0x20, 2, 0xa0, 2, 0x4d0, 2, 0}, 2);
+    add_isa_device(b, "TMR", "PNP0100", 0, (const uint16_t[]){0x40, 4, 0}, 16);
+    add_isa_device(b, "SPKR", "PNP0800", 0, (const uint16_t[]){0x61, 1, 0}, 0);
+    add_isa_device(b, "RTC", "PNP0B00", 0, (const uint16_t[]){0x70, 2, 0}, 8);
     for (unsigned i = 0; i < COUNT_OF(board->serial); i++) {
         const AcpiSerial *s = &board->serial[i];
-        char name[5] = { 'C', 'O', 'M', (char)('1' + i) };
+        char name[5] = {'C', 'O', 'M', (char)('1' + i)};
 
         if (s->port)
-            add_isa_device(b, name, "PNP0501", i + 1, (const uint16_t[]){ s->port, 8, 0 }, s->irq);
+            add_isa_device(b, name, "PNP0501", i + 1, (const uint16_t[]){s->port, 8, 0}, s->irq);
     }
     if (board->hpet_base)
         add_hpet_device(b, board->hpet_base);
@@ -192,8 +209,8 @@ static void add_fadt(ByteBuf *b, const AcpiBoard *board, Gpa facs, Gpa dsdt)
     put_le16(p + 98, 0x0fff);
     p[108] = 0x32; /* CMOS index of the century */
     put_le16(p + 109, BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_MSI);
-    put_le32(p + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLP_BUTTON | FADT_NO_RTC_WAKE | FADT_RESET_REG_SUP |
-                          (board->timer_32bit ? FADT_TMR_VAL_EXT : 0));
+    put_le32(p + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLP_BUTTON | FADT_NO_RTC_WAKE |
+                          FADT_RESET_REG_SUP | (board->timer_32bit ? FADT_TMR_VAL_EXT : 0));
     put_gas_io(p + 116, 8, 1, board->reset_port);
     p[128] = board->reset_value;
     put_le64(p + 132, facs);
@@ -246,9 +263,11 @@ static void add_madt(ByteBuf *b, const AcpiBoard *board)
     add_le(b, 4, 0);
     add_override(b, 0, 2, 0);
     add_override(b, board->sci_irq, board->sci_irq, ACTIVE_HIGH_LEVEL);
-    bytebuf_add(b, (const uint8_t[]){ MADT_LAPIC_NMI, 6, 0xff, 0, 0, 1 }, 6);
+    bytebuf_add(b, (const uint8_t[]){MADT_LAPIC_NMI, 6, 0xff, 0, 0, 1}, 6);
     if (x2apic)
-        bytebuf_add(b, (const uint8_t[]){ MADT_X2APIC_NMI, 12, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0 }, 12);
+        bytebuf_add(
+            b, (const uint8_t[]){MADT_X2APIC_NMI, 12, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0},
+            12);
     table_close(b, at);
 }
 
@@ -267,7 +286,8 @@ static void add_hpet(ByteBuf *b, const AcpiBoard *board)
     table_close(b, at);
 }
 
-static size_t add_root(ByteBuf *b, const char *signature, unsigned pointer_size, const Gpa *tables, unsigned n)
+static size_t add_root(ByteBuf *b, const char *signature, unsigned pointer_size, const Gpa *tables,
+                       unsigned n)
 {
     size_t at = table_open(b, signature, 1);
 
@@ -297,7 +317,7 @@ static Gpa next_table(const ByteBuf *b, Gpa at)
 
 void acpi_build(ByteBuf *out, const AcpiBoard *board, Gpa at)
 {
-    ByteBuf b = { 0 };
+    ByteBuf b = {0};
     Gpa tables[3], dsdt;
     unsigned n = 0;
     size_t rsdt, xsdt;

@@ -4,8 +4,18 @@
 
 #include "base/bytes.h"
 
-enum { OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b, OP_DWORD = 0x0c, OP_STRING = 0x0d, OP_QWORD = 0x0e, OP_EXT = 0x5b };
-enum { PKG_LENGTH_SIZE = 3 }; /* lead byte and two more: always this form, so that it can be patched */
+enum {
+    OP_NAME = 0x08,
+    OP_BYTE = 0x0a,
+    OP_WORD = 0x0b,
+    OP_DWORD = 0x0c,
+    OP_STRING = 0x0d,
+    OP_QWORD = 0x0e,
+    OP_EXT = 0x5b
+};
+enum {
+    PKG_LENGTH_SIZE = 3
+}; /* lead byte and two more: always this form, so that it can be patched */
 enum { RES_IRQ = 0x22, RES_IO = 0x47, RES_END = 0x79, RES_MEMORY32_FIXED = 0x86 };
 
 void aml_byte(ByteBuf *b, uint8_t v)
@@ -64,7 +74,7 @@ void aml_name(ByteBuf *b, const char *name)
 
 void aml_int(ByteBuf *b, uint64_t v)
 {
-    static const uint8_t ops[] = { OP_BYTE, OP_WORD, OP_DWORD, OP_QWORD };
+    static const uint8_t ops[] = {OP_BYTE, OP_WORD, OP_DWORD, OP_QWORD};
     unsigned log = v <= UINT8_MAX ? 0 : v <= UINT16_MAX ? 1 : v <= UINT32_MAX ? 2 : 3;
 
     if (v > 1)
@@ -86,8 +96,9 @@ static unsigned hex_digit(char c)
 /* Three letters of five bits, four hex digits; big-endian (ACPI 19.6.36). */
 void aml_eisa_id(ByteBuf *b, const char *id)
 {
-    uint32_t v = (uint32_t)(id[0] - '@') << 26 | (uint32_t)(id[1] - '@') << 21 | (uint32_t)(id[2] - '@') << 16 |
-                 hex_digit(id[3]) << 12 | hex_digit(id[4]) << 8 | hex_digit(id[5]) << 4 | hex_digit(id[6]);
+    uint32_t v = (uint32_t)(id[0] - '@') << 26 | (uint32_t)(id[1] - '@') << 21 |
+                 (uint32_t)(id[2] - '@') << 16 | hex_digit(id[3]) << 12 | hex_digit(id[4]) << 8 |
+                 hex_digit(id[5]) << 4 | hex_digit(id[6]);
 
     aml_byte(b, OP_DWORD);
     add_le(b, 4, __builtin_bswap32(v));

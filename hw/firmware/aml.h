@@ -10,11 +10,17 @@
 
 #include "base/reflect.h"
 
-typedef enum AmlBlock { AML_SCOPE = 0x10, AML_BUFFER = 0x11, AML_PACKAGE = 0x12, AML_DEVICE = 0x5b82 } AmlBlock;
+typedef enum AmlBlock {
+    AML_SCOPE = 0x10,
+    AML_BUFFER = 0x11,
+    AML_PACKAGE = 0x12,
+    AML_DEVICE = 0x5b82
+} AmlBlock;
 
-size_t aml_open(ByteBuf *b, AmlBlock kind, const char *name); /* name NULL: buffers and packages have none */
-void aml_close(ByteBuf *b, size_t at);                        /* a block holds less than 1 MiB */
-void aml_name(ByteBuf *b, const char *name);                  /* Name (name, ...): the object follows */
+size_t aml_open(ByteBuf *b, AmlBlock kind,
+                const char *name);           /* name NULL: buffers and packages have none */
+void aml_close(ByteBuf *b, size_t at);       /* a block holds less than 1 MiB */
+void aml_name(ByteBuf *b, const char *name); /* Name (name, ...): the object follows */
 void aml_int(ByteBuf *b, uint64_t v);
 void aml_string(ByteBuf *b, const char *s);
 void aml_eisa_id(ByteBuf *b, const char *id); /* "PNP0501" */

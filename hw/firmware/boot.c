@@ -38,7 +38,7 @@ bool boot_read_file(const char *path, BootFile *out, Error *err)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     bool ok = false;
 
-    *out = (BootFile){ 0 };
+    *out = (BootFile){0};
     if (fd < 0)
         return error_set_errno(err, errno, "could not open '%s'", path);
     if (fstat(fd, &st) < 0) {
@@ -58,7 +58,7 @@ bool boot_read_file(const char *path, BootFile *out, Error *err)
     close(fd);
     if (!ok) {
         xfree(out->p);
-        *out = (BootFile){ 0 };
+        *out = (BootFile){0};
     }
     return ok;
 }
@@ -80,18 +80,21 @@ bool boot_is_ram(const BootInput *in, Gpa at, uint64_t size)
     return false;
 }
 
-bool boot_add(BootImage *img, const BootInput *in, Gpa at, uint8_t *p, uint64_t size, uint64_t zero, Error *err)
+bool boot_add(BootImage *img, const BootInput *in, Gpa at, uint8_t *p, uint64_t size, uint64_t zero,
+              Error *err)
 {
     uint64_t whole = size + zero;
 
     if (whole < size || at >= 4 * GIB || whole > 4 * GIB || !boot_is_ram(in, at, whole))
-        return error_set(err, "%" PRIu64 " bytes at 0x%" PRIx64 " are not in the guest's RAM", whole, at);
+        return error_set(err, "%" PRIu64 " bytes at 0x%" PRIx64 " are not in the guest's RAM",
+                         whole, at);
     img->piece = xrealloc(img->piece, (img->n_pieces + 1) * sizeof *img->piece);
-    img->piece[img->n_pieces++] = (BootPiece){ .at = at, .p = p, .size = size, .zero = zero };
+    img->piece[img->n_pieces++] = (BootPiece){.at = at, .p = p, .size = size, .zero = zero};
     return true;
 }
 
-bool boot_add_copy(BootImage *img, const BootInput *in, Gpa at, const void *p, size_t size, Error *err)
+bool boot_add_copy(BootImage *img, const BootInput *in, Gpa at, const void *p, size_t size,
+                   Error *err)
 {
     uint8_t *copy = xalloc(size);
 
@@ -149,7 +152,8 @@ static bool next_module(const char **text, char *item)
     return true;
 }
 
-static bool add_module(BootImage *img, const BootInput *in, Gpa floor, const char *item, BootModule *out, Error *err)
+static bool add_module(BootImage *img, const BootInput *in, Gpa floor, const char *item,
+                       BootModule *out, Error *err)
 {
     size_t name_size = strcspn(item, " ");
     AUTO_FREE char *path = xasprintf("%.*s", (int)name_size, item);
@@ -165,7 +169,8 @@ static bool add_module(BootImage *img, const BootInput *in, Gpa floor, const cha
     return boot_add(img, in, out->at, f.p, f.size, 0, err);
 }
 
-int boot_add_modules(BootImage *img, const BootInput *in, Gpa floor, Gpa *text_at, BootModule *mods, Error *err)
+int boot_add_modules(BootImage *img, const BootInput *in, Gpa floor, Gpa *text_at, BootModule *mods,
+                     Error *err)
 {
     const char *rest = in->initrd;
     AUTO_FREE char *item = rest ? xalloc(strlen(rest) + 1) : NULL;
@@ -178,7 +183,8 @@ int boot_add_modules(BootImage *img, const BootInput *in, Gpa floor, Gpa *text_a
             return -1;
         }
         mods[n].text_at = *text_at;
-        if (!add_module(img, &below, floor, item, &mods[n], err) || !boot_add_text(img, in, text_at, item, err))
+        if (!add_module(img, &below, floor, item, &mods[n], err) ||
+            !boot_add_text(img, in, text_at, item, err))
             return -1;
         below.low_ram = mods[n++].at;
     }
@@ -209,7 +215,7 @@ void boot_free(BootImage *img)
         xfree(img->owned[i]);
     xfree(img->owned);
     xfree(img->piece);
-    *img = (BootImage){ 0 };
+    *img = (BootImage){0};
 }
 
 /* Flat segments as the Linux boot protocol and PVH want them, and a task segment. */
@@ -262,13 +268,16 @@ static bool unknown_kernel(const BootFile *f, Error *err)
 
 bool boot_load(BootImage *img, const BootInput *in, Error *err)
 {
-    static BootMatch (*const loaders[])(BootImage *, const BootInput *, const BootFile *, Error *) = {
-        linux_load, pvh_load, multiboot_load,
+    static BootMatch (*const loaders[])(BootImage *, const BootInput *, const BootFile *,
+                                        Error *) = {
+        linux_load,
+        pvh_load,
+        multiboot_load,
     };
     BootMatch match = BOOT_NOT_MINE;
     BootFile f;
 
-    *img = (BootImage){ 0 };
+    *img = (BootImage){0};
     if (!in->read(in->kernel, &f, err))
         return error_prefix(err, "-kernel: ");
     boot_own(img, f.p);
@@ -276,7 +285,8 @@ bool boot_load(BootImage *img, const BootInput *in, Error *err)
         match = loaders[i](img, in, &f, err);
     if (match == BOOT_NOT_MINE)
         unknown_kernel(&f, err);
-    if (match == BOOT_LOADED && add_gdt(img, in, err) && (!img->long_mode || add_page_tables(img, in, err)))
+    if (match == BOOT_LOADED && add_gdt(img, in, err) &&
+        (!img->long_mode || add_page_tables(img, in, err)))
         return true;
     boot_free(img);
     if (err && strncmp(err->msg, "-initrd", 7))

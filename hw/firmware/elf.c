@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* elf - ELF programs as kernels (System V ABI, chapters 4 and 5).  Nothing in the file is believed unchecked. */
+/* elf - ELF programs as kernels (System V ABI, chapters 4 and 5).  Nothing in the file is believed
+ * unchecked. */
 #include "base/bytes.h"
 #include "hw/firmware/boot.h"
 
@@ -16,7 +17,7 @@ bool elf_open(Elf *e, const BootFile *f, Error *err)
         return error_set(err, "not an ELF program");
     if (p[5] != 1)
         return error_set(err, "a big-endian ELF program");
-    *e = (Elf){ .p = p, .size = f->size, .is64 = p[4] == 2, .machine = get_le16(p + 18) };
+    *e = (Elf){.p = p, .size = f->size, .is64 = p[4] == 2, .machine = get_le16(p + 18)};
     if (e->machine != ELF_386 && e->machine != ELF_X86_64)
         return error_set(err, "an ELF program for another architecture (machine %u)", e->machine);
     e->entry = e->is64 ? get_le64(p + 24) : get_le32(p + 24);
@@ -65,24 +66,27 @@ bool elf_load(const Elf *e, BootImage *img, const BootInput *in, Gpa *end, Error
             return false;
         if (s.type != ELF_LOAD || s.mem_size == 0)
             continue;
-        if (!boot_add(img, in, s.paddr, (uint8_t *)e->p + s.at, s.file_size, s.mem_size - s.file_size, err))
+        if (!boot_add(img, in, s.paddr, (uint8_t *)e->p + s.at, s.file_size,
+                      s.mem_size - s.file_size, err))
             return error_prefix(err, "segment %u: ", i);
         *end = MAX(*end, s.paddr + s.mem_size);
     }
     return *end ? true : error_set(err, "an ELF program with nothing to load");
 }
 
-/* Notes: name size, description size, type, then both padded to the segment's alignment (4 or 8). */
-static bool note_in(const uint8_t *p, uint64_t size, uint64_t align, const char *name, uint32_t type, uint64_t *value)
+/* Notes: name size, description size, type, then both, padded as the segment is (4 or 8). */
+static bool note_in(const uint8_t *p, uint64_t size, uint64_t align, const char *name,
+                    uint32_t type, uint64_t *value)
 {
     while (size >= 12) {
         uint64_t name_size = get_le32(p), desc_size = get_le32(p + 4);
-        uint64_t desc_at = ALIGN_UP(12 + name_size, align), next = ALIGN_UP(desc_at + desc_size, align);
+        uint64_t desc_at = ALIGN_UP(12 + name_size, align),
+                 next = ALIGN_UP(desc_at + desc_size, align);
 
         if (desc_at + desc_size > size)
             return false;
-        if (get_le32(p + 8) == type && name_size == strlen(name) + 1 && !memcmp(p + 12, name, name_size) &&
-            (desc_size == 4 || desc_size == 8)) {
+        if (get_le32(p + 8) == type && name_size == strlen(name) + 1 &&
+            !memcmp(p + 12, name, name_size) && (desc_size == 4 || desc_size == 8)) {
             *value = get_le(p + desc_at, (unsigned)desc_size);
             return true;
         }

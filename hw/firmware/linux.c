@@ -35,7 +35,13 @@ enum {
     E820_TABLE = 0x2d0,
     ZERO_PAGE_SIZE = 4096,
 };
-enum { LOADED_HIGH = 1, XLF_KERNEL_64 = 1, LOADER_UNDEFINED = 0xff, VID_MODE = 0x1fa, VID_NORMAL = 0xffff };
+enum {
+    LOADED_HIGH = 1,
+    XLF_KERNEL_64 = 1,
+    LOADER_UNDEFINED = 0xff,
+    VID_MODE = 0x1fa,
+    VID_NORMAL = 0xffff
+};
 
 typedef struct Header {
     uint16_t version;
@@ -53,7 +59,8 @@ static bool header_parse(Header *h, const BootFile *f, Error *err)
     h->setup_size = (sects + 1) * 512;
     h->end = MIN(HEADER + (uint32_t)p[JUMP_LENGTH], (uint32_t)HEADER_MAX_END);
     if (h->version < 0x202)
-        return error_set(err, "its boot protocol %u.%02u is too old (2.02 is needed)", h->version >> 8, h->version & 255);
+        return error_set(err, "its boot protocol %u.%02u is too old (2.02 is needed)",
+                         h->version >> 8, h->version & 255);
     if (!(p[LOADFLAGS] & LOADED_HIGH))
         return error_set(err, "a zImage that loads below 1 MiB; only bzImage is supported");
     if (f->size <= h->setup_size)
@@ -63,7 +70,8 @@ static bool header_parse(Header *h, const BootFile *f, Error *err)
     h->load_at = MIB;
     h->needs_end = MIB + (f->size - h->setup_size);
     if (h->version >= 0x20a) {
-        uint64_t pref = get_le64(p + PREF_ADDRESS), end = MAX(pref, (uint64_t)MIB) + get_le32(p + INIT_SIZE);
+        uint64_t pref = get_le64(p + PREF_ADDRESS),
+                 end = MAX(pref, (uint64_t)MIB) + get_le32(p + INIT_SIZE);
 
         if (pref < 4 * GIB)
             h->needs_end = MAX(h->needs_end, end);
@@ -84,7 +92,8 @@ static void put_e820(uint8_t *zero_page, const BootInput *in)
     put_le32(zero_page + ALT_MEM_K, (uint32_t)((in->low_ram - MIB) / KIB));
 }
 
-static bool add_initrd(BootImage *img, const BootInput *in, const Header *h, uint8_t *zero_page, Error *err)
+static bool add_initrd(BootImage *img, const BootInput *in, const Header *h, uint8_t *zero_page,
+                       Error *err)
 {
     BootFile f;
     Gpa at;
@@ -96,27 +105,31 @@ static bool add_initrd(BootImage *img, const BootInput *in, const Header *h, uin
     boot_own(img, f.p);
     at = boot_find_top(in, f.size, h->needs_end, MIN((Gpa)h->initrd_max + 1, in->low_ram));
     if (!at)
-        return error_set(err, "-initrd %s: no room for its %zu bytes beside the kernel in %" PRIu64 " MiB of RAM",
+        return error_set(err,
+                         "-initrd %s: no room for its %zu bytes beside the kernel in %" PRIu64
+                         " MiB of RAM",
                          in->initrd, f.size, in->low_ram >> 20);
     put_le32(zero_page + RAMDISK_IMAGE, (uint32_t)at);
     put_le32(zero_page + RAMDISK_SIZE, (uint32_t)f.size);
     return boot_add(img, in, at, f.p, f.size, 0, err);
 }
 
-static bool add_cmdline(BootImage *img, const BootInput *in, const Header *h, uint8_t *zero_page, Error *err)
+static bool add_cmdline(BootImage *img, const BootInput *in, const Header *h, uint8_t *zero_page,
+                        Error *err)
 {
     const char *text = in->append ? in->append : "";
     Gpa at = BOOT_TEXT;
 
     if (strlen(text) > h->cmdline_max)
-        return error_set(err, "-append has %zu characters, this kernel takes %u", strlen(text), h->cmdline_max);
+        return error_set(err, "-append has %zu characters, this kernel takes %u", strlen(text),
+                         h->cmdline_max);
     put_le32(zero_page + CMD_LINE_PTR, BOOT_TEXT);
     return boot_add_text(img, in, &at, text, err);
 }
 
 static bool lay_out(BootImage *img, const BootInput *in, const BootFile *f, Error *err)
 {
-    Header h = { 0 };
+    Header h = {0};
     uint8_t *zero_page = xalloc(ZERO_PAGE_SIZE);
     uint8_t *p = f->p;
 
@@ -126,8 +139,8 @@ static bool lay_out(BootImage *img, const BootInput *in, const BootFile *f, Erro
     if (in->entry64 && (h.version < 0x20c || !(get_le16(p + XLOADFLAGS) & XLF_KERNEL_64)))
         return error_set(err, "has no 64-bit entry");
     if (!boot_is_ram(in, MIB, h.needs_end - MIB))
-        return error_set(err, "needs RAM up to %" PRIu64 " MiB, there are %" PRIu64, ((h.needs_end - 1) >> 20) + 1,
-                         in->low_ram >> 20);
+        return error_set(err, "needs RAM up to %" PRIu64 " MiB, there are %" PRIu64,
+                         ((h.needs_end - 1) >> 20) + 1, in->low_ram >> 20);
     memcpy(zero_page + SETUP_SECTS, p + SETUP_SECTS, h.end - SETUP_SECTS);
     zero_page[TYPE_OF_LOADER] = LOADER_UNDEFINED;
     put_le16(zero_page + VID_MODE, VID_NORMAL);

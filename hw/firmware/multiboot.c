@@ -29,7 +29,8 @@ static long find_header(const BootFile *f)
 }
 
 /* The header tells where to put what (3.1.3). */
-static bool load_flat(BootImage *img, const BootInput *in, const BootFile *f, size_t header, Gpa *end, Error *err)
+static bool load_flat(BootImage *img, const BootInput *in, const BootFile *f, size_t header,
+                      Gpa *end, Error *err)
 {
     const uint8_t *p = f->p + header;
     uint32_t header_addr, load, load_end, bss_end;
@@ -62,7 +63,8 @@ static bool load_elf(BootImage *img, const BootInput *in, const BootFile *f, Gpa
     if (!elf_open(&e, f, err))
         return false;
     if (e.is64)
-        return error_set(err, "a 64-bit ELF program with a multiboot header; multiboot starts 32-bit programs");
+        return error_set(
+            err, "a 64-bit ELF program with a multiboot header; multiboot starts 32-bit programs");
     img->entry = e.entry;
     return elf_load(&e, img, in, end, err);
 }
@@ -70,8 +72,10 @@ static bool load_elf(BootImage *img, const BootInput *in, const BootFile *f, Gpa
 static bool add_info(BootImage *img, const BootInput *in, Gpa end, Error *err)
 {
     BootModule mods[BOOT_MODULES_MAX];
-    Gpa text_at = BOOT_TEXT, mmap_at = BOOT_INFO + INFO_SIZE, mods_at = mmap_at + MMAP_SIZE * in->n_map, name_at;
-    uint8_t *info = xalloc(INFO_SIZE + MMAP_SIZE * COUNT_OF(in->map) + MODULE_SIZE * BOOT_MODULES_MAX);
+    Gpa text_at = BOOT_TEXT, mmap_at = BOOT_INFO + INFO_SIZE,
+        mods_at = mmap_at + MMAP_SIZE * in->n_map, name_at;
+    uint8_t *info =
+        xalloc(INFO_SIZE + MMAP_SIZE * COUNT_OF(in->map) + MODULE_SIZE * BOOT_MODULES_MAX);
     AUTO_FREE char *cmdline = xasprintf("%s %s", in->kernel, in->append ? in->append : "");
     int n_mods;
 
@@ -110,7 +114,8 @@ static bool add_info(BootImage *img, const BootInput *in, Gpa end, Error *err)
     }
     img->eax = LOADER_MAGIC;
     img->ebx = BOOT_INFO;
-    return boot_add(img, in, BOOT_INFO, info, mods_at - BOOT_INFO + (uint64_t)n_mods * MODULE_SIZE, 0, err);
+    return boot_add(img, in, BOOT_INFO, info, mods_at - BOOT_INFO + (uint64_t)n_mods * MODULE_SIZE,
+                    0, err);
 }
 
 BootMatch multiboot_load(BootImage *img, const BootInput *in, const BootFile *f, Error *err)
@@ -123,10 +128,12 @@ BootMatch multiboot_load(BootImage *img, const BootInput *in, const BootFile *f,
         return BOOT_NOT_MINE;
     flags = get_le32(f->p + header + 4);
     if (flags & DEMANDS & ~KNOWN_DEMANDS) {
-        error_set(err, "its multiboot header demands features 0x%x that do not exist", flags & DEMANDS & ~KNOWN_DEMANDS);
+        error_set(err, "its multiboot header demands features 0x%x that do not exist",
+                  flags & DEMANDS & ~KNOWN_DEMANDS);
         return BOOT_FAILED;
     }
-    if (!(flags & WANT_ADDRESSES ? load_flat(img, in, f, (size_t)header, &end, err) : load_elf(img, in, f, &end, err)))
+    if (!(flags & WANT_ADDRESSES ? load_flat(img, in, f, (size_t)header, &end, err)
+                                 : load_elf(img, in, f, &end, err)))
         return BOOT_FAILED;
     return add_info(img, in, end, err) ? BOOT_LOADED : BOOT_FAILED;
 }

@@ -15,14 +15,17 @@ enum { START_SIZE = 56, MODULE_SIZE = 32, MAP_SIZE = 24 };
 static bool lay_out(BootImage *img, const BootInput *in, const Elf *e, uint64_t entry, Error *err)
 {
     BootModule mods[BOOT_MODULES_MAX];
-    Gpa end, text_at = BOOT_TEXT, map_at = BOOT_INFO + START_SIZE, mods_at = map_at + MAP_SIZE * in->n_map;
-    uint8_t *info = xalloc(START_SIZE + MAP_SIZE * COUNT_OF(in->map) + MODULE_SIZE * BOOT_MODULES_MAX);
+    Gpa end, text_at = BOOT_TEXT, map_at = BOOT_INFO + START_SIZE,
+             mods_at = map_at + MAP_SIZE * in->n_map;
+    uint8_t *info =
+        xalloc(START_SIZE + MAP_SIZE * COUNT_OF(in->map) + MODULE_SIZE * BOOT_MODULES_MAX);
     int n_mods;
 
     boot_own(img, info);
     if (entry >= 4 * GIB)
         return error_set(err, "its PVH entry 0x%" PRIx64 " is not below 4 GiB", entry);
-    if (!elf_load(e, img, in, &end, err) || !boot_add_text(img, in, &text_at, in->append ? in->append : "", err))
+    if (!elf_load(e, img, in, &end, err) ||
+        !boot_add_text(img, in, &text_at, in->append ? in->append : "", err))
         return false;
     n_mods = boot_add_modules(img, in, ALIGN_UP(end, (Gpa)4096), &text_at, mods, err);
     if (n_mods < 0)
@@ -51,7 +54,8 @@ static bool lay_out(BootImage *img, const BootInput *in, const Elf *e, uint64_t 
     }
     img->entry = entry;
     img->ebx = BOOT_INFO;
-    return boot_add(img, in, BOOT_INFO, info, mods_at - BOOT_INFO + (uint64_t)n_mods * MODULE_SIZE, 0, err);
+    return boot_add(img, in, BOOT_INFO, info, mods_at - BOOT_INFO + (uint64_t)n_mods * MODULE_SIZE,
+                    0, err);
 }
 
 BootMatch pvh_load(BootImage *img, const BootInput *in, const BootFile *f, Error *err)

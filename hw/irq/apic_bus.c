@@ -26,14 +26,20 @@ struct ApicBus {
     Region window;
     ApicPort **ports; /* by Cpu.index; holes are NULL */
     uint32_t n_ports;
-    uint32_t last;    /* who won the last lowest-priority arbitration: ties go round */
+    uint32_t last; /* who won the last lowest-priority arbitration: ties go round */
     EoiListener eoi[MAX_LISTENERS];
     int (*extint)(void *pic);
     void *pic;
 };
 
-Region *apic_bus_mmio(Device *bus) { return &((ApicBus *)bus)->window; }
-Lock *apic_bus_lock(Device *bus) { return &((ApicBus *)bus)->lock; }
+Region *apic_bus_mmio(Device *bus)
+{
+    return &((ApicBus *)bus)->window;
+}
+Lock *apic_bus_lock(Device *bus)
+{
+    return &((ApicBus *)bus)->lock;
+}
 
 bool apic_bus_attach(Device *bus, ApicPort *port, Error *err)
 {
@@ -42,7 +48,7 @@ bool apic_bus_attach(Device *bus, ApicPort *port, Error *err)
 
     if (i >= MAX_CPUS)
         return error_set(err, "an APIC bus takes at most %d processors", MAX_CPUS);
-    WITH_LOCK(&b->lock) {
+    WITH_LOCK (&b->lock) {
         if (i >= b->n_ports) {
             b->ports = xrealloc(b->ports, (i + 1) * sizeof *b->ports);
             memset(b->ports + b->n_ports, 0, (i + 1 - b->n_ports) * sizeof *b->ports);
@@ -58,7 +64,7 @@ void apic_bus_detach(Device *bus, ApicPort *port)
 {
     AS(ApicBus, b, bus);
 
-    WITH_LOCK(&b->lock) {
+    WITH_LOCK (&b->lock) {
         for (unsigned i = 0; i < b->n_ports; i++)
             if (b->ports[i] == port)
                 b->ports[i] = NULL;
@@ -69,13 +75,13 @@ void apic_bus_on_eoi(Device *bus, void (*fn)(void *arg, uint8_t vector), void *a
 {
     AS(ApicBus, b, bus);
 
-    WITH_LOCK(&b->lock) {
+    WITH_LOCK (&b->lock) {
         unsigned i = 0;
 
         while (i < MAX_LISTENERS && b->eoi[i].arg != (fn ? NULL : arg))
             i++;
         assert(i < MAX_LISTENERS);
-        b->eoi[i] = fn ? (EoiListener){ fn, arg } : (EoiListener){ NULL, NULL };
+        b->eoi[i] = fn ? (EoiListener){fn, arg} : (EoiListener){NULL, NULL};
     }
 }
 
@@ -108,7 +114,7 @@ void apic_bus_lint_input(void *bus, unsigned n, bool level)
     ApicBus *b = bus;
 
     assert(n < 2);
-    WITH_LOCK(&b->lock) {
+    WITH_LOCK (&b->lock) {
         for (unsigned i = 0; i < b->n_ports; i++)
             if (b->ports[i])
                 b->ports[i]->lint(b->ports[i]->apic, n, level);
@@ -210,11 +216,11 @@ void apic_bus_msi(Device *bus, uint64_t address, uint32_t data)
 {
     AS(ApicBus, b, bus);
 
-    WITH_LOCK(&b->lock)
+    WITH_LOCK (&b->lock)
         bus_msi_locked(b, address, data);
 }
 
-/* The local APIC of the accessing vCPU; accesses from elsewhere (a debugger) see the first one's. */
+/* The local APIC of the accessing vCPU; accesses from elsewhere (a debugger) see the first's. */
 static ApicPort *bus_current(const ApicBus *b)
 {
     const Cpu *c = cpu_current();
@@ -244,7 +250,7 @@ static void bus_write(void *arg, uint64_t at, uint64_t v, unsigned size)
         p->ops->write(p->apic, at, v, size);
 }
 
-static const RegionOps bus_ops = { bus_read, bus_write, 4, 4 };
+static const RegionOps bus_ops = {bus_read, bus_write, 4, 4};
 
 static bool bus_realize(Device *d, Error *err)
 {
@@ -281,8 +287,12 @@ static const Field bus_fields[] = {
 static STRUCT_TYPE(bus_type, ApicBus, bus_fields);
 
 static DeviceClass apic_bus_class = {
-    .name = "apic-bus", .parent = "sys-device", .doc = "interrupt message bus of the APICs",
+    .name = "apic-bus",
+    .parent = "sys-device",
+    .doc = "interrupt message bus of the APICs",
     .type = &bus_type,
-    .realize = bus_realize, .unrealize = bus_unrealize, .reset = bus_reset,
+    .realize = bus_realize,
+    .unrealize = bus_unrealize,
+    .reset = bus_reset,
 };
 DEVICE_REGISTER(apic_bus_class)

@@ -2,11 +2,11 @@
 /*
  * i8259 - the PC's pair of interrupt controllers, with edge/level control registers
  *
- * Intel 8259A data sheet (231468); ELCR: 82378 SIO data sheet.  The slave's INT is input 2 of the master.
+ * Intel 8259A data sheet (231468); ELCR: 82378 SIO data sheet.  The slave's INT is input 2 of the
+ * master.
  * Lock: RANK_PIC, taken by the regions' dispatch, inputs and INTA.
  */
 #include "hw/irq/i8259.h"
-
 
 enum { ICW1_IC4 = 1, ICW1_SNGL = 2, ICW1_LTIM = 8, ICW1 = 0x10, OCW3 = 0x08 };
 enum { ICW4_AEOI = 2, ICW4_SFNM = 0x10 };
@@ -16,11 +16,11 @@ enum { MASTER, SLAVE, CASCADE_PIN = 2, SPURIOUS_PIN = 7 };
 
 typedef struct Pic {
     uint8_t irr, imr, isr;
-    uint8_t levels;      /* of the pins */
-    uint8_t elcr;        /* 1: level-triggered */
+    uint8_t levels; /* of the pins */
+    uint8_t elcr;   /* 1: level-triggered */
     uint8_t icw1, icw2, icw4;
-    uint8_t step;        /* of initialization: the ICW expected next at port 1, 0: none */
-    uint8_t lowest;      /* pin of lowest priority */
+    uint8_t step;   /* of initialization: the ICW expected next at port 1, 0: none */
+    uint8_t lowest; /* pin of lowest priority */
     bool rotate_aeoi, special_mask, read_isr, poll;
 } Pic;
 
@@ -31,7 +31,7 @@ typedef struct PicPair {
     Pic pic[2];
 } PicPair;
 
-static const uint8_t elcr_writable[2] = { 0xf8, 0xde }; /* IRQ 0, 1, 2, 8 and 13 are edges */
+static const uint8_t elcr_writable[2] = {0xf8, 0xde}; /* IRQ 0, 1, 2, 8 and 13 are edges */
 
 Region *i8259_io(Device *d, unsigned which)
 {
@@ -40,7 +40,10 @@ Region *i8259_io(Device *d, unsigned which)
 }
 
 /* Rank of a pin now, 0 the most important. */
-static unsigned pic_rank(const Pic *p, unsigned pin) { return (pin - p->lowest - 1) & 7; }
+static unsigned pic_rank(const Pic *p, unsigned pin)
+{
+    return (pin - p->lowest - 1) & 7;
+}
 
 /* Most important pin of a set, -1 if it is empty. */
 static int pic_first(const Pic *p, uint8_t pins)
@@ -54,7 +57,10 @@ static int pic_first(const Pic *p, uint8_t pins)
     return -1;
 }
 
-static bool pic_is_level(const Pic *p, unsigned pin) { return (p->elcr >> pin & 1) || (p->icw1 & ICW1_LTIM); }
+static bool pic_is_level(const Pic *p, unsigned pin)
+{
+    return (p->elcr >> pin & 1) || (p->icw1 & ICW1_LTIM);
+}
 
 /* The pin whose request gets through mask and service, or -1. */
 static int pic_request(const Pic *p, bool is_master)
@@ -96,7 +102,7 @@ void i8259_input(void *dev, unsigned n, bool level)
     PicPair *s = dev;
 
     assert(n < 16 && n != CASCADE_PIN);
-    WITH_LOCK(&s->lock) {
+    WITH_LOCK (&s->lock) {
         pic_set_pin(&s->pic[n / 8], n % 8, level);
         pair_update(s);
     }
@@ -123,7 +129,7 @@ int pic_acknowledge(Device *d)
     AS(PicPair, s, d);
     int vector = 0;
 
-    WITH_LOCK(&s->lock) {
+    WITH_LOCK (&s->lock) {
         Pic *master = &s->pic[MASTER], *slave = &s->pic[SLAVE];
         bool cascaded = pic_request(master, true) == CASCADE_PIN;
         unsigned pin = pic_take(master, true);
@@ -131,14 +137,18 @@ int pic_acknowledge(Device *d)
         vector = (master->icw2 & 0xf8) + (int)pin;
         if (cascaded) {
             vector = (slave->icw2 & 0xf8) + (int)pic_take(slave, false);
-            pic_set_pin(master, CASCADE_PIN, false); /* INT drops with INTA: the next request is an edge */
+            pic_set_pin(master, CASCADE_PIN,
+                        false); /* INT drops with INTA: the next request is an edge */
         }
         pair_update(s);
     }
     return vector;
 }
 
-int pic_acknowledge_fn(void *dev) { return pic_acknowledge(dev); }
+int pic_acknowledge_fn(void *dev)
+{
+    return pic_acknowledge(dev);
+}
 
 /* ---- command words ---- */
 
@@ -159,7 +169,8 @@ static void pic_write_icw1(Pic *p, uint8_t v)
 static void pic_write_ocw2(Pic *p, uint8_t v)
 {
     unsigned command = v >> 5;
-    int pin = command & OCW2_SPECIFIC ? v & 7 : pic_first(p, p->special_mask ? p->isr & ~p->imr : p->isr);
+    int pin =
+        command & OCW2_SPECIFIC ? v & 7 : pic_first(p, p->special_mask ? p->isr & ~p->imr : p->isr);
 
     if (!(command & OCW2_EOI)) {
         if ((command & OCW2_SPECIFIC) && (command & OCW2_ROTATE))
@@ -200,9 +211,7 @@ static void pic_write_data(Pic *p, uint8_t v)
         p->icw4 = v;
         p->step = 0;
         break;
-    default:
-        p->imr = v;
-        break;
+    default: p->imr = v; break;
     }
 }
 
@@ -238,10 +247,26 @@ static void pair_write(PicPair *s, unsigned which, uint64_t at, uint8_t v)
     pair_update(s);
 }
 
-static uint64_t master_read(void *arg, uint64_t at, unsigned size) { (void)size; return pair_read(arg, MASTER, at); }
-static uint64_t slave_read(void *arg, uint64_t at, unsigned size) { (void)size; return pair_read(arg, SLAVE, at); }
-static void master_write(void *arg, uint64_t at, uint64_t v, unsigned size) { (void)size; pair_write(arg, MASTER, at, (uint8_t)v); }
-static void slave_write(void *arg, uint64_t at, uint64_t v, unsigned size) { (void)size; pair_write(arg, SLAVE, at, (uint8_t)v); }
+static uint64_t master_read(void *arg, uint64_t at, unsigned size)
+{
+    (void)size;
+    return pair_read(arg, MASTER, at);
+}
+static uint64_t slave_read(void *arg, uint64_t at, unsigned size)
+{
+    (void)size;
+    return pair_read(arg, SLAVE, at);
+}
+static void master_write(void *arg, uint64_t at, uint64_t v, unsigned size)
+{
+    (void)size;
+    pair_write(arg, MASTER, at, (uint8_t)v);
+}
+static void slave_write(void *arg, uint64_t at, uint64_t v, unsigned size)
+{
+    (void)size;
+    pair_write(arg, SLAVE, at, (uint8_t)v);
+}
 
 static uint64_t elcr_read(void *arg, uint64_t at, unsigned size)
 {
@@ -263,15 +288,15 @@ static void elcr_write(void *arg, uint64_t at, uint64_t v, unsigned size)
 }
 
 static const RegionOps pair_ops[3] = {
-    { master_read, master_write, 1, 1 },
-    { slave_read, slave_write, 1, 1 },
-    { elcr_read, elcr_write, 1, 1 },
+    {master_read, master_write, 1, 1},
+    {slave_read, slave_write, 1, 1},
+    {elcr_read, elcr_write, 1, 1},
 };
 
 static bool pair_realize(Device *d, Error *err)
 {
     AS(PicPair, s, d);
-    static const char *const names[3] = { "pic-master", "pic-slave", "elcr" };
+    static const char *const names[3] = {"pic-master", "pic-slave", "elcr"};
 
     (void)err;
     lock_init(&s->lock, "isa-pic", RANK_PIC);
@@ -293,10 +318,10 @@ static void pair_reset(Device *d, ResetPhase phase)
 {
     AS(PicPair, s, d);
 
-    WITH_LOCK(&s->lock) {
+    WITH_LOCK (&s->lock) {
         if (phase == RESET_ENTER) {
             for (unsigned i = 0; i < 2; i++)
-                s->pic[i] = (Pic){ .levels = s->pic[i].levels, .lowest = 7 };
+                s->pic[i] = (Pic){.levels = s->pic[i].levels, .lowest = 7};
             s->pic[MASTER].levels &= ~(1 << CASCADE_PIN);
         } else {
             pair_update(s);
@@ -311,26 +336,16 @@ static bool pair_loaded(Device *d, Error *err)
     for (unsigned i = 0; i < 2; i++)
         if (s->pic[i].lowest > 7 || s->pic[i].step > 4 || s->pic[i].step == 1)
             return error_set(err, "isa-pic: impossible state");
-    WITH_LOCK(&s->lock)
+    WITH_LOCK (&s->lock)
         pair_update(s);
     return true;
 }
 
 static const Field pic_fields[] = {
-    STATE(Pic, irr),
-    STATE(Pic, imr),
-    STATE(Pic, isr),
-    STATE(Pic, levels),
-    STATE(Pic, elcr),
-    STATE(Pic, icw1),
-    STATE(Pic, icw2),
-    STATE(Pic, icw4),
-    STATE(Pic, step),
-    STATE(Pic, lowest),
-    STATE(Pic, rotate_aeoi),
-    STATE(Pic, special_mask),
-    STATE(Pic, read_isr),
-    STATE(Pic, poll),
+    STATE(Pic, irr),      STATE(Pic, imr),    STATE(Pic, isr),         STATE(Pic, levels),
+    STATE(Pic, elcr),     STATE(Pic, icw1),   STATE(Pic, icw2),        STATE(Pic, icw4),
+    STATE(Pic, step),     STATE(Pic, lowest), STATE(Pic, rotate_aeoi), STATE(Pic, special_mask),
+    STATE(Pic, read_isr), STATE(Pic, poll),
 };
 static STRUCT_TYPE(pic_type, Pic, pic_fields);
 
@@ -340,8 +355,13 @@ static const Field pair_fields[] = {
 static STRUCT_TYPE(pair_type, PicPair, pair_fields);
 
 static DeviceClass isa_pic_class = {
-    .name = "isa-pic", .parent = "isa-device", .doc = "pair of 8259A interrupt controllers",
+    .name = "isa-pic",
+    .parent = "isa-device",
+    .doc = "pair of 8259A interrupt controllers",
     .type = &pair_type,
-    .realize = pair_realize, .unrealize = pair_unrealize, .reset = pair_reset, .loaded = pair_loaded,
+    .realize = pair_realize,
+    .unrealize = pair_unrealize,
+    .reset = pair_reset,
+    .loaded = pair_loaded,
 };
 DEVICE_REGISTER(isa_pic_class)

@@ -17,21 +17,25 @@ enum { VERSION_ORIGINAL = 0x11, VERSION_EOI = 0x20 };
 #define RED_REMOTE_IRR BIT(14)
 #define RED_LEVEL BIT(15)
 #define RED_MASK BIT(16)
-#define RED_WRITABLE 0xff0000000001afffull /* all but delivery status, remote IRR and reserved bits */
+#define RED_WRITABLE                                                                               \
+    0xff0000000001afffull /* all but delivery status, remote IRR and reserved bits */
 
 typedef struct IoApic {
     Device dev;
     Device *bus;
-    Lock *lock;       /* the bus's */
+    Lock *lock; /* the bus's */
     Region window;
     uint32_t version; /* property */
     uint32_t id;      /* property: what IOAPICID is after reset */
     uint32_t ioregsel, ioapicid;
-    uint32_t levels;  /* of the inputs */
+    uint32_t levels; /* of the inputs */
     uint64_t ioredtbl[IOAPIC_PINS];
 } IoApic;
 
-Region *ioapic_mmio(Device *ioapic) { return &((IoApic *)ioapic)->window; }
+Region *ioapic_mmio(Device *ioapic)
+{
+    return &((IoApic *)ioapic)->window;
+}
 
 /* The entry has the layout of an MSI: 3.2.4 against SDM vol. 3, 11.11. */
 static bool ioapic_send(IoApic *s, uint64_t entry)
@@ -68,7 +72,7 @@ void ioapic_input(void *ioapic, unsigned n, bool level)
     IoApic *s = ioapic;
 
     assert(n < IOAPIC_PINS);
-    WITH_LOCK(s->lock) {
+    WITH_LOCK (s->lock) {
         bool rises = level && !(s->levels >> n & 1);
 
         s->levels = (uint32_t)bits_set(s->levels, n, 1, level);
@@ -97,12 +101,9 @@ static uint32_t ioapic_read_reg(const IoApic *s)
 
     switch (s->ioregsel) {
     case IOAPICID:
-    case IOAPICARB:
-        return s->ioapicid;
-    case IOAPICVER:
-        return s->version | (IOAPIC_PINS - 1) << 16;
-    default:
-        return i / 2 < IOAPIC_PINS ? (uint32_t)(s->ioredtbl[i / 2] >> (i % 2 * 32)) : 0;
+    case IOAPICARB: return s->ioapicid;
+    case IOAPICVER: return s->version | (IOAPIC_PINS - 1) << 16;
+    default: return i / 2 < IOAPIC_PINS ? (uint32_t)(s->ioredtbl[i / 2] >> (i % 2 * 32)) : 0;
     }
 }
 
@@ -139,22 +140,17 @@ static void ioapic_write(void *arg, uint64_t at, uint64_t v, unsigned size)
 
     (void)size;
     switch (at) {
-    case IOREGSEL:
-        s->ioregsel = v & 0xff;
-        break;
-    case IOWIN:
-        ioapic_write_reg(s, (uint32_t)v);
-        break;
+    case IOREGSEL: s->ioregsel = v & 0xff; break;
+    case IOWIN: ioapic_write_reg(s, (uint32_t)v); break;
     case IOEOI:
         if (s->version >= VERSION_EOI)
             ioapic_eoi(s, (uint8_t)v);
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
-static const RegionOps ioapic_ops = { ioapic_read, ioapic_write, 4, 4 };
+static const RegionOps ioapic_ops = {ioapic_read, ioapic_write, 4, 4};
 
 void ioapic_connect(Device *ioapic, Device *bus)
 {
@@ -192,7 +188,7 @@ static void ioapic_reset(Device *d, ResetPhase phase)
 
     if (phase != RESET_ENTER)
         return;
-    WITH_LOCK(s->lock) {
+    WITH_LOCK (s->lock) {
         s->ioregsel = 0;
         s->ioapicid = s->id << 24;
         for (unsigned n = 0; n < IOAPIC_PINS; n++)
@@ -207,7 +203,7 @@ static bool ioapic_loaded(Device *d, Error *err)
     for (unsigned n = 0; n < IOAPIC_PINS; n++)
         if (s->ioredtbl[n] & ~(RED_WRITABLE | RED_REMOTE_IRR))
             return error_set(err, "ioapic: impossible redirection entry %u", n);
-    WITH_LOCK(s->lock)
+    WITH_LOCK (s->lock)
         ioapic_update(s);
     return true;
 }
@@ -223,8 +219,13 @@ static const Field ioapic_fields[] = {
 static STRUCT_TYPE(ioapic_type, IoApic, ioapic_fields);
 
 static DeviceClass ioapic_class = {
-    .name = "ioapic", .parent = "sys-device", .doc = "I/O APIC with 24 inputs",
+    .name = "ioapic",
+    .parent = "sys-device",
+    .doc = "I/O APIC with 24 inputs",
     .type = &ioapic_type,
-    .realize = ioapic_realize, .unrealize = ioapic_unrealize, .reset = ioapic_reset, .loaded = ioapic_loaded,
+    .realize = ioapic_realize,
+    .unrealize = ioapic_unrealize,
+    .reset = ioapic_reset,
+    .loaded = ioapic_loaded,
 };
 DEVICE_REGISTER(ioapic_class)

@@ -2,7 +2,8 @@
 /*
  * ioapic - Intel 82093AA and its successors: class "ioapic"
  *
- * A child of the bus.  24 inputs.  Properties: id, version (0x20: with EOI register; 0x11: the original).
+ * A child of the bus.  24 inputs.  Properties: id, version (0x20: with EOI register; 0x11: the
+ * original).
  */
 #ifndef HW_IRQ_IOAPIC_H
 #define HW_IRQ_IOAPIC_H
@@ -14,6 +15,7 @@
 
 void ioapic_connect(Device *ioapic, Device *bus); /* before realize */
 Region *ioapic_mmio(Device *ioapic);              /* 4 KiB, the board maps it at IOAPIC_BASE */
-void ioapic_input(void *ioapic, unsigned n, bool level); /* an IrqFn: sink is the Device; n < IOAPIC_PINS */
+void ioapic_input(void *ioapic, unsigned n,
+                  bool level); /* an IrqFn: sink is the Device; n < IOAPIC_PINS */
 
 #endif

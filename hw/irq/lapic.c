@@ -16,10 +16,27 @@
 
 /* Register numbers: MMIO offset / 16, MSR - 0x800. */
 enum {
-    REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a, REG_EOI = 0x0b,
-    REG_RRD = 0x0c, REG_LDR = 0x0d, REG_DFR = 0x0e, REG_SVR = 0x0f, REG_ISR = 0x10, REG_TMR = 0x18,
-    REG_IRR = 0x20, REG_ESR = 0x28, REG_ICR = 0x30, REG_ICR_HIGH = 0x31, REG_LVT = 0x32, REG_TMICT = 0x38,
-    REG_TMCCT = 0x39, REG_DCR = 0x3e, REG_SELF_IPI = 0x3f,
+    REG_ID = 0x02,
+    REG_VERSION = 0x03,
+    REG_TPR = 0x08,
+    REG_APR = 0x09,
+    REG_PPR = 0x0a,
+    REG_EOI = 0x0b,
+    REG_RRD = 0x0c,
+    REG_LDR = 0x0d,
+    REG_DFR = 0x0e,
+    REG_SVR = 0x0f,
+    REG_ISR = 0x10,
+    REG_TMR = 0x18,
+    REG_IRR = 0x20,
+    REG_ESR = 0x28,
+    REG_ICR = 0x30,
+    REG_ICR_HIGH = 0x31,
+    REG_LVT = 0x32,
+    REG_TMICT = 0x38,
+    REG_TMCCT = 0x39,
+    REG_DCR = 0x3e,
+    REG_SELF_IPI = 0x3f,
 };
 enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
 enum { LVT_REMOTE_IRR = 1 << 14, LVT_LEVEL = 1 << 15, LVT_MASKED = 1 << 16 };
@@ -29,27 +46,28 @@ enum { SVR_ENABLE = 1 << 8, SVR_NO_EOI_BROADCAST = 1 << 12 };
 enum { BASE_BSP = 1 << 8, BASE_X2APIC = 1 << 10, BASE_ENABLE = 1 << 11 };
 enum { MSR_TSC_DEADLINE = 0x6e0, MSR_X2APIC = 0x800, MSR_X2APIC_END = 0x840 };
 
-#define VERSION (0x14u | (LVT_COUNT - 1) << 16 | 1u << 24) /* integrated; may suppress EOI broadcasts */
+#define VERSION                                                                                    \
+    (0x14u | (LVT_COUNT - 1) << 16 | 1u << 24) /* integrated; may suppress EOI broadcasts */
 #define BASE_ADDRESS(base) ((base) & ~(uint64_t)0xfff)
-#define DELIVER_EXTINT 256 /* pending(): the vector is not known before the INTA cycle */
+#define DELIVER_EXTINT 256        /* pending(): the vector is not known before the INTA cycle */
 #define MAX_START (INT64_MAX / 4) /* of Lapic.timer_start, so that sums do not overflow */
-#define MIN_PERIOD_NS 20000 /* a guest may not make the host tick faster than this */
+#define MIN_PERIOD_NS 20000       /* a guest may not make the host tick faster than this */
 
 static const uint32_t lvt_writable[LVT_COUNT] = {
     [LVT_TIMER] = 0x700ff, [LVT_THERMAL] = 0x107ff, [LVT_PERF] = 0x107ff,
-    [LVT_LINT0] = 0x1a7ff, [LVT_LINT1] = 0x1a7ff, [LVT_ERROR] = 0x100ff,
+    [LVT_LINT0] = 0x1a7ff, [LVT_LINT1] = 0x1a7ff,   [LVT_ERROR] = 0x100ff,
 };
 
 typedef struct Lapic {
     Device dev;
     Device *bus;
-    Lock *lock;       /* the bus's */
+    Lock *lock; /* the bus's */
     Cpu *cpu;
-    ApicPort port;    /* derived */
+    ApicPort port; /* derived */
     Timer timer;
     _Atomic int deliverable; /* vector, DELIVER_EXTINT, or -1 */
-    uint32_t id;      /* property */
-    uint64_t base;    /* IA32_APIC_BASE */
+    uint32_t id;             /* property */
+    uint64_t base;           /* IA32_APIC_BASE */
     uint32_t tpr, svr, ldr, dfr, esr, errors, tmict, dcr;
     uint32_t isr[8], tmr[8], irr[8];
     uint32_t lvt[LVT_COUNT];
@@ -62,7 +80,10 @@ typedef struct Lapic {
 
 /* ---- vector bit maps ---- */
 
-static bool map_test(const uint32_t *map, unsigned v) { return map[v / 32] >> (v % 32) & 1; }
+static bool map_test(const uint32_t *map, unsigned v)
+{
+    return map[v / 32] >> (v % 32) & 1;
+}
 
 static void map_assign(uint32_t *map, unsigned v, bool on)
 {
@@ -79,10 +100,22 @@ static int map_highest(const uint32_t *map)
 
 /* ---- state to wires ---- */
 
-static bool lapic_is_enabled(const Lapic *l) { return l->base & BASE_ENABLE; }
-static bool lapic_is_x2apic(const Lapic *l) { return l->base & BASE_X2APIC; }
-static unsigned lvt_mode(uint32_t lvt) { return lvt >> 8 & 7; }
-static unsigned lapic_timer_mode(const Lapic *l) { return l->lvt[LVT_TIMER] >> 17 & 3; }
+static bool lapic_is_enabled(const Lapic *l)
+{
+    return l->base & BASE_ENABLE;
+}
+static bool lapic_is_x2apic(const Lapic *l)
+{
+    return l->base & BASE_X2APIC;
+}
+static unsigned lvt_mode(uint32_t lvt)
+{
+    return lvt >> 8 & 7;
+}
+static unsigned lapic_timer_mode(const Lapic *l)
+{
+    return l->lvt[LVT_TIMER] >> 17 & 3;
+}
 
 /* Task and in-service priority, 11.8.3.1. */
 static uint32_t lapic_ppr(const Lapic *l)
@@ -168,15 +201,9 @@ static void lapic_accept_locked(Lapic *l, const ApicMessage *msg)
 {
     switch (msg->mode) {
     case APIC_FIXED:
-    case APIC_LOWEST:
-        lapic_accept_fixed(l, msg->vector, msg->level);
-        break;
-    case APIC_SMI:
-        cpu_request(l->cpu, REQ_SMI);
-        break;
-    case APIC_NMI:
-        cpu_request(l->cpu, REQ_NMI);
-        break;
+    case APIC_LOWEST: lapic_accept_fixed(l, msg->vector, msg->level); break;
+    case APIC_SMI: cpu_request(l->cpu, REQ_SMI); break;
+    case APIC_NMI: cpu_request(l->cpu, REQ_NMI); break;
     case APIC_INIT: /* a SIPI from before it is void */
         cpu_request_clear(l->cpu, REQ_SIPI);
         cpu_request(l->cpu, REQ_INIT);
@@ -185,12 +212,8 @@ static void lapic_accept_locked(Lapic *l, const ApicMessage *msg)
         X86(l->cpu)->sipi_vector = msg->vector;
         cpu_request(l->cpu, REQ_SIPI);
         break;
-    case APIC_EXTINT:
-        l->extint = true;
-        break;
-    default:
-        log_guest("apic: message with reserved delivery mode %u\n", msg->mode);
-        return;
+    case APIC_EXTINT: l->extint = true; break;
+    default: log_guest("apic: message with reserved delivery mode %u\n", msg->mode); return;
     }
     lapic_update(l);
 }
@@ -205,7 +228,7 @@ static void lapic_local(Lapic *l, unsigned entry)
 {
     uint32_t lvt = l->lvt[entry];
     bool has_mode = entry != LVT_TIMER && entry != LVT_ERROR;
-    ApicMessage msg = { .vector = lvt & 0xff, .mode = has_mode ? lvt_mode(lvt) : APIC_FIXED };
+    ApicMessage msg = {.vector = lvt & 0xff, .mode = has_mode ? lvt_mode(lvt) : APIC_FIXED};
 
     if (lvt & LVT_MASKED)
         return;
@@ -225,7 +248,10 @@ static void lapic_lint_level(Lapic *l, unsigned n)
     lapic_accept_fixed(l, *lvt & 0xff, true);
 }
 
-static bool lvt_is_level(uint32_t lvt) { return (lvt & LVT_LEVEL) && lvt_mode(lvt) == APIC_FIXED; }
+static bool lvt_is_level(uint32_t lvt)
+{
+    return (lvt & LVT_LEVEL) && lvt_mode(lvt) == APIC_FIXED;
+}
 
 static void lapic_port_lint(void *apic, unsigned n, bool level)
 {
@@ -268,7 +294,10 @@ static void lapic_eoi(Lapic *l)
 
 /* ---- timer ---- */
 
-static int64_t lapic_now(const Lapic *l) { return clock_now(l->dev.clock); }
+static int64_t lapic_now(const Lapic *l)
+{
+    return clock_now(l->dev.clock);
+}
 
 static uint64_t lapic_divider(const Lapic *l)
 {
@@ -346,9 +375,7 @@ static void lapic_timer_arm(Lapic *l)
     int64_t due = -1;
 
     switch (lapic_timer_mode(l)) {
-    case TIMER_DEADLINE:
-        due = lapic_deadline_due(l);
-        break;
+    case TIMER_DEADLINE: due = lapic_deadline_due(l); break;
     case TIMER_PERIODIC:
         if (l->tmict)
             due = lapic_next_period(l);
@@ -387,13 +414,17 @@ static void lapic_timer_divide(Lapic *l, uint32_t dcr)
     l->dcr = dcr & 0xb;
     if (!count)
         return;
-    l->timer_start = lapic_now(l) - (int64_t)((l->tmict - count) * lapic_divider(l) * (1000000000u / LAPIC_HZ));
+    l->timer_start =
+        lapic_now(l) - (int64_t)((l->tmict - count) * lapic_divider(l) * (1000000000u / LAPIC_HZ));
     lapic_timer_arm(l);
 }
 
 /* ---- registers ---- */
 
-static bool lvt_is_masked_by_svr(const Lapic *l) { return !(l->svr & SVR_ENABLE); }
+static bool lvt_is_masked_by_svr(const Lapic *l)
+{
+    return !(l->svr & SVR_ENABLE);
+}
 
 static void lapic_write_lvt(Lapic *l, unsigned entry, uint32_t v)
 {
@@ -428,7 +459,11 @@ static void lapic_write_icr(Lapic *l, uint64_t v)
 {
     uint32_t dest = (uint32_t)(v >> 32);
     ApicMessage msg = {
-        .dest = dest, .vector = v & 0xff, .mode = bits(v, 8, 3), .shorthand = bits(v, 18, 2), .logical = bits(v, 11, 1),
+        .dest = dest,
+        .vector = v & 0xff,
+        .mode = bits(v, 8, 3),
+        .shorthand = bits(v, 18, 2),
+        .logical = bits(v, 11, 1),
     };
 
     l->icr = v & ~(uint64_t)(1 << 12); /* delivery status: always idle */
@@ -447,7 +482,10 @@ static void lapic_write_icr(Lapic *l, uint64_t v)
     apic_bus_send_locked(l->bus, &l->port, &msg);
 }
 
-static bool reg_is_lvt(unsigned reg) { return reg >= REG_LVT && reg < REG_LVT + LVT_COUNT; }
+static bool reg_is_lvt(unsigned reg)
+{
+    return reg >= REG_LVT && reg < REG_LVT + LVT_COUNT;
+}
 
 /* False: there is no such register to read.  Differences of the two modes: table 11-6. */
 static bool lapic_read_reg(Lapic *l, unsigned reg, uint64_t *v)
@@ -474,9 +512,7 @@ static bool lapic_read_reg(Lapic *l, unsigned reg, uint64_t *v)
     case REG_TMICT: *v = l->tmict; return true;
     case REG_TMCCT: *v = lapic_timer_count(l); return true;
     case REG_DCR: *v = l->dcr; return true;
-    default:
-        *v = reg_is_lvt(reg) ? l->lvt[reg - REG_LVT] : 0;
-        return reg_is_lvt(reg);
+    default: *v = reg_is_lvt(reg) ? l->lvt[reg - REG_LVT] : 0; return reg_is_lvt(reg);
     }
 }
 
@@ -494,9 +530,7 @@ static bool lapic_write_reg(Lapic *l, unsigned reg, uint64_t v)
             return false;
         l->tpr = v & 0xff;
         break;
-    case REG_EOI:
-        lapic_eoi(l);
-        return true;
+    case REG_EOI: lapic_eoi(l); return true;
     case REG_LDR:
         if (x2)
             return false;
@@ -563,18 +597,21 @@ static void lapic_mmio_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     }
 }
 
-static const RegionOps lapic_mmio_ops = { lapic_mmio_read, lapic_mmio_write, 4, 4 };
+static const RegionOps lapic_mmio_ops = {lapic_mmio_read, lapic_mmio_write, 4, 4};
 
 /* ---- what the processor calls; its own thread ---- */
 
-static int lapic_pending(void *apic) { return atomic_load(&((Lapic *)apic)->deliverable); }
+static int lapic_pending(void *apic)
+{
+    return atomic_load(&((Lapic *)apic)->deliverable);
+}
 
 static int lapic_acknowledge(void *apic)
 {
     Lapic *l = apic;
     int v = -1;
 
-    WITH_LOCK(l->lock) {
+    WITH_LOCK (l->lock) {
         v = lapic_deliverable(l);
         if (v == DELIVER_EXTINT) {
             l->extint = false;
@@ -587,7 +624,10 @@ static int lapic_acknowledge(void *apic)
     return v == DELIVER_EXTINT ? apic_bus_extint(l->bus) : v;
 }
 
-static uint64_t lapic_base(void *apic) { return ((Lapic *)apic)->base; }
+static uint64_t lapic_base(void *apic)
+{
+    return ((Lapic *)apic)->base;
+}
 
 static void lapic_reset_locked(Lapic *l)
 {
@@ -627,8 +667,9 @@ static bool lapic_set_base(void *apic, uint64_t v)
     if (!base_may_change(l->base, v))
         return false;
     if (BASE_ADDRESS(v) != APIC_BUS_BASE)
-        log_unimp("apic: register page moved to %#" PRIx64 ": it stays where it is\n", BASE_ADDRESS(v));
-    WITH_LOCK(l->lock) {
+        log_unimp("apic: register page moved to %#" PRIx64 ": it stays where it is\n",
+                  BASE_ADDRESS(v));
+    WITH_LOCK (l->lock) {
         bool was_on = lapic_is_enabled(l);
 
         l->base = v;
@@ -639,13 +680,16 @@ static bool lapic_set_base(void *apic, uint64_t v)
     return true;
 }
 
-static uint8_t lapic_cr8(void *apic) { return (uint8_t)(((Lapic *)apic)->tpr >> 4); }
+static uint8_t lapic_cr8(void *apic)
+{
+    return (uint8_t)(((Lapic *)apic)->tpr >> 4);
+}
 
 static void lapic_set_cr8(void *apic, uint8_t v)
 {
     Lapic *l = apic;
 
-    WITH_LOCK(l->lock) {
+    WITH_LOCK (l->lock) {
         l->tpr = (v & 15u) << 4;
         lapic_update(l);
     }
@@ -656,7 +700,7 @@ static bool lapic_msr_read(void *apic, uint32_t msr, uint64_t *v)
     Lapic *l = apic;
     bool ok = false;
 
-    WITH_LOCK(l->lock) {
+    WITH_LOCK (l->lock) {
         if (msr == MSR_TSC_DEADLINE) {
             *v = l->tsc_deadline;
             ok = true;
@@ -672,7 +716,7 @@ static bool lapic_msr_write(void *apic, uint32_t msr, uint64_t v)
     Lapic *l = apic;
     bool ok = false;
 
-    WITH_LOCK(l->lock) {
+    WITH_LOCK (l->lock) {
         if (msr == MSR_TSC_DEADLINE) {
             ok = true;
             if (lapic_timer_mode(l) == TIMER_DEADLINE) {
@@ -690,7 +734,7 @@ static void lapic_reset(void *apic, bool init)
 {
     Lapic *l = apic;
 
-    WITH_LOCK(l->lock) {
+    WITH_LOCK (l->lock) {
         if (!init)
             l->base = APIC_BUS_BASE | BASE_ENABLE | (l->cpu->index == 0 ? BASE_BSP : 0);
         lapic_reset_locked(l);
@@ -698,8 +742,14 @@ static void lapic_reset(void *apic, bool init)
 }
 
 static const X86ApicOps lapic_ops = {
-    .pending = lapic_pending, .acknowledge = lapic_acknowledge, .base = lapic_base, .set_base = lapic_set_base,
-    .tpr = lapic_cr8, .set_tpr = lapic_set_cr8, .msr_read = lapic_msr_read, .msr_write = lapic_msr_write,
+    .pending = lapic_pending,
+    .acknowledge = lapic_acknowledge,
+    .base = lapic_base,
+    .set_base = lapic_set_base,
+    .tpr = lapic_cr8,
+    .set_tpr = lapic_set_cr8,
+    .msr_read = lapic_msr_read,
+    .msr_write = lapic_msr_write,
     .reset = lapic_reset,
 };
 
@@ -714,7 +764,10 @@ void lapic_connect(Device *apic, Device *bus, Cpu *cpu)
     l->cpu = cpu;
 }
 
-uint32_t lapic_id(const Device *apic) { return ((const Lapic *)apic)->id; }
+uint32_t lapic_id(const Device *apic)
+{
+    return ((const Lapic *)apic)->id;
+}
 
 static bool lapic_realize(Device *d, Error *err)
 {
@@ -725,7 +778,11 @@ static bool lapic_realize(Device *d, Error *err)
     l->lock = apic_bus_lock(l->bus);
     l->timer_due = -1;
     l->port = (ApicPort){
-        .apic = l, .accept = lapic_port_accept, .lint = lapic_port_lint, .ops = &lapic_mmio_ops, .cpu = l->cpu,
+        .apic = l,
+        .accept = lapic_port_accept,
+        .lint = lapic_port_lint,
+        .ops = &lapic_mmio_ops,
+        .cpu = l->cpu,
     };
     timer_init(&l->timer, d->clock, l->lock, lapic_timer_fire, l);
     atomic_init(&l->deliverable, -1);
@@ -741,7 +798,7 @@ static void lapic_unrealize(Device *d)
     AS(Lapic, l, d);
 
     apic_bus_detach(l->bus, &l->port);
-    WITH_LOCK(l->lock)
+    WITH_LOCK (l->lock)
         timer_stop(&l->timer);
     X86(l->cpu)->apic = NULL;
     X86(l->cpu)->apic_ops = NULL;
@@ -758,7 +815,7 @@ static bool lapic_loaded(Device *d, Error *err)
     AS(Lapic, l, d);
     bool ok = true;
 
-    WITH_LOCK(l->lock) {
+    WITH_LOCK (l->lock) {
         if ((l->base & (BASE_ENABLE | BASE_X2APIC)) == BASE_X2APIC || l->timer_start > MAX_START ||
             l->timer_start < -MAX_START)
             ok = error_set(err, "apic %u: impossible state", l->id);
@@ -796,8 +853,13 @@ static const Field lapic_fields[] = {
 static STRUCT_TYPE(lapic_type, Lapic, lapic_fields);
 
 static DeviceClass lapic_class = {
-    .name = "apic", .parent = "sys-device", .doc = "local APIC of one processor",
+    .name = "apic",
+    .parent = "sys-device",
+    .doc = "local APIC of one processor",
     .type = &lapic_type,
-    .realize = lapic_realize, .unrealize = lapic_unrealize, .reset = lapic_device_reset, .loaded = lapic_loaded,
+    .realize = lapic_realize,
+    .unrealize = lapic_unrealize,
+    .reset = lapic_device_reset,
+    .loaded = lapic_loaded,
 };
 DEVICE_REGISTER(lapic_class)

@@ -2,8 +2,8 @@
 /*
  * lapic - a processor's local APIC: class "apic"
  *
- * The board makes one for each vCPU, as a child of the bus, calls lapic_connect() and then realizes it; that sets the
- * X86Cpu's apic and apic_ops.  Property "id": the APIC id.
+ * The board makes one for each vCPU, as a child of the bus, calls lapic_connect() and then realizes
+ * it; that sets the X86Cpu's apic and apic_ops.  Property "id": the APIC id.
  */
 #ifndef HW_IRQ_LAPIC_H
 #define HW_IRQ_LAPIC_H
@@ -13,7 +13,8 @@
 
 #define LAPIC_HZ 1000000000u /* the timer's input clock, before its divider */
 
-void lapic_connect(Device *apic, Device *bus, Cpu *cpu); /* before realize; vCPU 0 is the boot processor */
+void lapic_connect(Device *apic, Device *bus,
+                   Cpu *cpu); /* before realize; vCPU 0 is the boot processor */
 uint32_t lapic_id(const Device *apic);
 
 #endif

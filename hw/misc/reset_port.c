@@ -2,7 +2,8 @@
 /*
  * reset_port - reset control register (0xcf9) and system control port A (0x92)
  *
- * ICH9 data sheet (316972), 13.7.5 "RST_CNT" and 13.7.2 "PORT92".  Either way the whole machine is reset.
+ * ICH9 data sheet (316972), 13.7.5 "RST_CNT" and 13.7.2 "PORT92".  Either way the whole machine is
+ * reset.
  */
 #include "hw/misc/reset_port.h"
 
@@ -17,10 +18,19 @@ typedef struct ResetPort {
     uint8_t rst_cnt, port92;
 } ResetPort;
 
-Region *reset_port_cf9(Device *d) { return &((ResetPort *)d)->cf9; }
-Region *reset_port_92(Device *d) { return &((ResetPort *)d)->p92; }
+Region *reset_port_cf9(Device *d)
+{
+    return &((ResetPort *)d)->cf9;
+}
+Region *reset_port_92(Device *d)
+{
+    return &((ResetPort *)d)->p92;
+}
 
-static void reset_port_update(ResetPort *s) { irq_set(&s->dev.irq, s->port92 & PORT92_A20); }
+static void reset_port_update(ResetPort *s)
+{
+    irq_set(&s->dev.irq, s->port92 & PORT92_A20);
+}
 
 static uint64_t cf9_read(void *arg, uint64_t at, unsigned size)
 {
@@ -61,8 +71,8 @@ static void port92_write(void *arg, uint64_t at, uint64_t v, unsigned size)
         machine_request_reset(s->dev.machine);
 }
 
-static const RegionOps cf9_ops = { cf9_read, cf9_write, 1, 1 };
-static const RegionOps port92_ops = { port92_read, port92_write, 1, 1 };
+static const RegionOps cf9_ops = {cf9_read, cf9_write, 1, 1};
+static const RegionOps port92_ops = {port92_read, port92_write, 1, 1};
 
 static bool reset_port_realize(Device *d, Error *err)
 {
@@ -108,9 +118,13 @@ static const Field reset_port_fields[] = {
 static STRUCT_TYPE(reset_port_type, ResetPort, reset_port_fields);
 
 static DeviceClass reset_port_class = {
-    .name = "reset-port", .parent = "isa-device", .doc = "reset control register and port 0x92",
+    .name = "reset-port",
+    .parent = "isa-device",
+    .doc = "reset control register and port 0x92",
     .type = &reset_port_type,
-    .realize = reset_port_realize, .unrealize = reset_port_unrealize, .reset = reset_port_reset,
+    .realize = reset_port_realize,
+    .unrealize = reset_port_unrealize,
+    .reset = reset_port_reset,
     .loaded = reset_port_loaded,
 };
 DEVICE_REGISTER(reset_port_class)

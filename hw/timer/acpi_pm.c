@@ -10,7 +10,13 @@
 #include "base/log.h"
 #include "core/machine.h"
 
-enum { TMR_STS = 1 << 0, PWRBTN_STS = 1 << 8, WAK_STS = 1 << 15, PM1_STATUS = 0x8731, PM1_ENABLE = 0x0721 };
+enum {
+    TMR_STS = 1 << 0,
+    PWRBTN_STS = 1 << 8,
+    WAK_STS = 1 << 15,
+    PM1_STATUS = 0x8731,
+    PM1_ENABLE = 0x0721
+};
 enum { SCI_EN = 1, SLP_TYP_AT = 10, SLP_EN = 1 << 13, PM1_CONTROL = 0x1c03 };
 
 #define GPE_COUNT 32
@@ -18,25 +24,35 @@ enum { SCI_EN = 1, SLP_TYP_AT = 10, SLP_EN = 1 << 13, PM1_CONTROL = 0x1c03 };
 typedef struct AcpiPm {
     Device dev;
     Region smi;
-    Timer timer;         /* TMR_STS: the top bit of the PM timer changes */
-    bool timer_32bit;    /* property */
-    uint32_t s5_type;    /* property */
+    Timer timer;      /* TMR_STS: the top bit of the PM timer changes */
+    bool timer_32bit; /* property */
+    uint32_t s5_type; /* property */
     uint16_t pm1_sts, pm1_en, pm1_cnt;
     uint32_t gpe0_sts, gpe0_en;
     uint32_t gpe_levels; /* of the inputs */
     uint8_t smi_cmd, smi_sts;
-    int64_t tmr_seen;    /* toggles of the timer's top bit that TMR_STS knows of */
+    int64_t tmr_seen; /* toggles of the timer's top bit that TMR_STS knows of */
 } AcpiPm;
 
-Region *acpi_pm_io(Device *d) { return &d->mmio; }
-Region *acpi_pm_smi(Device *d) { return &((AcpiPm *)d)->smi; }
+Region *acpi_pm_io(Device *d)
+{
+    return &d->mmio;
+}
+Region *acpi_pm_smi(Device *d)
+{
+    return &((AcpiPm *)d)->smi;
+}
 
 static int64_t pm_ticks(const AcpiPm *s)
 {
-    return (int64_t)((unsigned __int128)(uint64_t)clock_now(s->dev.clock) * ACPI_PM_HZ / 1000000000u);
+    return (int64_t)((unsigned __int128)(uint64_t)clock_now(s->dev.clock) * ACPI_PM_HZ /
+                     1000000000u);
 }
 
-static unsigned pm_toggle_bit(const AcpiPm *s) { return s->timer_32bit ? 31 : 23; }
+static unsigned pm_toggle_bit(const AcpiPm *s)
+{
+    return s->timer_32bit ? 31 : 23;
+}
 
 /* TMR_STS rises with every change of the counter's top bit: 4.8.3.3. */
 static void pm_timer_sync(AcpiPm *s)
@@ -108,7 +124,10 @@ static void pm1_event_written(Device *d, uint64_t v)
     pm_update(s);
 }
 
-static uint64_t pm1_cnt_read(Device *d) { return ((AcpiPm *)d)->pm1_cnt & ~SLP_EN; /* write-only bit */ }
+static uint64_t pm1_cnt_read(Device *d)
+{
+    return ((AcpiPm *)d)->pm1_cnt & ~SLP_EN; /* write-only bit */
+}
 
 static void pm1_cnt_written(Device *d, uint64_t v)
 {
@@ -147,7 +166,8 @@ static const Reg acpi_pm_regs[] = {
            .write = pm1_cnt_written),
     REG_FN("PM_TMR", ACPI_PM_TMR, 4, .read = pm_tmr_read),
     REG_RO(AcpiPm, "GPE0_STS", ACPI_GPE0, gpe0_sts, .w1c = UINT32_MAX, .write = gpe_written),
-    REG_RW(AcpiPm, "GPE0_EN", ACPI_GPE0 + ACPI_GPE0_LEN / 2, gpe0_en, UINT32_MAX, .write = gpe_written),
+    REG_RW(AcpiPm, "GPE0_EN", ACPI_GPE0 + ACPI_GPE0_LEN / 2, gpe0_en, UINT32_MAX,
+           .write = gpe_written),
 };
 
 static uint64_t smi_read(void *arg, uint64_t at, unsigned size)
@@ -175,7 +195,7 @@ static void smi_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     pm_update(s);
 }
 
-static const RegionOps smi_ops = { smi_read, smi_write, 1, 1 };
+static const RegionOps smi_ops = {smi_read, smi_write, 1, 1};
 
 /* ---- device ---- */
 
@@ -237,8 +257,16 @@ static const Field acpi_pm_fields[] = {
 static STRUCT_TYPE(acpi_pm_type, AcpiPm, acpi_pm_fields);
 
 static DeviceClass acpi_pm_class = {
-    .name = "acpi-pm", .parent = "sys-device", .doc = "ACPI fixed hardware",
-    .type = &acpi_pm_type, .regs = acpi_pm_regs, .n_regs = COUNT_OF(acpi_pm_regs), .mmio_size = ACPI_PM_SIZE,
-    .realize = acpi_pm_realize, .unrealize = acpi_pm_unrealize, .reset = acpi_pm_reset, .loaded = acpi_pm_loaded,
+    .name = "acpi-pm",
+    .parent = "sys-device",
+    .doc = "ACPI fixed hardware",
+    .type = &acpi_pm_type,
+    .regs = acpi_pm_regs,
+    .n_regs = COUNT_OF(acpi_pm_regs),
+    .mmio_size = ACPI_PM_SIZE,
+    .realize = acpi_pm_realize,
+    .unrealize = acpi_pm_unrealize,
+    .reset = acpi_pm_reset,
+    .loaded = acpi_pm_loaded,
 };
 DEVICE_REGISTER(acpi_pm_class)

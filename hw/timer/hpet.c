@@ -7,26 +7,43 @@
  */
 #include "hw/timer/hpet.h"
 
-enum { GCAP_ID = 0x000, GEN_CONF = 0x010, GINTR_STA = 0x020, MAIN_CNT = 0x0f0, TIMERS_AT = 0x100, TIMER_STEP = 0x20 };
+enum {
+    GCAP_ID = 0x000,
+    GEN_CONF = 0x010,
+    GINTR_STA = 0x020,
+    MAIN_CNT = 0x0f0,
+    TIMERS_AT = 0x100,
+    TIMER_STEP = 0x20
+};
 enum { TN_CONF = 0x00, TN_CMP = 0x08, WINDOW_SIZE = 0x400 };
 enum { CONF_ENABLE = 1, CONF_LEGACY = 2 };
-enum { TN_LEVEL = 1 << 1, TN_ENABLE = 1 << 2, TN_PERIODIC = 1 << 3, TN_PERIODIC_CAP = 1 << 4, TN_SIZE_CAP = 1 << 5,
-       TN_VAL_SET = 1 << 6, TN_32MODE = 1 << 8, TN_ROUTE_AT = 9, TN_WRITABLE = 0x3f4e };
+enum {
+    TN_LEVEL = 1 << 1,
+    TN_ENABLE = 1 << 2,
+    TN_PERIODIC = 1 << 3,
+    TN_PERIODIC_CAP = 1 << 4,
+    TN_SIZE_CAP = 1 << 5,
+    TN_VAL_SET = 1 << 6,
+    TN_32MODE = 1 << 8,
+    TN_ROUTE_AT = 9,
+    TN_WRITABLE = 0x3f4e
+};
 
 #define TIMER_COUNT 3
 #define TICK_NS 10
 /* Period in femtoseconds, vendor, legacy routing, 64 bits, last timer, revision. */
-#define CAPABILITIES (TICK_NS * 1000000ull << 32 | 0x8086ull << 16 | 1 << 15 | 1 << 13 | (TIMER_COUNT - 1) << 8 | 1)
+#define CAPABILITIES                                                                               \
+    (TICK_NS * 1000000ull << 32 | 0x8086ull << 16 | 1 << 15 | 1 << 13 | (TIMER_COUNT - 1) << 8 | 1)
 #define FOREVER (INT64_MAX / 4)
 #define MIN_PERIOD_TICKS 2000 /* a guest may not make the host tick faster than this */
 
 typedef struct HpetTimer {
     struct Hpet *hpet;
     Timer timer;
-    uint64_t conf;   /* writable bits of Tn_CONF */
+    uint64_t conf; /* writable bits of Tn_CONF */
     uint64_t cmp;
-    uint64_t period; /* what a periodic timer adds */
-    int64_t due;     /* ns, -1: none */
+    uint64_t period;    /* what a periodic timer adds */
+    int64_t due;        /* ns, -1: none */
     bool upper_follows; /* the lower half of cmp was set: so may the upper be */
 } HpetTimer;
 
@@ -34,7 +51,7 @@ typedef struct Hpet {
     Device dev;
     Region window;
     IrqLine lines[HPET_LINES];
-    uint32_t intcap;   /* property */
+    uint32_t intcap; /* property */
     uint64_t gen_conf, gintr_sta;
     uint64_t counter;  /* what it was when it was set, started or stopped */
     int64_t start;     /* when that was, ns */
@@ -42,7 +59,10 @@ typedef struct Hpet {
     HpetTimer timers[TIMER_COUNT];
 } Hpet;
 
-Region *hpet_mmio(Device *d) { return &((Hpet *)d)->window; }
+Region *hpet_mmio(Device *d)
+{
+    return &((Hpet *)d)->window;
+}
 
 IrqLine *hpet_line(Device *d, unsigned n)
 {
@@ -52,7 +72,10 @@ IrqLine *hpet_line(Device *d, unsigned n)
 
 /* ---- counter ---- */
 
-static int64_t hpet_now(const Hpet *s) { return clock_now(s->dev.clock); }
+static int64_t hpet_now(const Hpet *s)
+{
+    return clock_now(s->dev.clock);
+}
 
 static uint64_t hpet_counter(const Hpet *s)
 {
@@ -69,7 +92,10 @@ static void hpet_set_counter(Hpet *s, uint64_t v)
 
 /* ---- wires ---- */
 
-static uint32_t timer_route(const HpetTimer *t) { return (uint32_t)bits(t->conf, TN_ROUTE_AT, 5); }
+static uint32_t timer_route(const HpetTimer *t)
+{
+    return (uint32_t)bits(t->conf, TN_ROUTE_AT, 5);
+}
 
 /* The line a timer drives, or HPET_LINES. */
 static unsigned timer_line(const Hpet *s, unsigned n)
@@ -86,8 +112,8 @@ static bool hpet_line_level(const Hpet *s, unsigned line)
     if (line >= HPET_IRQ0 && !(s->gen_conf & CONF_LEGACY))
         return s->legacy_in >> (line - HPET_IRQ0) & 1;
     for (unsigned n = 0; n < TIMER_COUNT; n++)
-        if (timer_line(s, n) == line && (s->timers[n].conf & TN_ENABLE) && (s->timers[n].conf & TN_LEVEL) &&
-            (s->gintr_sta >> n & 1))
+        if (timer_line(s, n) == line && (s->timers[n].conf & TN_ENABLE) &&
+            (s->timers[n].conf & TN_LEVEL) && (s->gintr_sta >> n & 1))
             return true;
     return false;
 }
@@ -122,7 +148,10 @@ static void timer_interrupt(Hpet *s, unsigned n)
 
 /* ---- comparators ---- */
 
-static uint64_t timer_width_mask(const HpetTimer *t) { return t->conf & TN_32MODE ? UINT32_MAX : UINT64_MAX; }
+static uint64_t timer_width_mask(const HpetTimer *t)
+{
+    return t->conf & TN_32MODE ? UINT32_MAX : UINT64_MAX;
+}
 
 /* Ticks until the next match; a comparator that equals the counter has just matched. */
 static uint64_t timer_distance(const Hpet *s, const HpetTimer *t)
@@ -242,7 +271,7 @@ static void timer_write_conf(Hpet *s, unsigned n, uint64_t v)
     t->period &= timer_width_mask(t);
 }
 
-/* @v: the whole register; @written: the bits this access carries.  Tn_VAL_SET: 2.3.9.2.2; it lasts for
+/* @v: the whole register; @written: the bits this access has.  Tn_VAL_SET (2.3.9.2.2) lasts for
  * one write, or for two that carry the lower and then the upper half. */
 static void timer_write_cmp(HpetTimer *t, uint64_t v, uint64_t written)
 {
@@ -262,15 +291,9 @@ static void hpet_write64(Hpet *s, uint64_t at, uint64_t v, uint64_t written)
     unsigned n = (unsigned)(at - TIMERS_AT) / TIMER_STEP;
 
     switch (at) {
-    case GEN_CONF:
-        hpet_write_conf(s, v);
-        break;
-    case GINTR_STA:
-        s->gintr_sta &= ~(v & written);
-        break;
-    case MAIN_CNT:
-        hpet_set_counter(s, v);
-        break;
+    case GEN_CONF: hpet_write_conf(s, v); break;
+    case GINTR_STA: s->gintr_sta &= ~(v & written); break;
+    case MAIN_CNT: hpet_set_counter(s, v); break;
     default:
         if (at >= TIMERS_AT && n < TIMER_COUNT && at % TIMER_STEP == TN_CONF)
             timer_write_conf(s, n, v);
@@ -295,11 +318,12 @@ static void hpet_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     uint64_t written = bits_set(0, shift, size * 8, UINT64_MAX);
 
     hpet_catch_up(s);
-    hpet_write64(s, at & ~7ull, (hpet_read64(s, at & ~7ull) & ~written) | (v << shift & written), written);
+    hpet_write64(s, at & ~7ull, (hpet_read64(s, at & ~7ull) & ~written) | (v << shift & written),
+                 written);
     hpet_update(s);
 }
 
-static const RegionOps hpet_ops = { hpet_read, hpet_write, 4, 8 };
+static const RegionOps hpet_ops = {hpet_read, hpet_write, 4, 8};
 
 /* ---- device ---- */
 
@@ -366,11 +390,8 @@ static bool hpet_loaded(Device *d, Error *err)
 }
 
 static const Field timer_fields[] = {
-    STATE(HpetTimer, conf),
-    STATE(HpetTimer, cmp),
-    STATE(HpetTimer, period),
-    STATE(HpetTimer, due),
-    STATE(HpetTimer, upper_follows),
+    STATE(HpetTimer, conf), STATE(HpetTimer, cmp),           STATE(HpetTimer, period),
+    STATE(HpetTimer, due),  STATE(HpetTimer, upper_follows),
 };
 static STRUCT_TYPE(hpet_timer_type, HpetTimer, timer_fields);
 
@@ -386,8 +407,13 @@ static const Field hpet_fields[] = {
 static STRUCT_TYPE(hpet_type, Hpet, hpet_fields);
 
 static DeviceClass hpet_class = {
-    .name = "hpet", .parent = "sys-device", .doc = "high precision event timers",
+    .name = "hpet",
+    .parent = "sys-device",
+    .doc = "high precision event timers",
     .type = &hpet_type,
-    .realize = hpet_realize, .unrealize = hpet_unrealize, .reset = hpet_reset, .loaded = hpet_loaded,
+    .realize = hpet_realize,
+    .unrealize = hpet_unrealize,
+    .reset = hpet_reset,
+    .loaded = hpet_loaded,
 };
 DEVICE_REGISTER(hpet_class)

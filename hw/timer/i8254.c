@@ -2,7 +2,7 @@
 /*
  * i8254 - interval timer and the speaker port 0x61
  *
- * Intel 8254 data sheet (231164), "Mode definitions".  Counts follow from the time they were loaded;
+ * Intel 8254 data sheet (231164), "Mode definitions".  Counts follow from when they were loaded;
  * only channel 0 has a timer, which makes the edges of OUT.  Where OUT is low for one clock (modes
  * 2, 4, 5), or low half of the time (3), the wire shows a short pulse that ends when OUT rises: the
  * interrupt controllers want that edge.  Edges the host missed come as one.
@@ -15,23 +15,23 @@ enum { STATUS_OUT = 0x80, STATUS_NULL = 0x40 };
 enum { P61_GATE2 = 1, P61_SPEAKER = 2, P61_WRITABLE = 0x0f, P61_REFRESH = 0x10, P61_OUT2 = 0x20 };
 
 #define REFRESH_NS 15085
-#define MIN_PERIOD_NS 20000 /* a guest may not make the host tick faster than this */
+#define MIN_PERIOD 24 /* ticks: a guest may not make the host tick faster than this */
 
 typedef struct Channel {
-    uint16_t reload;       /* last count written, as written (BCD if bcd) */
-    uint16_t count;        /* the one being counted */
+    uint16_t reload; /* last count written, as written (BCD if bcd) */
+    uint16_t count;  /* the one being counted */
     uint16_t latch;
-    uint8_t status;        /* latched by read-back */
+    uint8_t status; /* latched by read-back */
     uint8_t rw, mode;
-    uint8_t low_byte;      /* first of two bytes of a count */
-    uint8_t latched;       /* bytes of latch still to be read */
+    uint8_t low_byte; /* first of two bytes of a count */
+    uint8_t latched;  /* bytes of latch still to be read */
     bool bcd, gate;
     bool status_latched;
     bool write_high, read_high; /* the next byte is the second of two */
-    bool running;          /* counts since start; else it stands at elapsed */
-    bool loaded;           /* has a count since the control word */
-    bool switching;        /* reload takes over at tick switch_at */
-    int64_t start;         /* ticks */
+    bool running;               /* counts since start; else it stands at elapsed */
+    bool loaded;                /* has a count since the control word */
+    bool switching;             /* reload takes over at tick switch_at */
+    int64_t start;              /* ticks */
     int64_t elapsed;
     int64_t switch_at;
 } Channel;
@@ -44,8 +44,14 @@ typedef struct Pit {
     Channel ch[CHANNELS];
 } Pit;
 
-Region *pit_io(Device *d) { return &((Pit *)d)->io; }
-Region *pit_port61(Device *d) { return &((Pit *)d)->port61; }
+Region *pit_io(Device *d)
+{
+    return &((Pit *)d)->io;
+}
+Region *pit_port61(Device *d)
+{
+    return &((Pit *)d)->port61;
+}
 
 /* ---- time and numbers ---- */
 
@@ -64,9 +70,15 @@ static unsigned from_bcd(unsigned v)
     return (v & 15) + (v >> 4 & 15) * 10 + (v >> 8 & 15) * 100 + (v >> 12 & 15) * 1000;
 }
 
-static unsigned to_bcd(unsigned v) { return v % 10 | v / 10 % 10 << 4 | v / 100 % 10 << 8 | v / 1000 % 10 << 12; }
+static unsigned to_bcd(unsigned v)
+{
+    return v % 10 | v / 10 % 10 << 4 | v / 100 % 10 << 8 | v / 1000 % 10 << 12;
+}
 
-static int64_t channel_modulus(const Channel *c) { return c->bcd ? 10000 : 65536; }
+static int64_t channel_modulus(const Channel *c)
+{
+    return c->bcd ? 10000 : 65536;
+}
 
 static int64_t channel_period(const Channel *c)
 {
@@ -75,8 +87,14 @@ static int64_t channel_period(const Channel *c)
     return n ? n : channel_modulus(c);
 }
 
-static bool mode_is_periodic(unsigned mode) { return mode == 2 || mode == 3; }
-static bool mode_is_triggered(unsigned mode) { return mode == 1 || mode == 5; }
+static bool mode_is_periodic(unsigned mode)
+{
+    return mode == 2 || mode == 3;
+}
+static bool mode_is_triggered(unsigned mode)
+{
+    return mode == 1 || mode == 5;
+}
 
 /* ---- counting ---- */
 
@@ -119,16 +137,12 @@ static unsigned channel_count(const Channel *c, int64_t now)
     if (!c->loaded)
         return c->count;
     switch (c->mode) {
-    case 2:
-        v = n - t % n;
-        break;
+    case 2: v = n - t % n; break;
     case 3: /* by two, twice a period */
         v = t % n < (n + 1) / 2 ? t % n : t % n - (n + 1) / 2;
         v = (n - 2 * v) & ~1;
         break;
-    default: /* goes on through zero */
-        v = n - t;
-        break;
+    default: /* goes on through zero */ v = n - t; break;
     }
     v %= channel_modulus(c);
     if (v < 0)
@@ -200,7 +214,7 @@ static int64_t channel_next_rise(const Channel *c, int64_t now)
     if (c->switching)
         return c->switch_at;
     if (mode_is_periodic(c->mode))
-        return c->start + (t / n + 1) * n;
+        return c->start + ((t + (n < MIN_PERIOD ? MIN_PERIOD : 0)) / n + 1) * n;
     at = c->mode >= 4 ? n + 1 : n; /* a strobe is low for one clock more */
     return t < at ? c->start + at : -1;
 }
@@ -215,8 +229,6 @@ static void pit_update(Pit *s)
     irq_set(&s->dev.irq, !holds_low || channel_out(c, tick));
     if (rise < 0)
         timer_stop(&s->timer);
-    else if (mode_is_periodic(c->mode))
-        timer_at(&s->timer, MAX(pit_tick_ns(rise), clock_now(s->dev.clock) + MIN_PERIOD_NS));
     else
         timer_at(&s->timer, pit_tick_ns(rise));
 }
@@ -259,8 +271,8 @@ static void channel_latch_status(Channel *c, int64_t now)
 {
     if (c->status_latched)
         return;
-    c->status = (channel_out(c, now) ? STATUS_OUT : 0) | (!c->loaded || c->switching ? STATUS_NULL : 0) |
-                c->rw << 4 | c->mode << 1 | c->bcd;
+    c->status = (channel_out(c, now) ? STATUS_OUT : 0) |
+                (!c->loaded || c->switching ? STATUS_NULL : 0) | c->rw << 4 | c->mode << 1 | c->bcd;
     c->status_latched = true;
 }
 
@@ -288,9 +300,11 @@ static void pit_control(Pit *s, uint8_t v, int64_t now)
     } else {
         c->count = (uint16_t)channel_count(c, now);
         c->rw = (uint8_t)rw;
-        c->mode = (uint8_t)(mode >= 6 ? mode - 4 : mode); /* bit 2 does not count in modes 2 and 3 */
+        c->mode =
+            (uint8_t)(mode >= 6 ? mode - 4 : mode); /* bit 2 does not count in modes 2 and 3 */
         c->bcd = v & 1;
-        c->loaded = c->running = c->switching = c->status_latched = c->write_high = c->read_high = false;
+        c->loaded = c->running = c->switching = c->status_latched = c->write_high = c->read_high =
+            false;
         c->latched = 0;
         c->elapsed = 0;
     }
@@ -299,12 +313,8 @@ static void pit_control(Pit *s, uint8_t v, int64_t now)
 static void channel_write(Channel *c, uint8_t v, int64_t now)
 {
     switch (c->rw) {
-    case RW_LSB:
-        channel_load(c, v, now);
-        break;
-    case RW_MSB:
-        channel_load(c, (uint16_t)(v << 8), now);
-        break;
+    case RW_LSB: channel_load(c, v, now); break;
+    case RW_MSB: channel_load(c, (uint16_t)(v << 8), now); break;
     case RW_BOTH:
         c->write_high = !c->write_high;
         if (!c->write_high) {
@@ -317,8 +327,7 @@ static void channel_write(Channel *c, uint8_t v, int64_t now)
             c->elapsed = 0;
         }
         break;
-    default:
-        break; /* no control word yet */
+    default: break; /* no control word yet */
     }
 }
 
@@ -397,8 +406,8 @@ static void port61_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     channel_set_gate(&s->ch[2], v & P61_GATE2, now);
 }
 
-static const RegionOps pit_ops = { pit_read, pit_write, 1, 1 };
-static const RegionOps port61_ops = { port61_read, port61_write, 1, 1 };
+static const RegionOps pit_ops = {pit_read, pit_write, 1, 1};
+static const RegionOps port61_ops = {port61_read, port61_write, 1, 1};
 
 /* ---- device ---- */
 
@@ -431,7 +440,7 @@ static void pit_reset(Device *d, ResetPhase phase)
     if (phase == RESET_ENTER) {
         s->p61 = 0;
         for (unsigned i = 0; i < CHANNELS; i++) {
-            s->ch[i] = (Channel){ .rw = RW_BOTH, .mode = 3, .gate = i != 2 };
+            s->ch[i] = (Channel){.rw = RW_BOTH, .mode = 3, .gate = i != 2};
             channel_load(&s->ch[i], 0, now);
         }
     } else {
@@ -443,8 +452,9 @@ static bool channel_is_sane(const Channel *c)
 {
     const int64_t max = INT64_MAX / 4;
 
-    return c->mode <= 5 && c->rw <= RW_BOTH && c->latched <= 2 && c->start > -max && c->start < max &&
-           c->elapsed >= 0 && c->elapsed < max && c->switch_at >= 0 && c->switch_at < max;
+    return c->mode <= 5 && c->rw <= RW_BOTH && c->latched <= 2 && c->start > -max &&
+           c->start < max && c->elapsed >= 0 && c->elapsed < max && c->switch_at >= 0 &&
+           c->switch_at < max;
 }
 
 static bool pit_loaded(Device *d, Error *err)
@@ -488,8 +498,13 @@ static const Field pit_fields[] = {
 static STRUCT_TYPE(pit_type, Pit, pit_fields);
 
 static DeviceClass isa_pit_class = {
-    .name = "isa-pit", .parent = "isa-device", .doc = "8254 interval timer and speaker port",
+    .name = "isa-pit",
+    .parent = "isa-device",
+    .doc = "8254 interval timer and speaker port",
     .type = &pit_type,
-    .realize = pit_realize, .unrealize = pit_unrealize, .reset = pit_reset, .loaded = pit_loaded,
+    .realize = pit_realize,
+    .unrealize = pit_unrealize,
+    .reset = pit_reset,
+    .loaded = pit_loaded,
 };
 DEVICE_REGISTER(isa_pit_class)

@@ -11,7 +11,8 @@
 
 #define PIT_HZ 1193182u
 
-Region *pit_io(Device *d);     /* 4 bytes, the board maps it at port 0x40 */
-Region *pit_port61(Device *d); /* 1 byte, at port 0x61: gate and speaker bits, refresh toggle, OUT2 */
+Region *pit_io(Device *d); /* 4 bytes, the board maps it at port 0x40 */
+Region *pit_port61(
+    Device *d); /* 1 byte, at port 0x61: gate and speaker bits, refresh toggle, OUT2 */
 
 #endif

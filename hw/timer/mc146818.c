@@ -2,10 +2,10 @@
 /*
  * mc146818 - real-time clock and CMOS memory
  *
- * Motorola MC146818A data sheet (ADI1037R1); 128 bytes and the century as the PC has them.  While the
- * clock runs the time is the host clock plus an offset, and the time registers are computed from it;
- * while it is set they are plain memory.  Flags are worked out when somebody looks; a timer runs only
- * for interrupts that are enabled.
+ * Motorola MC146818A data sheet (ADI1037R1); 128 bytes and the century as the PC has them.  While
+ * the clock runs the time is the host clock plus an offset, and the time registers are computed
+ * from it; while it is set they are plain memory.  Flags are worked out when somebody looks; a
+ * timer runs only for interrupts that are enabled.
  */
 #include "hw/timer/mc146818.h"
 
@@ -13,15 +13,39 @@
 
 #include "core/machine.h"
 
-enum { SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, WEEKDAY, DAY, MONTH, YEAR,
-       REG_A, REG_B, REG_C, REG_D, CENTURY = 0x32, CMOS_SIZE = 0x80 };
+enum {
+    SECONDS,
+    SECONDS_ALARM,
+    MINUTES,
+    MINUTES_ALARM,
+    HOURS,
+    HOURS_ALARM,
+    WEEKDAY,
+    DAY,
+    MONTH,
+    YEAR,
+    REG_A,
+    REG_B,
+    REG_C,
+    REG_D,
+    CENTURY = 0x32,
+    CMOS_SIZE = 0x80
+};
 enum { A_UIP = 0x80, A_DIVIDER = 0x70, A_DIVIDER_OFF = 0x60, A_RATE = 0x0f };
-enum { B_24H = 0x02, B_BINARY = 0x04, B_SQWE = 0x08, B_UIE = 0x10, B_AIE = 0x20, B_PIE = 0x40, B_SET = 0x80 };
+enum {
+    B_24H = 0x02,
+    B_BINARY = 0x04,
+    B_SQWE = 0x08,
+    B_UIE = 0x10,
+    B_AIE = 0x20,
+    B_PIE = 0x40,
+    B_SET = 0x80
+};
 enum { C_IRQF = 0x80, C_PF = 0x40, C_AF = 0x20, C_UF = 0x10 };
 enum { D_VRT = 0x80, HOURS_PM = 0x80, ALARM_ANY = 0xc0, NMI_MASK = 0x80 };
 
 #define NS_PER_S 1000000000ll
-#define UIP_NS 244000      /* "update in progress" warns this long before */
+#define UIP_NS 244000 /* "update in progress" warns this long before */
 #define OSCILLATOR_HZ 32768
 #define DAY_S 86400
 #define MAX_S 1000000000000ll /* bound on offset_s: the registers reach to the year 25755 */
@@ -30,7 +54,7 @@ typedef struct Rtc {
     Device dev;
     Region io;
     Timer timer;
-    uint8_t index;        /* as written to port 0x70, NMI mask included */
+    uint8_t index; /* as written to port 0x70, NMI mask included */
     uint8_t cmos[CMOS_SIZE];
     int64_t offset_s;     /* guest's time = host clock + offset_ns, + offset_s seconds */
     int64_t offset_ns;    /* 0 .. NS_PER_S - 1 */
@@ -40,8 +64,14 @@ typedef struct Rtc {
     int64_t seen_ticks;   /* oscillator ticks of the virtual clock that PF knows of */
 } Rtc;
 
-Region *rtc_io(Device *d) { return &((Rtc *)d)->io; }
-bool rtc_nmi_masked(const Device *d) { return ((const Rtc *)d)->index & NMI_MASK; }
+Region *rtc_io(Device *d)
+{
+    return &((Rtc *)d)->io;
+}
+bool rtc_nmi_masked(const Device *d)
+{
+    return ((const Rtc *)d)->index & NMI_MASK;
+}
 
 void rtc_set_cmos(Device *d, unsigned index, uint8_t v)
 {
@@ -57,17 +87,32 @@ uint8_t rtc_cmos(const Device *d, unsigned index)
 
 /* ---- time ---- */
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-static int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0);
+}
+static int64_t floor_mod(int64_t a, int64_t b)
+{
+    return a - floor_div(a, b) * b;
+}
 
 static bool rtc_runs(const Rtc *s)
 {
     return !(s->cmos[REG_B] & B_SET) && (s->cmos[REG_A] & A_DIVIDER) < A_DIVIDER_OFF;
 }
 
-static int64_t rtc_host_ns(const Rtc *s) { return clock_now(s->dev.machine->host_clock); }
-static int64_t rtc_now_s(const Rtc *s) { return floor_div(rtc_host_ns(s) + s->offset_ns, NS_PER_S) + s->offset_s; }
-static int64_t rtc_phase(const Rtc *s) { return floor_mod(rtc_host_ns(s) + s->offset_ns, NS_PER_S); }
+static int64_t rtc_host_ns(const Rtc *s)
+{
+    return clock_now(s->dev.machine->host_clock);
+}
+static int64_t rtc_now_s(const Rtc *s)
+{
+    return floor_div(rtc_host_ns(s) + s->offset_ns, NS_PER_S) + s->offset_s;
+}
+static int64_t rtc_phase(const Rtc *s)
+{
+    return floor_mod(rtc_host_ns(s) + s->offset_ns, NS_PER_S);
+}
 
 static void rtc_set_time(Rtc *s, int64_t second, int64_t phase)
 {
@@ -129,7 +174,8 @@ static void rtc_time_from_registers(Rtc *s, int64_t phase)
         .tm_hour = (int)rtc_decode_hour(s, s->cmos[HOURS]),
         .tm_mday = (int)rtc_decode(s, s->cmos[DAY]),
         .tm_mon = (int)rtc_decode(s, s->cmos[MONTH]) - 1,
-        .tm_year = (int)(rtc_decode(s, s->cmos[CENTURY]) * 100 + rtc_decode(s, s->cmos[YEAR])) - 1900,
+        .tm_year =
+            (int)(rtc_decode(s, s->cmos[CENTURY]) * 100 + rtc_decode(s, s->cmos[YEAR])) - 1900,
     };
     unsigned weekday = rtc_decode(s, s->cmos[WEEKDAY]);
 
@@ -139,7 +185,10 @@ static void rtc_time_from_registers(Rtc *s, int64_t phase)
 
 /* ---- flags ---- */
 
-static bool alarm_byte_matches(uint8_t alarm, uint8_t now) { return alarm >= ALARM_ANY || alarm == now; }
+static bool alarm_byte_matches(uint8_t alarm, uint8_t now)
+{
+    return alarm >= ALARM_ANY || alarm == now;
+}
 
 static bool rtc_alarm_matches(const Rtc *s, int64_t second)
 {
@@ -152,7 +201,8 @@ static bool rtc_alarm_matches(const Rtc *s, int64_t second)
 
 static int64_t rtc_ticks(const Rtc *s)
 {
-    return (int64_t)((unsigned __int128)(uint64_t)clock_now(s->dev.clock) * OSCILLATOR_HZ / (uint64_t)NS_PER_S);
+    return (int64_t)((unsigned __int128)(uint64_t)clock_now(s->dev.clock) * OSCILLATOR_HZ /
+                     (uint64_t)NS_PER_S);
 }
 
 /* Of the periodic interrupt, in oscillator ticks; 0: off.  Table 5. */
@@ -196,7 +246,8 @@ static void rtc_update(Rtc *s)
     if ((b & B_PIE) && period && !(s->cmos[REG_C] & C_PF)) {
         int64_t tick = (s->seen_ticks / period + 1) * period;
 
-        due = (int64_t)(((unsigned __int128)(uint64_t)tick * NS_PER_S + OSCILLATOR_HZ - 1) / OSCILLATOR_HZ);
+        due = (int64_t)(((unsigned __int128)(uint64_t)tick * NS_PER_S + OSCILLATOR_HZ - 1) /
+                        OSCILLATOR_HZ);
     }
     if ((b & (B_UIE | B_AIE)) && rtc_runs(s))
         due = MIN(due, now + NS_PER_S - rtc_phase(s));
@@ -218,7 +269,8 @@ static void rtc_fire(void *arg)
 
 static bool is_time_register(unsigned i)
 {
-    return i == SECONDS || i == MINUTES || i == HOURS || (i >= WEEKDAY && i <= YEAR) || i == CENTURY;
+    return i == SECONDS || i == MINUTES || i == HOURS || (i >= WEEKDAY && i <= YEAR) ||
+           i == CENTURY;
 }
 
 /* A or B change: the clock may stop, or go on from what the registers say. */
@@ -234,7 +286,8 @@ static void rtc_write_control(Rtc *s, unsigned i, uint8_t v)
         s->reset_divider = true;
     if (ran || !rtc_runs(s))
         return;
-    rtc_time_from_registers(s, s->reset_divider ? NS_PER_S / 2 : phase); /* "the first update is 500 ms later" */
+    rtc_time_from_registers(s, s->reset_divider ? NS_PER_S / 2
+                                                : phase); /* "the first update is 500 ms later" */
     s->reset_divider = false;
 }
 
@@ -296,7 +349,7 @@ static void rtc_write(void *arg, uint64_t at, uint64_t v, unsigned size)
         s->index = (uint8_t)v;
 }
 
-static const RegionOps rtc_ops = { rtc_read, rtc_write, 1, 1 };
+static const RegionOps rtc_ops = {rtc_read, rtc_write, 1, 1};
 
 /* ---- device ---- */
 
@@ -357,28 +410,29 @@ static bool rtc_loaded(Device *d, Error *err)
 {
     AS(Rtc, s, d);
 
-    if (s->offset_s > MAX_S || s->offset_s < -MAX_S || s->offset_ns < 0 || s->offset_ns >= NS_PER_S ||
-        s->weekday_skew > 6 || s->seen_ticks < 0 || s->seen_ticks > INT64_MAX / NS_PER_S * OSCILLATOR_HZ)
+    if (s->offset_s > MAX_S || s->offset_s < -MAX_S || s->offset_ns < 0 ||
+        s->offset_ns >= NS_PER_S || s->weekday_skew > 6 || s->seen_ticks < 0 ||
+        s->seen_ticks > INT64_MAX / NS_PER_S * OSCILLATOR_HZ)
         return error_set(err, "mc146818rtc: impossible time");
     rtc_update(s);
     return true;
 }
 
 static const Field rtc_fields[] = {
-    STATE(Rtc, index),
-    STATE_ARRAY(Rtc, cmos),
-    STATE(Rtc, offset_s),
-    STATE(Rtc, offset_ns),
-    STATE(Rtc, weekday_skew),
-    STATE(Rtc, reset_divider),
-    STATE(Rtc, seen_s),
-    STATE(Rtc, seen_ticks),
+    STATE(Rtc, index),     STATE_ARRAY(Rtc, cmos),   STATE(Rtc, offset_s),
+    STATE(Rtc, offset_ns), STATE(Rtc, weekday_skew), STATE(Rtc, reset_divider),
+    STATE(Rtc, seen_s),    STATE(Rtc, seen_ticks),
 };
 static STRUCT_TYPE(rtc_type, Rtc, rtc_fields);
 
 static DeviceClass mc146818rtc_class = {
-    .name = "mc146818rtc", .parent = "isa-device", .doc = "real-time clock and CMOS memory",
+    .name = "mc146818rtc",
+    .parent = "isa-device",
+    .doc = "real-time clock and CMOS memory",
     .type = &rtc_type,
-    .realize = rtc_realize, .unrealize = rtc_unrealize, .reset = rtc_reset, .loaded = rtc_loaded,
+    .realize = rtc_realize,
+    .unrealize = rtc_unrealize,
+    .reset = rtc_reset,
+    .loaded = rtc_loaded,
 };
 DEVICE_REGISTER(mc146818rtc_class)

@@ -10,7 +10,7 @@
 #include "core/device.h"
 
 Region *rtc_io(Device *d); /* 2 bytes, the board maps it at port 0x70 */
-/* Bytes firmware looks at (memory sizes, boot order): index 0x0e..0x7f but not the century.  Survive reset. */
+/* Bytes firmware looks at (memory sizes ...): 0x0e..0x7f but the century.  They survive reset. */
 void rtc_set_cmos(Device *d, unsigned index, uint8_t v);
 uint8_t rtc_cmos(const Device *d, unsigned index);
 bool rtc_nmi_masked(const Device *d); /* bit 7 of port 0x70 */

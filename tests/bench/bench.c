@@ -30,7 +30,7 @@ static Clock *test_clock(Clock *instead_of)
 Bench *bench_new(void)
 {
     Bench *b = xnew(Bench);
-    MachineConfig cfg = { 0 };
+    MachineConfig cfg = {0};
     Error err;
     Machine *m = machine_new(&bench_board, accel_find("null"), &cfg, &err);
 
@@ -131,7 +131,7 @@ void bench_reset(Device *d)
 
 void bench_copy_state(Device *from, Device *to)
 {
-    ByteBuf buf = { 0 };
+    ByteBuf buf = {0};
     Error err;
 
     device_save(from, &buf);
@@ -143,7 +143,7 @@ void bench_copy_state(Device *from, Device *to)
 
 static uint64_t space_read(AddressSpace *as, Gpa at, unsigned size)
 {
-    uint8_t bytes[8] = { 0 };
+    uint8_t bytes[8] = {0};
 
     as_read(as, at, bytes, size);
     return get_le(bytes, size);

@@ -13,15 +13,29 @@ static void build(unsigned cpus)
 {
     static uint32_t ids[300];
     AcpiBoard b = {
-        .apic_ids = ids, .n_cpus = cpus, .lapic_base = 0xfee00000, .ioapic_base = 0xfec00000, .hpet_base = 0xfed00000,
-        .sci_irq = 9, .s5_type = 5, .pm_evt = 0x600, .pm_cnt = 0x604, .pm_timer = 0x608, .gpe = 0x620, .gpe_size = 8,
-        .smi_cmd = 0xb2, .reset_port = 0xcf9, .reset_value = 6, .timer_32bit = true, .serial = { { 0x3f8, 4 } },
+        .apic_ids = ids,
+        .n_cpus = cpus,
+        .lapic_base = 0xfee00000,
+        .ioapic_base = 0xfec00000,
+        .hpet_base = 0xfed00000,
+        .sci_irq = 9,
+        .s5_type = 5,
+        .pm_evt = 0x600,
+        .pm_cnt = 0x604,
+        .pm_timer = 0x608,
+        .gpe = 0x620,
+        .gpe_size = 8,
+        .smi_cmd = 0xb2,
+        .reset_port = 0xcf9,
+        .reset_value = 6,
+        .timer_32bit = true,
+        .serial = {{0x3f8, 4}},
     };
 
     for (unsigned i = 0; i < COUNT_OF(ids); i++)
         ids[i] = i;
     bytebuf_free(&tables);
-    tables = (ByteBuf){ 0 };
+    tables = (ByteBuf){0};
     acpi_build(&tables, &b, AT);
 }
 
@@ -112,24 +126,26 @@ END_TEST
 
 START_TEST(aml_lengths_and_numbers_are_as_the_grammar_says)
 {
-    ByteBuf b = { 0 };
+    ByteBuf b = {0};
     size_t where = aml_open(&b, AML_SCOPE, "\\_SB");
 
     aml_close(&b, where);
-    ck_assert_mem_eq(b.p, ((uint8_t[]){ 0x10, 0x88, 0, 0, '\\', '_', 'S', 'B', '_' }), 9);
+    ck_assert_mem_eq(b.p, ((uint8_t[]){0x10, 0x88, 0, 0, '\\', '_', 'S', 'B', '_'}), 9);
     b.len = 0;
     aml_int(&b, 0);
     aml_int(&b, 1);
     aml_int(&b, 2);
     aml_int(&b, 0x1234);
     aml_int(&b, 0x12345678);
-    ck_assert_mem_eq(b.p, ((uint8_t[]){ 0, 1, 10, 2, 11, 0x34, 0x12, 12, 0x78, 0x56, 0x34, 0x12 }), 12);
+    ck_assert_mem_eq(b.p, ((uint8_t[]){0, 1, 10, 2, 11, 0x34, 0x12, 12, 0x78, 0x56, 0x34, 0x12}),
+                     12);
     b.len = 0;
     aml_eisa_id(&b, "PNP0501");
-    ck_assert_mem_eq(b.p, ((uint8_t[]){ 12, 0x41, 0xd0, 0x05, 0x01 }), 5);
+    ck_assert_mem_eq(b.p, ((uint8_t[]){12, 0x41, 0xd0, 0x05, 0x01}), 5);
     bytebuf_free(&b);
 }
 END_TEST
 
 UNIT_MAIN("acpi", root_pointer_and_tables_sum_to_zero, the_fadt_points_to_dsdt_and_facs,
-          the_madt_lists_every_processor_and_wide_ids_as_x2apics, aml_lengths_and_numbers_are_as_the_grammar_says)
+          the_madt_lists_every_processor_and_wide_ids_as_x2apics,
+          aml_lengths_and_numbers_are_as_the_grammar_says)

@@ -16,8 +16,16 @@ static unsigned quits, writables, breaks;
 static uint8_t got[100000];
 static size_t n_got, room;
 
-static void quit(void *arg) { (void)arg; quits++; }
-static size_t can_accept(void *arg) { (void)arg; return room; }
+static void quit(void *arg)
+{
+    (void)arg;
+    quits++;
+}
+static size_t can_accept(void *arg)
+{
+    (void)arg;
+    return room;
+}
 
 static void accept_bytes(void *arg, const uint8_t *p, size_t n)
 {
@@ -36,12 +44,12 @@ static void event(void *arg, CharEvent e)
     breaks += e == CHAR_BREAK;
 }
 
-static const CharFront front = { .can_accept = can_accept, .accept = accept_bytes, .event = event };
+static const CharFront front = {.can_accept = can_accept, .accept = accept_bytes, .event = event};
 
 static void set_up(void)
 {
     loop = loop_new(NULL);
-    host = (ChardevHost){ .loop = loop, .quit = quit };
+    host = (ChardevHost){.loop = loop, .quit = quit};
     quits = writables = breaks = 0;
     n_got = 0;
     room = 1000;
@@ -106,7 +114,7 @@ END_TEST
 
 START_TEST(a_vanished_reader_takes_everything)
 {
-    uint8_t byte[4096] = { 0 };
+    uint8_t byte[4096] = {0};
     int p[2];
     Chardev *c;
 
@@ -233,7 +241,7 @@ END_TEST
 
 START_TEST(pseudo_terminals_drop_output_until_somebody_comes)
 {
-    char path[64], buf[16] = { 0 };
+    char path[64], buf[16] = {0};
     Chardev *c;
     int master_out[2], slave, saved = dup(STDOUT_FILENO);
     FILE *f;
@@ -274,7 +282,8 @@ START_TEST(what_is_not_built_is_refused_by_name)
 
     set_up();
     ck_assert_ptr_null(chardev_open("unix:/tmp/x,server", "s", &host, &err));
-    ck_assert_str_eq(err.msg, "'unix:/tmp/x,server': this kind of character device is not built yet");
+    ck_assert_str_eq(err.msg,
+                     "'unix:/tmp/x,server': this kind of character device is not built yet");
     ck_assert_ptr_null(chardev_open("bogus", "s", &host, &err));
     ck_assert_ptr_nonnull(strstr(err.msg, "'bogus' is not a character device"));
     ck_assert_ptr_null(chardev_open("file:/nowhere/x", "s", &host, &err));
@@ -285,5 +294,6 @@ END_TEST
 
 UNIT_MAIN("chardev", nothing_is_lost_when_the_reader_is_slow, a_vanished_reader_takes_everything,
           input_waits_until_the_front_end_has_room, plain_files_are_read_to_their_end,
-          ctrl_a_commands_work_even_if_the_guest_takes_nothing, a_full_queue_holds_the_sender_and_loses_nothing,
+          ctrl_a_commands_work_even_if_the_guest_takes_nothing,
+          a_full_queue_holds_the_sender_and_loses_nothing,
           pseudo_terminals_drop_output_until_somebody_comes, what_is_not_built_is_refused_by_name)

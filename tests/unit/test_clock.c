@@ -114,7 +114,7 @@ END_TEST
 
 START_TEST(stopping_a_timer_that_was_never_set_up_is_fine)
 {
-    Timer t = { 0 };
+    Timer t = {0};
 
     timer_stop(&t);
 }
@@ -142,7 +142,8 @@ END_TEST
 START_TEST(the_tsc_is_now_at_the_stated_rate)
 {
     Clock *c = clock_new(CLOCK_VIRTUAL, NULL);
-    static const int64_t times[] = { 0, 1, 999999999, 1000000000, 86400ll * 1000000000, INT64_C(1) << 58 };
+    static const int64_t times[] = {
+        0, 1, 999999999, 1000000000, 86400ll * 1000000000, INT64_C(1) << 58};
 
     for (unsigned i = 0; i < COUNT_OF(times); i++) {
         clock_set(c, times[i]);
@@ -260,7 +261,7 @@ static void *armer_thread(void *arg)
                 timer_stop(t);
         }
         if (!(r >> 24 & 15))
-            nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL); /* mutexes are not fair */
+            nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL); /* mutexes are not fair */
     }
     return NULL;
 }
@@ -268,7 +269,7 @@ static void *armer_thread(void *arg)
 START_TEST(timers_may_be_armed_by_other_threads)
 {
     Error err;
-    Armer a = { .l = loop_new(&err) };
+    Armer a = {.l = loop_new(&err)};
     pthread_t th;
 
     a.c = clock_new(CLOCK_VIRTUAL, a.l);
@@ -287,14 +288,10 @@ START_TEST(timers_may_be_armed_by_other_threads)
 }
 END_TEST
 
-UNIT_MAIN("clock", timers_fire_in_order_each_at_its_own_time,
-          a_timer_may_rearm_itself,
-          a_stopped_timer_does_not_fire_even_if_due,
-          a_past_due_fires_at_the_next_step_not_inline,
+UNIT_MAIN("clock", timers_fire_in_order_each_at_its_own_time, a_timer_may_rearm_itself,
+          a_stopped_timer_does_not_fire_even_if_due, a_past_due_fires_at_the_next_step_not_inline,
           stopping_a_timer_that_was_never_set_up_is_fine,
           the_virtual_clock_stands_still_until_started_and_when_stopped,
-          the_tsc_is_now_at_the_stated_rate,
-          real_clocks_follow_the_host,
-          one_loop_serves_several_clocks,
-          timers_of_a_stopped_clock_wait,
+          the_tsc_is_now_at_the_stated_rate, real_clocks_follow_the_host,
+          one_loop_serves_several_clocks, timers_of_a_stopped_clock_wait,
           timers_may_be_armed_by_other_threads)

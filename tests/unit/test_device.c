@@ -89,9 +89,18 @@ static bool alarm_loaded(Device *d, Error *err)
     return true;
 }
 
-static void alarm_start(Device *d) { ((Alarm *)d)->starts++; }
-static void alarm_pause(Device *d) { ((Alarm *)d)->pauses++; }
-static void alarm_resume(Device *d) { ((Alarm *)d)->resumes++; }
+static void alarm_start(Device *d)
+{
+    ((Alarm *)d)->starts++;
+}
+static void alarm_pause(Device *d)
+{
+    ((Alarm *)d)->pauses++;
+}
+static void alarm_resume(Device *d)
+{
+    ((Alarm *)d)->resumes++;
+}
 
 static const Field alarm_fields[] = {
     PROP(Alarm, tick_ns, "tick-ns", 1000, "length of one tick in nanoseconds"),
@@ -199,7 +208,8 @@ START_TEST(registers_are_cut_masked_and_cleared_by_ones)
     bench_write(d, CTRL, 4, UINT32_MAX);
     ck_assert_uint_eq(a->ctrl, CTRL_ON | CTRL_IRQ);
     a->status = STATUS_FIRED | 8;
-    ck_assert_uint_eq(bench_read(d, CTRL, 8), (uint64_t)(STATUS_FIRED | 8) << 32 | CTRL_ON | CTRL_IRQ);
+    ck_assert_uint_eq(bench_read(d, CTRL, 8),
+                      (uint64_t)(STATUS_FIRED | 8) << 32 | CTRL_ON | CTRL_IRQ);
     bench_write(d, STATUS + 1, 1, 0xff); /* not the byte with the bit */
     ck_assert_uint_eq(a->status, STATUS_FIRED | 8);
     bench_write(d, STATUS, 1, 0xff);
@@ -242,19 +252,19 @@ START_TEST(bad_state_is_refused_at_every_length)
 {
     Bench *b = bench_new();
     Device *d = bench_device(b, "test-alarm", NULL);
-    ByteBuf buf = { 0 };
+    ByteBuf buf = {0};
     Error err;
 
     device_save(d, &buf);
     for (size_t n = 0; n < buf.len; n++) {
-        ByteBuf part = { .p = buf.p, .len = n };
+        ByteBuf part = {.p = buf.p, .len = n};
         ck_assert(!device_load(d, &part, &err));
     }
-    ByteBuf whole = { .p = buf.p, .len = buf.len };
+    ByteBuf whole = {.p = buf.p, .len = buf.len};
     ck_assert_msg(device_load(d, &whole, &err), "%s", err.msg);
 
     ((Alarm *)d)->ctrl = 0x80;
-    ByteBuf bad = { 0 };
+    ByteBuf bad = {0};
     device_save(d, &bad);
     ck_assert(!device_load(d, &bad, &err));
     ck_assert_str_eq(err.msg, "device 'test-alarm': impossible CTRL");
@@ -282,7 +292,8 @@ START_TEST(parents_own_their_children)
     ck_assert_ptr_null(device_new(b->m, "test-alarm", "kid", NULL, &err));
     ck_assert_str_eq(err.msg, "duplicate device id 'kid'");
     ck_assert_ptr_eq(device_by_id(b->m->root, "grandkid"), grandkid);
-    ((Alarm *)top)->unrealized = ((Alarm *)kid)->unrealized = ((Alarm *)grandkid)->unrealized = &gone;
+    ((Alarm *)top)->unrealized = ((Alarm *)kid)->unrealized = ((Alarm *)grandkid)->unrealized =
+        &gone;
     ck_assert(device_realize(top, &err) && device_realize(grandkid, &err));
     device_walk(b->m->root, count_device, &n);
     ck_assert_uint_eq(n, 4);

@@ -19,8 +19,8 @@ static void sink_input(void *sink, unsigned n, bool level)
 
 START_TEST(a_line_tells_changes_only)
 {
-    Sink s = { 0 };
-    IrqLine l = { 0 };
+    Sink s = {0};
+    IrqLine l = {0};
 
     irq_set(&l, true); /* not connected: keeps the level */
     irq_connect(&l, sink_input, &s, 7);
@@ -37,9 +37,9 @@ END_TEST
 
 START_TEST(an_or_is_high_while_one_input_is)
 {
-    Sink s = { 0 };
-    IrqOr o = { 0 };
-    IrqLine a = { 0 }, b = { 0 };
+    Sink s = {0};
+    IrqOr o = {0};
+    IrqLine a = {0}, b = {0};
 
     irq_connect(&o.out, sink_input, &s, 0);
     irq_connect(&a, irq_or_input, &o, 0);
@@ -56,8 +56,8 @@ END_TEST
 
 START_TEST(a_split_reaches_both)
 {
-    Sink s = { 0 }, t = { 0 };
-    IrqSplit split = { 0 };
+    Sink s = {0}, t = {0};
+    IrqSplit split = {0};
 
     irq_connect(&split.out[0], sink_input, &s, 1);
     irq_connect(&split.out[1], sink_input, &t, 2);

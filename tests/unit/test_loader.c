@@ -8,13 +8,17 @@
 #include "tests/unit/unit.h"
 
 /* Files are in memory: by name. */
-static struct { const char *name; uint8_t p[65536]; size_t size; } files[4];
+static struct {
+    const char *name;
+    uint8_t p[65536];
+    size_t size;
+} files[4];
 
 static bool read_fake(const char *path, BootFile *out, Error *err)
 {
     for (unsigned i = 0; i < COUNT_OF(files); i++)
         if (files[i].name && !strcmp(files[i].name, path)) {
-            *out = (BootFile){ xalloc(files[i].size + 1), files[i].size };
+            *out = (BootFile){xalloc(files[i].size + 1), files[i].size};
             memcpy(out->p, files[i].p, files[i].size);
             return true;
         }
@@ -32,8 +36,15 @@ static uint8_t *file(unsigned n, const char *name, size_t size)
 static BootInput input(void)
 {
     BootInput in = {
-        .kernel = "kernel", .append = "quiet", .read = read_fake, .n_map = 3, .low_ram = 64 * MIB, .rsdp = 0xe0000,
-        .map = { { 0, 0x9fc00, BOOT_RAM }, { 0xe0000, 0x20000, BOOT_RESERVED }, { MIB, 63 * MIB, BOOT_RAM } },
+        .kernel = "kernel",
+        .append = "quiet",
+        .read = read_fake,
+        .n_map = 3,
+        .low_ram = 64 * MIB,
+        .rsdp = 0xe0000,
+        .map = {{0, 0x9fc00, BOOT_RAM},
+                {0xe0000, 0x20000, BOOT_RESERVED},
+                {MIB, 63 * MIB, BOOT_RAM}},
     };
     return in;
 }
@@ -175,7 +186,7 @@ START_TEST(bad_bzimages_are_refused_by_name_and_reason)
 }
 END_TEST
 
-/* ELF header, one PT_LOAD (file bytes 256..512, to 2 MiB, 1 KiB in memory), one PT_NOTE (at 512). */
+/* ELF header, a PT_LOAD (file bytes 256..512 to 2 MiB, 1 KiB in memory), a PT_NOTE (at 512). */
 static uint8_t *elf(bool is64, unsigned machine)
 {
     uint8_t *p = file(0, "kernel", 1024), *ph = p + (is64 ? 64 : 52);
@@ -196,8 +207,8 @@ static uint8_t *elf(bool is64, unsigned machine)
         put_le32(p + 28, 52);
     }
     for (unsigned i = 0; i < 2; i++, ph += size) {
-        const uint64_t v[] = { i ? 512 : 256, i ? 0 : 0x200000, i ? 64 : 256, i ? 64 : 1024, 4 };
-        static const uint8_t at64[] = { 8, 24, 32, 40, 48 }, at32[] = { 4, 12, 16, 20, 28 };
+        const uint64_t v[] = {i ? 512 : 256, i ? 0 : 0x200000, i ? 64 : 256, i ? 64 : 1024, 4};
+        static const uint8_t at64[] = {8, 24, 32, 40, 48}, at32[] = {4, 12, 16, 20, 28};
 
         put_le32(ph, i ? 4 : 1);
         for (unsigned n = 0; n < COUNT_OF(v); n++)
@@ -396,8 +407,10 @@ START_TEST(damaged_files_do_no_harm)
 }
 END_TEST
 
-UNIT_MAIN("loader", a_bzimage_starts_at_its_32_bit_entry_with_a_zero_page, the_64_bit_entry_comes_with_page_tables,
-          the_initrd_stays_below_the_kernels_limit_and_off_its_work_space, bad_bzimages_are_refused_by_name_and_reason,
-          elf_kernels_with_a_pvh_note_start_there, bad_elf_kernels_are_refused_by_reason,
-          multiboot_elf_kernels_get_modules_and_memory_map, multiboot_flat_kernels_are_placed_by_their_header,
-          what_is_no_kernel_is_named, damaged_files_do_no_harm)
+UNIT_MAIN("loader", a_bzimage_starts_at_its_32_bit_entry_with_a_zero_page,
+          the_64_bit_entry_comes_with_page_tables,
+          the_initrd_stays_below_the_kernels_limit_and_off_its_work_space,
+          bad_bzimages_are_refused_by_name_and_reason, elf_kernels_with_a_pvh_note_start_there,
+          bad_elf_kernels_are_refused_by_reason, multiboot_elf_kernels_get_modules_and_memory_map,
+          multiboot_flat_kernels_are_placed_by_their_header, what_is_no_kernel_is_named,
+          damaged_files_do_no_harm)

@@ -14,7 +14,7 @@ typedef struct ToyCpu {
     unsigned resets;
 } ToyCpu;
 
-static const Field toy_cpu_fields[] = { STATE(ToyCpu, acc) };
+static const Field toy_cpu_fields[] = {STATE(ToyCpu, acc)};
 static STRUCT_TYPE(toy_cpu_type, ToyCpu, toy_cpu_fields);
 
 static Cpu *toy_new(Machine *m, unsigned n, const char *model, Error *err)
@@ -60,10 +60,10 @@ __attribute__((constructor)) static void toy_register(void)
 typedef struct ToyBoard {
     bool fail;
     Region ram;
-    unsigned resets, finis;
+    _Atomic unsigned resets;
 } ToyBoard;
 
-static const Field toy_options[] = { PROP(ToyBoard, fail, "fail", false, "fail to build") };
+static const Field toy_options[] = {PROP(ToyBoard, fail, "fail", false, "fail to build")};
 static STRUCT_TYPE(toy_board_type, ToyBoard, toy_options);
 
 static bool toy_build(Machine *m, Error *err)
@@ -128,7 +128,7 @@ END_TEST
 
 START_TEST(a_machine_is_built_and_reset_once)
 {
-    Machine *m = toy_machine((MachineConfig){ .cpus = 3 });
+    Machine *m = toy_machine((MachineConfig){.cpus = 3});
     ToyBoard *t = m->board_state;
 
     ck_assert_uint_eq(m->n_cpus, 3);
@@ -145,7 +145,7 @@ END_TEST
 START_TEST(what_cannot_be_is_an_error)
 {
     Error err;
-    MachineConfig cfg = { .cpus = 5, .arch = "toy32" };
+    MachineConfig cfg = {.cpus = 5, .arch = "toy32"};
     const Accel *a = accel_find("null");
 
     ck_assert_ptr_null(machine_new(&toy_board, a, &cfg, &err));
@@ -162,7 +162,7 @@ START_TEST(what_cannot_be_is_an_error)
     ck_assert(!machine_build(m, &err));
     ck_assert_str_eq(err.msg, "as you wish");
     machine_free(m);
-    cfg.cpu_model = "vax";
+    cfg.cpu_model = (char[]){"vax"};
     m = machine_new(&toy_board, a, &cfg, &err);
     ck_assert(!machine_build(m, &err));
     machine_free(m);
@@ -180,7 +180,7 @@ static void *ask_reset_then_off(void *arg)
     ToyBoard *t = m->board_state;
 
     machine_request_reset(m);
-    while (*(volatile unsigned *)&t->resets < 2)
+    while (t->resets < 2)
         sched_yield();
     machine_request_shutdown(m, SHUTDOWN_DEBUG_EXIT, 35);
     machine_request_shutdown(m, SHUTDOWN_GUEST_OFF, 1); /* too late */
@@ -189,7 +189,7 @@ static void *ask_reset_then_off(void *arg)
 
 START_TEST(requests_of_other_threads_are_served_on_the_loop)
 {
-    Machine *m = toy_machine((MachineConfig){ 0 });
+    Machine *m = toy_machine((MachineConfig){0});
     pthread_t th;
 
     machine_start(m);
@@ -204,7 +204,7 @@ END_TEST
 
 START_TEST(no_reboot_makes_a_reset_an_exit)
 {
-    Machine *m = toy_machine((MachineConfig){ .no_reboot = true });
+    Machine *m = toy_machine((MachineConfig){.no_reboot = true});
 
     machine_start(m);
     machine_request_reset(m);
@@ -225,7 +225,7 @@ static void look_then_quit(void *arg)
 
 START_TEST(no_shutdown_keeps_the_loop_after_power_off)
 {
-    Machine *m = toy_machine((MachineConfig){ .no_shutdown = true });
+    Machine *m = toy_machine((MachineConfig){.no_shutdown = true});
     Timer t;
 
     machine_start(m);
@@ -239,7 +239,7 @@ END_TEST
 
 START_TEST(two_machines_live_in_one_process)
 {
-    Machine *a = toy_machine((MachineConfig){ 0 }), *b = toy_machine((MachineConfig){ .cpus = 2 });
+    Machine *a = toy_machine((MachineConfig){0}), *b = toy_machine((MachineConfig){.cpus = 2});
     uint32_t v = 0x11111111, w = 0x22222222, back;
 
     machine_start(a);
@@ -259,19 +259,20 @@ END_TEST
 
 START_TEST(a_machine_is_saved_and_loaded)
 {
-    Machine *a = toy_machine((MachineConfig){ .cpus = 2 }), *b = toy_machine((MachineConfig){ .cpus = 2 });
-    Machine *c = toy_machine((MachineConfig){ .cpus = 1 });
-    ByteBuf buf = { 0 };
+    Machine *a = toy_machine((MachineConfig){.cpus = 2}),
+            *b = toy_machine((MachineConfig){.cpus = 2});
+    Machine *c = toy_machine((MachineConfig){.cpus = 1});
+    ByteBuf buf = {0};
     Error err;
 
     clock_set(a->vclock, 777);
     ((ToyCpu *)a->cpus[1])->acc = 4242;
     machine_save(a, &buf);
     for (size_t n = 0; n < buf.len; n++) {
-        ByteBuf part = { .p = buf.p, .len = n };
+        ByteBuf part = {.p = buf.p, .len = n};
         ck_assert(!machine_load(b, &part, &err));
     }
-    ByteBuf whole = { .p = buf.p, .len = buf.len };
+    ByteBuf whole = {.p = buf.p, .len = buf.len};
     ck_assert_msg(machine_load(b, &whole, &err), "%s", err.msg);
     ck_assert_int_eq(clock_now(b->vclock), 777);
     ck_assert_uint_eq(((ToyCpu *)b->cpus[1])->acc, 4242);
@@ -289,7 +290,7 @@ END_TEST
 
 static noreturn void raise_fourteen(Cpu *c)
 {
-    cpu_raise(c, &(Exception){ .vector = 14, .has_error = true, .error = 2, .addr = 0x1000 });
+    cpu_raise(c, &(Exception){.vector = 14, .has_error = true, .error = 2, .addr = 0x1000});
 }
 
 START_TEST(unwinding_gives_the_reason_and_keeps_vector_registers)

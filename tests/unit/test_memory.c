@@ -37,9 +37,11 @@ static void probe_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     p->sizes[p->writes++ % COUNT_OF(p->sizes)] = at << 8 | size;
 }
 
-static const RegionOps any_ops = { .read = probe_read, .write = probe_write };
-static const RegionOps word_ops = { .read = probe_read, .write = probe_write, .min_size = 4, .max_size = 4 };
-static const RegionOps byte_ops = { .read = probe_read, .write = probe_write, .min_size = 1, .max_size = 1 };
+static const RegionOps any_ops = {.read = probe_read, .write = probe_write};
+static const RegionOps word_ops = {
+    .read = probe_read, .write = probe_write, .min_size = 4, .max_size = 4};
+static const RegionOps byte_ops = {
+    .read = probe_read, .write = probe_write, .min_size = 1, .max_size = 1};
 
 static void probe_init(Probe *p, const RegionOps *ops, uint64_t size)
 {
@@ -143,7 +145,7 @@ static void count_change(MemListener *l, const FlatMap *now)
 START_TEST(a_batch_is_published_once_and_no_change_not_at_all)
 {
     Memory *m = memory_new();
-    Counter c = { .l = { .changed = count_change } };
+    Counter c = {.l = {.changed = count_change}};
     Probe a, b;
 
     as_listen(&m->system, &c.l);
@@ -159,6 +161,9 @@ START_TEST(a_batch_is_published_once_and_no_change_not_at_all)
     memory_commit(m);
     ck_assert_uint_eq(c.n, 2);
     region_enable(&a.r, false); /* hidden anyway */
+    ck_assert_uint_eq(c.n, 2);
+    as_unlisten(&m->system, &c.l);
+    region_unmap(&b.r);
     ck_assert_uint_eq(c.n, 2);
     memory_free(m);
 }
@@ -297,7 +302,7 @@ START_TEST(nothing_reads_as_ones_and_says_so)
 {
     Memory *m = memory_new();
     Region ram;
-    uint8_t buf[16] = { 0 };
+    uint8_t buf[16] = {0};
 
     ram_init(&ram, m, 0x1000);
     region_map(&m->system_root, &ram, 0, 0);
@@ -305,7 +310,8 @@ START_TEST(nothing_reads_as_ones_and_says_so)
     ck_assert_uint_eq(get_le64(buf), 0);
     ck_assert_uint_eq(get_le64(buf + 8), UINT64_MAX);
     ck_assert_int_eq(as_write(&m->system, 0x5000, buf, 4), MEM_DECODE);
-    ck_assert_int_eq(as_read(&m->system, UINT64_MAX - 3, buf, 8), MEM_DECODE); /* wraps: the rest is RAM at 0 */
+    ck_assert_int_eq(as_read(&m->system, UINT64_MAX - 3, buf, 8),
+                     MEM_DECODE); /* wraps: the rest is RAM at 0 */
     ck_assert_uint_eq(get_le64(buf), 0x00000000ffffffffull);
     memory_free(m);
 }
@@ -328,7 +334,7 @@ START_TEST(rom_is_written_by_loaders_only_and_writes_are_told)
 {
     Memory *m = memory_new();
     Region ram, rom;
-    Written w = { 0 };
+    Written w = {0};
     uint32_t v = 0x12345678, back = 0;
     Error err;
 
@@ -397,7 +403,7 @@ END_TEST
 
 START_TEST(an_all_zero_region_can_be_finished)
 {
-    Region r = { 0 };
+    Region r = {0};
 
     region_fini(&r);
 }
@@ -414,6 +420,16 @@ typedef struct Crowd {
     _Atomic unsigned reads;
 } Crowd;
 
+/* Epochs of other files are compiled for general registers, without what TSan needs to see order in them. */
+__attribute__((no_sanitize("thread"))) static const Region *region_at_quietly(Memory *m, Gpa at)
+{
+    epoch_enter();
+    const MemSection *s = as_find(&m->system, at);
+    const Region *r = s ? s->region : NULL;
+    epoch_exit();
+    return r;
+}
+
 static void *crowd_reader(void *arg)
 {
     Crowd *c = arg;
@@ -424,10 +440,7 @@ static void *crowd_reader(void *arg)
         ck_assert(rc == MEM_OK ? v == 0x8877665544332211ull : v == UINT64_MAX);
         as_read(&c->m->system, 0x200000, &v, 8); /* the window: RAM or nothing */
         ck_assert(v == 0 || v == UINT64_MAX);
-        epoch_enter();
-        const MemSection *s = as_find(&c->m->system, 0x1234);
-        ck_assert(s && s->region == &c->ram);
-        epoch_exit();
+        ck_assert(region_at_quietly(c->m, 0x1234) == &c->ram);
         atomic_fetch_add(&c->reads, 1);
     }
     return NULL;
@@ -435,7 +448,7 @@ static void *crowd_reader(void *arg)
 
 START_TEST(readers_go_on_while_the_map_changes)
 {
-    Crowd c = { .m = memory_new() };
+    Crowd c = {.m = memory_new()};
     pthread_t th[3];
 
     lock_init(&c.lock, "device", RANK_DEVICE);
@@ -468,7 +481,7 @@ END_TEST
 /* A device that is taken away while others read it: freed memory must not be touched. */
 START_TEST(nobody_is_inside_a_region_after_fini)
 {
-    Crowd c = { .m = memory_new() };
+    Crowd c = {.m = memory_new()};
     pthread_t th[2];
 
     lock_init(&c.lock, "device", RANK_DEVICE);
@@ -513,9 +526,9 @@ static void switch_write(void *arg, uint64_t at, uint64_t v, unsigned size)
 
 START_TEST(a_handler_may_change_the_map)
 {
-    static const RegionOps ops = { .write = switch_write };
-    Switch s = { .m = memory_new() };
-    uint8_t on[2] = { 1, 3 };
+    static const RegionOps ops = {.write = switch_write};
+    Switch s = {.m = memory_new()};
+    uint8_t on[2] = {1, 3};
 
     region_io(&s.ctl, "ctl", 1, &ops, &s, NULL);
     ram_init(&s.target, s.m, 0x1000);

@@ -49,7 +49,8 @@ START_TEST(registers_have_their_reset_values)
     for (unsigned i = 0; d && i < cls->n_regs; i++) {
         const Reg *r = &cls->regs[i];
         if (is_plain(r))
-            ck_assert_msg(device_reg_read(d, r->at, r->size) == r->reset, "%s.%s", cls->name, r->name);
+            ck_assert_msg(device_reg_read(d, r->at, r->size) == r->reset, "%s.%s", cls->name,
+                          r->name);
     }
     bench_free(b);
 }
@@ -70,9 +71,10 @@ START_TEST(reserved_bits_stay)
             WITH_LOCK (d->lock)
                 device_reg_write(d, r->at, r->size, ones ? UINT64_MAX : 0);
             uint64_t after = device_reg_read(d, r->at, r->size);
-            ck_assert_msg(((before ^ after) & ~(r->writable | r->w1c)) == 0, "%s.%s", cls->name, r->name);
-            ck_assert_msg((after & r->writable & ~r->w1c) == (ones ? r->writable & ~r->w1c : 0), "%s.%s",
-                          cls->name, r->name);
+            ck_assert_msg(((before ^ after) & ~(r->writable | r->w1c)) == 0, "%s.%s", cls->name,
+                          r->name);
+            ck_assert_msg((after & r->writable & ~r->w1c) == (ones ? r->writable & ~r->w1c : 0),
+                          "%s.%s", cls->name, r->name);
         }
     }
     bench_free(b);

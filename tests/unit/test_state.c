@@ -67,9 +67,9 @@ static void find_windows(Subject *s)
 
 static Subject subject_new(const DeviceClass *cls)
 {
-    Subject s = { .b = bench_new() };
+    Subject s = {.b = bench_new()};
     Device *d = bench_device_new(s.b, cls->name);
-    Error err = { 0 };
+    Error err = {0};
 
     s.b->m->serial[0] = &bench_chardev(s.b)->chr;
     bench_wire(s.b, &d->irq);
@@ -81,6 +81,8 @@ static Subject subject_new(const DeviceClass *cls)
     bench_reset(d);
     s.d = d;
     find_windows(&s);
+    if (getenv("RHEA_TEST_VERBOSE"))
+        printf("%s: %u windows\n", cls->name, s.n_windows);
     return s;
 }
 
@@ -89,7 +91,8 @@ static void poke(Subject *s, uint32_t *seed)
     for (int i = 0; i < POKES; i++) {
         if (s->n_windows) {
             const Region *r = s->windows[next_random(seed) % s->n_windows];
-            AddressSpace *as = r->parent == &s->b->m->mem->io_root ? &s->b->m->mem->io : &s->b->m->mem->system;
+            AddressSpace *as =
+                r->parent == &s->b->m->mem->io_root ? &s->b->m->mem->io : &s->b->m->mem->system;
             unsigned size = 1u << next_random(seed) % 4;
             uint64_t at = r->at + random64(seed) % r->size;
             uint64_t v = next_random(seed) & 1 ? random64(seed) : next_random(seed) & 0xff;
@@ -107,12 +110,12 @@ static void poke(Subject *s, uint32_t *seed)
 START_TEST(state_survives_a_copy)
 {
     const DeviceClass *cls = nth_class(_i);
-    Error err = { 0 };
+    Error err = {0};
 
     for (uint32_t seed = 1; seed <= 4; seed++) {
         uint32_t random = seed * 977;
         Subject a = subject_new(cls), b = subject_new(cls);
-        ByteBuf first = { 0 }, second = { 0 };
+        ByteBuf first = {0}, second = {0};
         if (a.d && cls->migrate != MIGRATE_NO) {
             poke(&a, &random);
             device_save(a.d, &first);
@@ -120,7 +123,8 @@ START_TEST(state_survives_a_copy)
             ck_assert_msg(device_load(b.d, &first, &err), "%s: %s", cls->name, err.msg);
             ck_assert_uint_eq(first.at, first.len);
             device_save(b.d, &second);
-            ck_assert_msg(first.len == second.len && (!first.len || memcmp(first.p, second.p, first.len) == 0),
+            ck_assert_msg(first.len == second.len &&
+                              (!first.len || memcmp(first.p, second.p, first.len) == 0),
                           "%s: saved again, it differs", cls->name);
         }
         bytebuf_free(&first);
@@ -136,13 +140,13 @@ START_TEST(damaged_state_does_no_harm)
     const DeviceClass *cls = nth_class(_i);
     Subject a = subject_new(cls);
     uint32_t seed = 4711;
-    ByteBuf good = { 0 };
+    ByteBuf good = {0};
 
     if (a.d && cls->migrate == MIGRATE_STATE) {
         poke(&a, &seed);
         device_save(a.d, &good);
         for (int i = 0; i < DAMAGES; i++) {
-            ByteBuf bad = { .p = xalloc(good.len), .len = good.len };
+            ByteBuf bad = {.p = xalloc(good.len), .len = good.len};
             memcpy(bad.p, good.p, good.len);
             for (unsigned n = 1 + next_random(&seed) % 4; n; n--)
                 bad.p[next_random(&seed) % bad.len] = (uint8_t)next_random(&seed);
@@ -174,7 +178,7 @@ START_TEST(classes_that_cannot_be_saved_say_so_when_loaded)
 {
     const DeviceClass *cls = nth_class(_i);
     Subject a = subject_new(cls);
-    ByteBuf buf = { 0 };
+    ByteBuf buf = {0};
     Error err;
 
     if (a.d && cls->migrate != MIGRATE_STATE) {

@@ -479,11 +479,23 @@ static void lower_cmpxchg(Emit *e, const IrOp *o)
         emit_store(a, size == 4 ? 8 : size, d, R13);
 }
 
+/* cpu->cc = the image in a, as far as fl_out says; other flags stay. */
 static void lower_setf(Emit *e, const IrOp *o)
 {
-    unsigned r = x64_src(e, o->a, 2, R14);
+    Asm *a = &e->a;
+    Rm cc = rm_mem(RBP, CPU_AT(cc));
+    uint32_t mask = (o->fl_out & 0xd5u) << 8 | (o->fl_out & FL_OF ? 1 : 0);
 
-    emit_store(&e->a, 2, rm_mem(RBP, CPU_AT(cc)), r);
+    if (o->fl_live & ~o->fl_out)
+        x64_flags_to_mem(e);
+    emit_loadz(a, 2, R14, cc);
+    emit_op(a, 0, 4, 0x81, 4, rm_reg(R14)); /* and */
+    emit32(a, 0xd701 & ~mask);
+    emit_load(a, 4, R13, x64_loc(e, o->a));
+    emit_op(a, 0, 4, 0x81, 4, rm_reg(R13));
+    emit32(a, mask);
+    emit_op(a, 0, 4, 0x09, R13, rm_reg(R14)); /* or */
+    emit_store(a, 2, cc, R14);
     e->fl_mem = true;
     e->fl_host = false;
 }
@@ -592,7 +604,10 @@ void x64_lower(Emit *e, const IrOp *o)
         x64_lower_call(e, o);
         e->in_r13 = 0;
         return;
-    case IR_SETF: lower_setf(e, o); return;
+    case IR_SETF:
+        lower_setf(e, o);
+        e->in_r13 = 0;
+        return;
     case IR_GETF:
         x64_flags_to_mem(e);
         emit_loadz(&e->a, 2, R14, rm_mem(RBP, CPU_AT(cc)));

@@ -5,6 +5,7 @@
  * Direct exits are jumps whose displacement Backend.link() patches.  Indirect ones look the target up in the
  * context's branch cache; its entries lead to checked entries, so that a stale one is harmless.
  */
+#include <stdlib.h>
 #include "accel/jit/x64/x64_priv.h"
 
 void x64_store_pc(Emit *e, Gva pc)
@@ -126,7 +127,7 @@ static void jump_r13(Emit *e)
 /* Is it worth and safe to pair returns?  A pair says nothing of the code segment's base. */
 static bool paired(const Emit *e)
 {
-    return e->b->linear == e->b->pc && !e->j->nochain;
+    return e->b->linear == e->b->pc && !e->j->nochain && !getenv("NOPAIR");
 }
 
 /* Remember that the guest will return to @ra: its address, then (by the call that follows) where we go on. */

@@ -96,7 +96,7 @@ static void group_access(Emit *e, const IrOp *o, unsigned i)
 
 static uint8_t access_of(const IrOp *o)
 {
-    if (!(o->flags & IRF_MEM_D))
+    if (!x64_stores(o))
         return ACCESS_READ;
     return o->op == IR_MOV || o->op == IR_SETCC || o->op == IR_PASS ? ACCESS_WRITE : MEM_UPDATE;
 }
@@ -104,7 +104,7 @@ static uint8_t access_of(const IrOp *o)
 void x64_mem_begin(Emit *e, const IrOp *o)
 {
     Asm *a = &e->a;
-    bool write = o->flags & IRF_MEM_D;
+    bool write = x64_stores(o);
     unsigned size = o->msize, i = (unsigned)(o - e->ir->ops);
 
     if (!e->ungrouped && e->group_of[i]) {

@@ -105,6 +105,12 @@ typedef struct Emit {
     unsigned insn;           /* index of the current instruction in pcs */
 } Emit;
 
+/* Is the memory operand written? */
+static inline bool x64_stores(const IrOp *o)
+{
+    return o->flags & IRF_MEM_D && o->op != IR_CMP && o->op != IR_TEST && o->op != IR_BT;
+}
+
 /* Where a guest register or temporary is. */
 static inline int32_t x64_home(unsigned v)
 {

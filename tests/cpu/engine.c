@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * engine - run a case on rhea: a machine of one processor in 64-bit user mode, with the interpreter or translated code
+ *
+ * The sandbox's pages have the same addresses as on the host.  The instruction is followed by a jump, which ends its block.
+ */
+#include <setjmp.h>
+
+#include "accel/jit/jit.h"
+#include "base/alloc.h"
+#include "core/machine.h"
+#include "tests/cpu/cpu_test.h"
+
+enum { RAM_SIZE = 1 << 20, TABLES = 0x1000, FRAMES = 0x10000 }; /* the sandbox's page n is at FRAMES + 4096 n */
+enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 32, PTE_D = 64 };
+
+typedef struct RheaEngine {
+    Machine *m;
+    X86Cpu *x;
+} RheaEngine;
+
+typedef struct TestBoard {
+    Region ram;
+} TestBoard;
+
+static const Type test_board_type = { .name = "TestBoard", .size = sizeof(TestBoard), .meta = META_STRUCT };
+
+static bool board_build(Machine *m, Error *err)
+{
+    TestBoard *b = m->board_state;
+
+    if (!region_ram(&b->ram, m->mem, "ram", RAM_SIZE, false, err)) {
+        return false;
+    }
+    region_map(&m->mem->system_root, &b->ram, 0, 0);
+    return true;
+}
+
+static void board_reset(Machine *m)
+{
+    (void)m;
+}
+
+static void board_fini(Machine *m)
+{
+    region_fini(&((TestBoard *)m->board_state)->ram);
+}
+
+static const Board test_board = { .name = "cpu-test", .doc = "a processor and its memory", .arch = "x86_64", .default_cpu = "max", .max_cpus = 1,
+    .default_ram = RAM_SIZE, .options = &test_board_type, .build = board_build, .reset = board_reset, .fini = board_fini };
+
+static void put_entry(uint8_t *ram, uint64_t table, uint64_t index, uint64_t v)
+{
+    memcpy(ram + table + 8 * index, &v, 8);
+}
+
+static void make_tables(uint8_t *ram)
+{
+    uint64_t rights = PTE_P | PTE_W | PTE_U | PTE_A;
+
+    put_entry(ram, TABLES, 0, (TABLES + 0x1000) | rights);
+    put_entry(ram, TABLES + 0x1000, SANDBOX >> 30, (TABLES + 0x2000) | rights);
+    put_entry(ram, TABLES + 0x2000, SANDBOX >> 21 & 511, (TABLES + 0x3000) | rights);
+    for (uint64_t a = DATA; a < DATA + DATA_SIZE; a += 4096) {
+        uint64_t w = a < DATA + DATA_WRITABLE ? PTE_W | PTE_D : 0;
+
+        put_entry(ram, TABLES + 0x3000, a >> 12 & 511, (FRAMES + a - SANDBOX) | PTE_P | PTE_U | PTE_A | w);
+    }
+    put_entry(ram, TABLES + 0x3000, CODE_PAGE >> 12 & 511, (FRAMES + CODE_PAGE - SANDBOX) | PTE_P | PTE_U | PTE_A);
+}
+
+/* 64-bit user mode, everything on. */
+static bool set_mode(X86Cpu *x, Error *err)
+{
+    static const uint16_t code = 0xb | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 13 | 1 << 15, data = 3 | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 14 | 1 << 15;
+
+    x->cr0 = CR0_PG | CR0_WP | CR0_NE | CR0_MP | CR0_ET | CR0_PE;
+    x->cr3 = TABLES;
+    x->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
+    x->efer = EFER_LME | EFER_LMA | EFER_SCE | EFER_NXE;
+    x->xcr0 = 7;
+    x->cpl = 3;
+    for (unsigned s = SEG_ES; s <= SEG_GS; s++) {
+        x->seg[s] = (X86Seg){ .sel = s == SEG_CS ? 0x33 : 0x2b, .attr = s == SEG_CS ? code : data, .limit = ~0u };
+        x->cpu.r[16 + s] = 0;
+    }
+    return x->cpu.arch->loaded(&x->cpu, err);
+}
+
+static bool engine_open(void **out, bool interp, Error *err)
+{
+    const MachineConfig cfg = { .ram_size = RAM_SIZE, .cpus = 1, .max_cpus = 1, .sockets = 1, .dies = 1, .cores = 1, .threads = 1, .cpu_model = "max",
+                                .backend_interp = interp, .thread_single = 1, .arch = "x86_64" };
+    const Accel *accel = accel_find("jit");
+    RheaEngine *e = xnew(RheaEngine);
+
+    if (!accel) {
+        return error_set(err, "there is no jit accelerator");
+    }
+    e->m = machine_new(&test_board, accel, &cfg, err);
+    if (!e->m || !machine_build(e->m, err)) {
+        return false;
+    }
+    e->x = X86(e->m->cpus[0]);
+    uint8_t *ram = ((TestBoard *)e->m->board_state)->ram.hva;
+
+    make_tables(ram);
+    for (unsigned i = 0; i < DATA_SIZE; i += 8) {
+        uint64_t v = mix64(i);
+
+        memcpy(ram + FRAMES + DATA - SANDBOX + i, &v, 8);
+    }
+    *out = e;
+    return set_mode(e->x, err);
+}
+
+static void engine_close(void *engine)
+{
+    RheaEngine *e = engine;
+
+    machine_free(e->m);
+    xfree(e);
+}
+
+static void load_state(RheaEngine *e, const CpuState *in)
+{
+    X86Cpu *x = e->x;
+    uint8_t *ram = ((TestBoard *)e->m->board_state)->ram.hva;
+
+    memcpy(x->cpu.r, in->r, sizeof(in->r));
+    X86_PC(&x->cpu) = in->rip;
+    x86_set_flags(x, in->flags, FL_ALL | EFL_DF);
+    x86_update_mode(x);
+    for (unsigned i = 0; i < 16; i++) {
+        memcpy(x->cpu.v[i], in->x + X_XMM + 16 * i, 16);
+        memcpy(x->cpu.v[i] + 16, in->x + X_YMMH + 16 * i, 16);
+    }
+    memcpy(&x->cpu.vcsr, in->x + X_MXCSR, 4);
+    memset(&x->fpu, 0, sizeof(x->fpu));
+    memcpy(&x->fpu.fcw, in->x, 2);
+    memcpy(&x->fpu.fsw, in->x + 2, 2);
+    x->fpu.ftw = in->x[4];
+    for (unsigned i = 0; i < 8; i++) {
+        memcpy(x->fpu.st[(i + (x->fpu.fsw >> 11)) & 7], in->x + X_ST + 16 * i, 10);
+    }
+    memcpy(ram + FRAMES + DATA - SANDBOX, in->data, DATA_SIZE);
+}
+
+static void store_state(RheaEngine *e, CpuState *out)
+{
+    X86Cpu *x = e->x;
+    uint8_t *ram = ((TestBoard *)e->m->board_state)->ram.hva;
+
+    memcpy(out->r, x->cpu.r, sizeof(out->r));
+    out->rip = X86_PC(&x->cpu);
+    out->flags = x86_flags(x);
+    memset(out->x, 0, sizeof(out->x));
+    for (unsigned i = 0; i < 16; i++) {
+        memcpy(out->x + X_XMM + 16 * i, x->cpu.v[i], 16);
+        memcpy(out->x + X_YMMH + 16 * i, x->cpu.v[i] + 16, 16);
+    }
+    memcpy(out->x + X_MXCSR, &x->cpu.vcsr, 4);
+    memcpy(out->x, &x->fpu.fcw, 2);
+    memcpy(out->x + 2, &x->fpu.fsw, 2);
+    out->x[4] = x->fpu.ftw;
+    for (unsigned i = 0; i < 8; i++) {
+        memcpy(out->x + X_ST + 16 * i, x->fpu.st[(i + (x->fpu.fsw >> 11)) & 7], 10);
+    }
+    memcpy(out->data, ram + FRAMES + DATA - SANDBOX, DATA_SIZE);
+}
+
+/* Until the pc leaves the instruction, or it faults. */
+static void run_insn(Vcpu *v, CpuState *out)
+{
+    Cpu *c = v->cpu;
+
+    c->unwind = &v->unwind;
+    cpu_set_current(c);
+    int why = _setjmp(v->unwind);
+
+    v->executing = false;
+    if (c->vec_live) {
+        v->jit->be->vec_save(c);
+    }
+    out->vector = -1;
+    if (why == UNWIND_EXCEPTION) {
+        out->vector = c->exc.vector;
+        out->error = c->exc.error;
+        out->addr = c->exc.addr;
+        return;
+    }
+    while (X86_PC(c) == CODE) {
+        c->request = 0;
+        Block *b = jit_find(v);
+
+        v->link = NULL;
+        v->current = b;
+        v->executing = true;
+        v->jit->be->enter(v, b);
+        v->executing = false;
+    }
+    if (c->vec_live) {
+        v->jit->be->vec_save(c);
+    }
+}
+
+static void engine_run(void *engine, const CpuCase *t, const CpuState *in, CpuState *out)
+{
+    RheaEngine *e = engine;
+    uint8_t code[40] = { 0 };
+    unsigned len = t->valid ? t->len : 15;
+
+    memcpy(code, t->code, len);
+    code[len] = 0xeb; /* jmp .+2 */
+    code[len + 1] = 0;
+    code[len + 2] = 0x9c; /* pushf, where it would go on: all flags are live */
+    as_write(&e->m->mem->system, FRAMES + CODE - SANDBOX, code, sizeof(code));
+    load_state(e, in);
+    run_insn(e->x->cpu.accel, out);
+    int vector = out->vector;
+
+    store_state(e, out);
+    out->vector = vector;
+    if (vector < 0 && out->rip == CODE + len + 2) { /* (a string instruction ends its block itself) */
+        out->rip -= 2;
+    }
+    cpu_set_current(NULL);
+}
+
+static bool open_interp(void **e, Error *err)
+{
+    return engine_open(e, true, err);
+}
+
+static bool open_x64(void **e, Error *err)
+{
+    return engine_open(e, false, err);
+}
+
+const Engine engine_interp = { "interp", open_interp, engine_close, engine_run };
+const Engine engine_x64 = { "x64", open_x64, engine_close, engine_run };

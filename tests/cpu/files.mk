@@ -1,0 +1,3 @@
+ifeq ($(shell uname -m),x86_64)
+cpu-test += tests/cpu/check_cpu.o tests/cpu/generate.o tests/cpu/native.o tests/cpu/engine.o
+endif

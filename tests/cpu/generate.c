@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * generate - random instructions of a row of opcodes.def, and a state in which they make sense
+ *
+ * The encoding is made from the row's placement, decoded again, and the registers of its address are solved so that
+ * it lies in the sandbox (now and then across its edges).
+ */
+#include "cpu/x86/model.h"
+#include "cpu/x86/opcodes_priv.h"
+#include "tests/cpu/cpu_test.h"
+
+typedef struct Gen {
+    uint64_t state;
+    CpuCase *t;
+    CpuState *in;
+    unsigned n;          /* bytes so far */
+    int disp_at;         /* of a disp32 that must be patched: no base register; -1: none */
+} Gen;
+
+static uint64_t next(Gen *g)
+{
+    return mix64(g->state++);
+}
+
+static unsigned below(Gen *g, unsigned n)
+{
+    return (unsigned)(next(g) >> 33) % n;
+}
+
+static bool chance(Gen *g, unsigned percent)
+{
+    return below(g, 100) < percent;
+}
+
+static void put(Gen *g, unsigned byte)
+{
+    g->t->code[g->n++] = (uint8_t)byte;
+}
+
+static bool has_operand(const X86Row *r, unsigned at)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        if (OPD_AT(r->opd[i]) == at) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_string(const X86Row *r)
+{
+    return has_operand(r, AT_SI) || has_operand(r, AT_DI);
+}
+
+static void put_prefixes(Gen *g, const X86Row *r)
+{
+    unsigned mask = r->select >> 16 & (KEY_66 | KEY_F2 | KEY_F3), value = r->select & mask;
+    bool opsize = value & KEY_66 || (!(mask & KEY_66) && chance(g, 15));
+
+    if (opsize) {
+        put(g, 0x66);
+    }
+    if (chance(g, 5)) {
+        put(g, 0x67);
+    }
+    if (chance(g, 3)) {
+        put(g, 0x2e);
+    }
+    if (value & (KEY_F2 | KEY_F3)) {
+        put(g, value & KEY_F3 ? 0xf3 : 0xf2);
+    } else if (!(mask & KEY_F3) && chance(g, is_string(r) ? 50 : 1)) {
+        put(g, chance(g, 50) ? 0xf3 : 0xf2);
+    }
+    if (r->attr & XA_LOCK & XA_LOCK && chance(g, 20)) {
+        put(g, 0xf0);
+    }
+}
+
+static unsigned pick_w(Gen *g, const X86Row *r)
+{
+    return r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : below(g, 2);
+}
+
+/* REX bits of a ModRM memory form are drawn here, in the order W R X B. */
+static void put_vex(Gen *g, const X86Row *r)
+{
+    static const uint8_t pp[8] = { [KEY_66] = 1, [KEY_F3] = 2, [KEY_F2] = 3 };
+    unsigned map = r->map - V0F + 1u, w = pick_w(g, r), bits = below(g, 8); /* R X B */
+    unsigned l = r->attr & XA_VEX_L0 ? 0 : r->attr & XA_VEX_L1 ? 1 : below(g, 2);
+    unsigned vvvv = has_operand(r, AT_VVVV) ? below(g, 16) : 0;
+    unsigned low = (~vvvv & 15) << 3 | l << 2 | pp[r->select & (KEY_66 | KEY_F3 | KEY_F2)];
+
+    if (map == 1 && !w && !(bits & 3) && chance(g, 60)) {
+        put(g, 0xc5);
+        put(g, (bits & 4 ? 0 : 0x80) | low);
+        return;
+    }
+    put(g, 0xc4);
+    put(g, (~bits & 7) << 5 | map);
+    put(g, w << 7 | low);
+}
+
+static void put_opcode(Gen *g, const X86Row *r)
+{
+    if (MAP_IS_VEX(r->map)) {
+        put_vex(g, r);
+    } else {
+        if (r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) {
+            unsigned rex = 0x40 | below(g, 16);
+
+            if (r->select >> 16 & KEY_W) {
+                rex |= 8;
+            } else if (r->select >> 16 & KEY_B) {
+                rex &= ~1u;
+            }
+            put(g, rex);
+        }
+        if (r->map != M1) {
+            put(g, 0x0f);
+        }
+        if (r->map >= M38) {
+            put(g, r->map == M38 ? 0x38 : 0x3a);
+        }
+    }
+    put(g, r->opcode + (has_operand(r, AT_OPCODE) ? below(g, 8) : 0));
+}
+
+static void put_memory(Gen *g, const X86Row *r, unsigned reg)
+{
+    unsigned mod = below(g, 3), rm = r->attr & XA_VSIB ? 4 : below(g, 8);
+    bool no_base = mod == 0 && rm == 5;
+
+    put(g, mod << 6 | reg << 3 | rm);
+    if (rm == 4) {
+        unsigned base = below(g, 8), index = below(g, 8);
+
+        if (index == base && index != 4) {
+            index = (index + 1) & 7;
+        }
+        put(g, below(g, 4) << 6 | index << 3 | base);
+        no_base = mod == 0 && base == 5;
+    }
+    if (no_base) {
+        g->disp_at = (int)g->n;
+    }
+    if (mod == 1) {
+        put(g, below(g, 256));
+    } else if (mod == 2 || no_base) {
+        int32_t disp = (int32_t)below(g, 8192) - 4096;
+
+        memcpy(&g->t->code[g->n], &disp, 4);
+        g->n += 4;
+    }
+}
+
+static void put_modrm(Gen *g, const X86Row *r)
+{
+    unsigned mask = r->select >> 16, reg = mask & 7 << KEY_REG ? r->select >> KEY_REG & 7 : below(g, 8);
+    unsigned rm = mask & 7 << KEY_RM ? r->select >> KEY_RM & 7 : below(g, 8);
+    bool is_reg = r->attr & XA_REG_ONLY || mask & KEY_MOD3 || (!(r->attr & XA_MEM_ONLY) && chance(g, 40));
+
+    if (!has_operand(r, AT_RM) && !has_operand(r, AT_REG) && !(mask & (0x3f << KEY_REG))) {
+        return;
+    }
+    if (is_reg) {
+        put(g, 0xc0 | reg << 3 | rm);
+    } else {
+        put_memory(g, r, reg);
+    }
+}
+
+/* --- values --- */
+
+static uint64_t random_value(Gen *g)
+{
+    static const uint64_t special[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
+                                        0x7fffffffffffffff, 0x8000000000000000, ~0ull, ~1ull, 0x0123456789abcdef };
+    switch (below(g, 4)) {
+    case 0: return special[below(g, COUNT_OF(special))];
+    case 1: return next(g) >> below(g, 64);
+    case 2: return ~(next(g) >> below(g, 64));
+    default: return next(g);
+    }
+}
+
+static uint32_t random_float(Gen *g)
+{
+    static const uint32_t special[] = { 0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, 1,
+                                        0x007fffff, 0x00800000, 0x7f7fffff, 0x4b000000, 0x4f000000, 0x5f000000, 0x40490fdb, 0x3f000000 };
+    return chance(g, 40) ? special[below(g, COUNT_OF(special))] : chance(g, 60) ? (uint32_t)(0x3e000000 + (next(g) & 0x83ffffff)) : (uint32_t)next(g);
+}
+
+static uint64_t random_double(Gen *g)
+{
+    static const uint64_t special[] = { 0, 1ull << 63, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000, 0xfff0000000000000,
+                                        0x7ff8000000000000, 0xfff8000000000000, 0x7ff0000000000001, 1, 0x000fffffffffffff, 0x0010000000000000,
+                                        0x7fefffffffffffff, 0x4330000000000000, 0x41dfffffffc00000, 0xc1e0000000000000, 0x43e0000000000000 };
+    return chance(g, 40) ? special[below(g, COUNT_OF(special))] : chance(g, 60) ? 0x3fc0000000000000 + (next(g) & 0x807fffffffffffff) : next(g);
+}
+
+/* @n bytes in the taste of a vector operand. */
+static void random_bytes(Gen *g, uint8_t *p, unsigned n)
+{
+    unsigned kind = below(g, 4);
+
+    for (unsigned i = 0; i + 8 <= n; i += 8) {
+        uint64_t v = kind == 0 ? random_double(g) : kind == 1 ? random_float(g) | (uint64_t)random_float(g) << 32 : kind == 2 ? random_value(g) : next(g);
+
+        memcpy(p + i, &v, 8);
+    }
+}
+
+static void random_state(Gen *g)
+{
+    static const uint32_t arithmetic = 0x8d5;
+    CpuState *s = g->in;
+    uint32_t mxcsr = 0x1f80;
+    uint64_t bv = 7;
+
+    for (unsigned i = 0; i < 16; i++) {
+        s->r[i] = random_value(g);
+    }
+    s->r[R_SP] = DATA + 0x800 + below(g, 64) * 8;
+    s->flags = (next(g) & arithmetic) | 0x202 | (is_string(g->t->row) && chance(g, 25) ? EFL_DF : 0);
+    s->rip = CODE;
+    s->vector = -1;
+    memset(s->x, 0, sizeof(s->x));
+    s->x[0] = 0x7f; /* FCW as FNINIT leaves it */
+    s->x[1] = 0x03;
+    if (chance(g, 30)) {
+        mxcsr |= (uint32_t)next(g) & (0xe07f); /* rounding, FTZ, DAZ, sticky flags */
+    }
+    memcpy(s->x + X_MXCSR, &mxcsr, 4);
+    for (unsigned i = 0; i < 16; i++) {
+        random_bytes(g, s->x + X_XMM + 16 * i, 16);
+        random_bytes(g, s->x + X_YMMH + 16 * i, 16);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        random_bytes(g, s->x + X_ST + 16 * i, 8);
+        memset(s->x + X_ST + 16 * i + 8, 0xff, 2);
+    }
+    s->x[4] = chance(g, 50) ? 0xff : 0; /* FTW: MMX code may find either */
+    memcpy(s->x + X_HEADER, &bv, 8);
+    for (unsigned i = 0; i < DATA_SIZE; i += 8) {
+        uint64_t v = mix64(i);
+
+        memcpy(s->data + i, &v, 8);
+    }
+}
+
+/* --- addresses --- */
+
+/* Where the operand of @size bytes shall lie. */
+static uint64_t pick_target(Gen *g, unsigned size, bool lock)
+{
+    unsigned at = below(g, DATA_WRITABLE - 64) & ~63u;
+    unsigned how = below(g, 100);
+
+    if (how < 4) { /* across an edge of the sandbox or of its writable part */
+        static const uint16_t edges[] = { 0, DATA_WRITABLE, DATA_SIZE };
+
+        return DATA + edges[below(g, 3)] + below(g, 33) - 16;
+    }
+    if (how < 12 && !lock) { /* across the page boundary inside */
+        return DATA + 0x1000 - below(g, size + 1);
+    }
+    if (how < 85 || lock) {
+        return DATA + at;
+    }
+    return DATA + at + below(g, 64);
+}
+
+static void set_reg(Gen *g, unsigned n, uint64_t v, bool narrow)
+{
+    g->in->r[n] = narrow ? (uint32_t)v | random_value(g) << 32 : v;
+}
+
+static int64_t vector_index(Gen *g, unsigned n)
+{
+    for (unsigned i = 0; i < 32; i += 4) { /* dwords that are good as halves of quad-words too: small and not negative */
+        uint8_t *p = g->in->x + (i < 16 ? X_XMM + 16 * n + i : X_YMMH + 16 * n + i - 16);
+
+        memset(p, 0, 4);
+        if (i % 8 == 0 || g->t->row->opcode % 2 == 0) {
+            p[0] = (uint8_t)below(g, 64);
+        }
+    }
+    return 0;
+}
+
+/* Registers or the displacement such that the memory operand is in the sandbox. */
+static void solve_address(Gen *g)
+{
+    X86Mem *m = &g->t->insn.mem;
+    bool narrow = g->t->insn.adsize == 4;
+    unsigned size = 8;
+    int64_t index = 0;
+
+    for (unsigned i = 0; i < g->t->insn.n; i++) {
+        size = g->t->insn.o[i].kind == X86_MEM && g->t->insn.o[i].size ? g->t->insn.o[i].size : size;
+    }
+    uint64_t target = pick_target(g, size, g->t->insn.lock);
+
+    if (m->index != 255 && g->t->row->attr & XA_VSIB) {
+        index = vector_index(g, m->index);
+    } else if (m->index != 255) {
+        index = (int64_t)below(g, 32) - 16;
+        set_reg(g, m->index, (uint64_t)index, narrow);
+        index = (int64_t)((uint64_t)index << m->scale);
+    }
+    if (m->base != 255) {
+        set_reg(g, m->base, target - (uint64_t)index - (uint64_t)m->disp, narrow);
+    } else {
+        int32_t disp = (int32_t)(target - (uint64_t)index - (m->rip ? CODE + g->t->len : 0));
+
+        memcpy(&g->t->code[g->disp_at], &disp, 4);
+        m->disp = disp;
+    }
+    random_bytes(g, g->in->data + (target - DATA) % (DATA_SIZE - 64), 64);
+}
+
+static bool uses_reg_in_address(const X86Insn *i, unsigned reg)
+{
+    return i->mem.base == reg || i->mem.index == reg;
+}
+
+/* Registers that the instruction uses besides its operands.  False: the case is of no use. */
+static bool set_implicit(Gen *g)
+{
+    const X86Insn *i = &g->t->insn;
+    bool narrow = i->adsize == 4;
+    bool memory = i->o[0].kind == X86_MEM;
+
+    switch (i->row->op) {
+    case X86_BT: case X86_BTS: case X86_BTR: case X86_BTC: /* a bit string */
+        if (memory && i->o[1].kind == X86_GPR) {
+            if (uses_reg_in_address(i, i->o[1].reg)) {
+                return false;
+            }
+            g->in->r[i->o[1].reg] = (uint64_t)((int64_t)below(g, 2048) - 1024);
+        }
+        return true;
+    case X86_DIV: case X86_IDIV:
+        if (!uses_reg_in_address(i, R_DX) && chance(g, 70)) {
+            g->in->r[R_DX] = i->row->op == X86_DIV ? below(g, 3) : (uint64_t)sext(g->in->r[R_AX], i->opsize * 8) >> 63 ? ~0ull : 0;
+        }
+        return true;
+    case X86_BSWAP: return i->opsize != 2;
+    case X86_SHLD: case X86_SHRD: /* counts over the operand's size are undefined */
+        return i->opsize != 2 || ((i->o[2].kind == X86_IMM ? (uint64_t)i->o[2].imm : g->in->r[R_CX]) & 31) <= 16;
+    case X86_XLAT: set_reg(g, R_BX, pick_target(g, 1, false), narrow); return true;
+    case X86_LEAVE: g->in->r[R_BP] = pick_target(g, 8, false); return true;
+    case X86_MASKMOVDQU: set_reg(g, R_DI, pick_target(g, 16, false), narrow); return true;
+    default: return true;
+    }
+}
+
+static void set_string(Gen *g)
+{
+    bool narrow = g->t->insn.adsize == 4;
+
+    set_reg(g, R_SI, pick_target(g, 8, false), narrow);
+    set_reg(g, R_DI, pick_target(g, 8, false), narrow);
+    if (chance(g, 20)) { /* overlapping */
+        set_reg(g, R_DI, g->in->r[R_SI] + below(g, 32) - 16, narrow);
+    }
+    set_reg(g, R_CX, chance(g, 10) ? 0 : below(g, chance(g, 80) ? 40 : 3000), narrow);
+    if (chance(g, 50)) { /* something that compares equal for a while */
+        memset(g->in->data, (int)below(g, 256), DATA_SIZE / 2);
+        g->in->r[R_AX] = g->in->data[0] * 0x0101010101010101ull;
+    }
+}
+
+bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed, const uint64_t *features)
+{
+    Gen g = { .state = seed, .t = t, .in = in, .disp_at = -1 };
+
+    memset(t, 0, sizeof(*t));
+    t->row = row;
+    t->seed = seed;
+    put_prefixes(&g, row);
+    put_opcode(&g, row);
+    put_modrm(&g, row);
+    for (unsigned i = 0; i < 9; i++) {
+        t->code[g.n + i] = (uint8_t)next(&g);
+    }
+    t->valid = x86_decode(&t->insn, t->code, 15, MODE_64 | MODE_PE | 3, features) == X86_DECODE_OK;
+    t->len = t->valid ? t->insn.len : 1;
+    random_state(&g);
+    if (!t->valid) {
+        return t->insn.row == NULL || true;
+    }
+    if (!(t->insn.row->attr & XA_TEST)) {
+        return false;
+    }
+    bool memory = false;
+
+    for (unsigned i = 0; i < t->insn.n; i++) {
+        memory |= t->insn.o[i].kind == X86_MEM;
+    }
+    if (is_string(t->insn.row)) {
+        set_string(&g);
+    } else if (memory) {
+        solve_address(&g);
+    }
+    return set_implicit(&g);
+}
+
+static bool is_rotate(unsigned op)
+{
+    return op == X86_ROL || op == X86_ROR || op == X86_RCL || op == X86_RCR;
+}
+
+/* Shifts: nothing changes by a count of 0; OF means something for 1 only; CF not beyond the operand's size. */
+static uint64_t shift_undefined(const CpuCase *t, const CpuState *in, const X86Operand *count)
+{
+    unsigned size = t->insn.o[0].size * 8u;
+    uint64_t n = (count->kind == X86_IMM ? (uint64_t)count->imm : in->r[R_CX]) & (size == 64 ? 63 : 31), undefined = 0;
+
+    if (n == 0) {
+        return 0;
+    }
+    if (n != 1) {
+        undefined |= FL_OF;
+    }
+    if (!is_rotate(t->insn.row->op)) {
+        undefined |= FL_AF | (n >= size ? FL_CF : 0);
+    }
+    return undefined;
+}
+
+uint64_t case_undefined_flags(const CpuCase *t, const CpuState *in)
+{
+    switch (t->insn.row->op) {
+    case X86_SHL: case X86_SHR: case X86_SAR: case X86_ROL: case X86_ROR: case X86_RCL: case X86_RCR: return shift_undefined(t, in, &t->insn.o[1]);
+    case X86_SHLD: case X86_SHRD: return shift_undefined(t, in, &t->insn.o[2]);
+    default: return t->insn.row->fl_undef;
+    }
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * native - run a case on the host processor
+ *
+ * The trampoline loads every register, jumps to the instruction, which is followed by a jump back that needs no register.
+ * A fault comes as a signal on a stack of its own; its handler takes the state from the signal frame.
+ * What the assembly shares with C is in static variables: one thread.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include "tests/cpu/cpu_test.h"
+
+#if !defined(__x86_64__)
+#error "the oracle is an x86-64 processor"
+#endif
+
+__attribute__((used)) static struct {
+    uint64_t r[16];             /* 0 */
+    uint64_t flags;             /* 128 */
+    uint64_t target;            /* 136 */
+    uint64_t host_sp;           /* 144 */
+    uint32_t host_mxcsr, pad;   /* 152 */
+    alignas(64) uint8_t x[XSAVE_BYTES + 64]; /* 192 */
+} native_frame __asm__("native_frame");
+
+static volatile bool running;
+static CpuState *fault_state;
+
+void native_enter(void);
+void native_exit(void);
+void native_back(void);
+
+/* clang-format off */
+__asm__(
+    ".text\n"
+    ".globl native_enter, native_exit, native_back\n"
+    ".hidden native_enter, native_exit, native_back\n"
+    "native_enter:\n"
+    "    push %rbp; push %rbx; push %r12; push %r13; push %r14; push %r15; sub $8, %rsp\n"
+    "    mov %rsp, native_frame+144(%rip)\n"
+    "    stmxcsr native_frame+152(%rip)\n"
+    "    mov $7, %eax; xor %edx, %edx\n"
+    "    xrstor64 native_frame+192(%rip)\n"
+    "    pushq native_frame+128(%rip); popfq\n"
+    "    mov native_frame+0(%rip), %rax;   mov native_frame+8(%rip), %rcx;   mov native_frame+16(%rip), %rdx\n"
+    "    mov native_frame+24(%rip), %rbx;  mov native_frame+40(%rip), %rbp;  mov native_frame+48(%rip), %rsi\n"
+    "    mov native_frame+56(%rip), %rdi;  mov native_frame+64(%rip), %r8;   mov native_frame+72(%rip), %r9\n"
+    "    mov native_frame+80(%rip), %r10;  mov native_frame+88(%rip), %r11;  mov native_frame+96(%rip), %r12\n"
+    "    mov native_frame+104(%rip), %r13; mov native_frame+112(%rip), %r14; mov native_frame+120(%rip), %r15\n"
+    "    mov native_frame+32(%rip), %rsp\n"
+    "    jmp *native_frame+136(%rip)\n"
+    "native_exit:\n"
+    "    mov %rax, native_frame+0(%rip);   mov %rcx, native_frame+8(%rip);   mov %rdx, native_frame+16(%rip)\n"
+    "    mov %rbx, native_frame+24(%rip);  mov %rsp, native_frame+32(%rip);  mov %rbp, native_frame+40(%rip)\n"
+    "    mov %rsi, native_frame+48(%rip);  mov %rdi, native_frame+56(%rip);  mov %r8, native_frame+64(%rip)\n"
+    "    mov %r9, native_frame+72(%rip);   mov %r10, native_frame+80(%rip);  mov %r11, native_frame+88(%rip)\n"
+    "    mov %r12, native_frame+96(%rip);  mov %r13, native_frame+104(%rip); mov %r14, native_frame+112(%rip)\n"
+    "    mov %r15, native_frame+120(%rip)\n"
+    "    mov native_frame+144(%rip), %rsp\n"
+    "    pushfq; popq native_frame+128(%rip)\n"
+    "    cld\n"
+    "    mov $7, %eax; xor %edx, %edx\n"
+    "    xsave64 native_frame+192(%rip)\n"
+    "native_back:\n"
+    "    mov native_frame+144(%rip), %rsp\n"
+    "    cld; fninit; vzeroupper; ldmxcsr native_frame+152(%rip)\n"
+    "    add $8, %rsp; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbx; pop %rbp\n"
+    "    ret\n");
+/* clang-format on */
+
+static const uint8_t greg_of[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                                     REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+
+/* XSAVE areas leave out components that are in their initial state. */
+static void take_xsave(CpuState *out, const uint8_t *x)
+{
+    uint64_t bv;
+    uint16_t fcw = 0x37f;
+
+    memcpy(out->x, x, XSAVE_BYTES);
+    memcpy(&bv, x + X_HEADER, 8);
+    if (!(bv & 1)) {
+        memset(out->x, 0, X_MXCSR);
+        memcpy(out->x, &fcw, 2);
+        memset(out->x + X_ST, 0, 128);
+    }
+    if (!(bv & 2)) {
+        memset(out->x + X_XMM, 0, 256);
+    }
+    if (!(bv & 4)) {
+        memset(out->x + X_YMMH, 0, 256);
+    }
+}
+
+static struct sigaction others[65];
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *u = context;
+    greg_t *g = u->uc_mcontext.gregs;
+    CpuState *s = fault_state;
+
+    if (!running) { /* the engine's own, or a crash of ours */
+        if (others[sig].sa_flags & SA_SIGINFO) {
+            others[sig].sa_sigaction(sig, info, context);
+            return;
+        }
+        signal(sig, SIG_DFL);
+        raise(sig);
+        return;
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        s->r[i] = (uint64_t)g[greg_of[i]];
+    }
+    s->flags = (uint64_t)g[REG_EFL];
+    s->rip = (uint64_t)g[REG_RIP];
+    s->vector = (int)g[REG_TRAPNO];
+    s->error = (uint64_t)g[REG_ERR];
+    s->addr = (uint64_t)g[REG_CR2];
+    take_xsave(s, (const uint8_t *)u->uc_mcontext.fpregs);
+    g[REG_RIP] = (greg_t)(uintptr_t)native_back;
+    g[REG_EFL] &= ~(greg_t)(EFL_DF | EFL_AC | EFL_TF);
+}
+
+bool native_open(Error *err)
+{
+    static uint8_t stack[65536];
+    const stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
+    static const uint8_t signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
+    struct sigaction a = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+    uint8_t *base = mmap((void *)(uintptr_t)SANDBOX, SANDBOX_PAGES * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+    if (base != (void *)(uintptr_t)SANDBOX || mprotect((void *)(uintptr_t)DATA, DATA_SIZE, PROT_READ | PROT_WRITE) ||
+        mprotect((void *)(uintptr_t)CODE_PAGE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC)) {
+        return error_set(err, "cannot have the sandbox at 0x%x", SANDBOX);
+    }
+    for (unsigned i = 0; i < DATA_SIZE; i += 8) {
+        uint64_t v = mix64(i);
+
+        memcpy((void *)(uintptr_t)(DATA + i), &v, 8);
+    }
+    mprotect((void *)(uintptr_t)(DATA + DATA_WRITABLE), DATA_SIZE - DATA_WRITABLE, PROT_READ);
+    a.sa_sigaction = on_signal;
+    sigaltstack(&alternate, NULL);
+    for (unsigned i = 0; i < sizeof(signals); i++) {
+        sigaction(signals[i], &a, &others[signals[i]]);
+    }
+    return true;
+}
+
+void native_run(const CpuCase *t, const CpuState *in, CpuState *out)
+{
+    uint8_t *code = (uint8_t *)(uintptr_t)CODE;
+    const uint8_t jump[6] = { 0xff, 0x25 }; /* jmp *0(%rip) */
+    void (*const back)(void) = native_exit;
+
+    memcpy(code, t->code, t->len);
+    if (!t->valid) {
+        memcpy(code, t->code, 15); /* all of it: who knows how much the processor takes */
+    }
+    memcpy(code + (t->valid ? t->len : 15), jump, 6);
+    memcpy(code + (t->valid ? t->len : 15) + 6, &back, 8);
+    memcpy((void *)(uintptr_t)DATA, in->data, DATA_WRITABLE);
+    memcpy(native_frame.r, in->r, sizeof(in->r));
+    native_frame.flags = in->flags;
+    native_frame.target = CODE;
+    memcpy(native_frame.x, in->x, XSAVE_BYTES);
+    out->vector = -1;
+    fault_state = out;
+    __asm__ volatile("" ::: "memory");
+    running = true;
+    native_enter();
+    running = false;
+    __asm__ volatile("" ::: "memory");
+    if (out->vector < 0) {
+        memcpy(out->r, native_frame.r, sizeof(out->r));
+        out->flags = native_frame.flags;
+        out->rip = CODE + t->len;
+        take_xsave(out, native_frame.x);
+    }
+    memcpy(out->data, (void *)(uintptr_t)DATA, DATA_SIZE);
+}
