@@ -546,6 +546,48 @@ START_TEST(init_keeps_id_and_base)
 }
 END_TEST
 
+typedef struct Racer {
+    Apics *a;
+    unsigned i, served;
+} Racer;
+
+/* A processor that sends to the others, and serves some of what it gets. */
+static void *race(void *arg)
+{
+    Racer *r = arg;
+
+    for (unsigned n = 0; n < 2000; n++) {
+        set(r->a, r->i, ICR, 0xc0000 | (0x40 + r->i));
+        ioapic_input(r->a->ioapic, 16 + r->i, n & 1);
+        for (unsigned k = 0; k < 3 && acknowledge(r->a, r->i) >= 0; k++) {
+            set(r->a, r->i, EOI, 0);
+            r->served++;
+        }
+    }
+    return NULL;
+}
+
+START_TEST(processors_may_send_to_each_other_at_once)
+{
+    Apics *a = apics_new();
+    Racer r[CPUS];
+    pthread_t t[CPUS];
+
+    enable_all(a);
+    for (unsigned i = 0; i < CPUS; i++) {
+        redirect(a, 16 + i, (uint64_t)((i + 1) % CPUS) << 56 | 0x8080 | i);
+        r[i] = (Racer){.a = a, .i = i};
+    }
+    for (unsigned i = 0; i < CPUS; i++)
+        ck_assert_int_eq(pthread_create(&t[i], NULL, race, &r[i]), 0);
+    for (unsigned i = 0; i < CPUS; i++)
+        pthread_join(t[i], NULL);
+    for (unsigned i = 0; i < CPUS; i++)
+        ck_assert_uint_gt(r[i].served, 0);
+    apics_free(a);
+}
+END_TEST
+
 START_TEST(state_moves_with_what_is_pending_and_the_timer)
 {
     Apics *a = apics_new(), *z = apics_new();
@@ -588,4 +630,4 @@ UNIT_MAIN("lapic", every_processor_sees_its_own_registers,
           ioapic_levels_come_again_after_eoi_while_high,
           eoi_broadcasts_can_be_suppressed_and_replaced_by_the_eoi_register,
           ioapic_describes_itself, init_keeps_id_and_base,
-          state_moves_with_what_is_pending_and_the_timer)
+          processors_may_send_to_each_other_at_once, state_moves_with_what_is_pending_and_the_timer)

@@ -364,47 +364,68 @@ static void lower_imul(Emit *e, const IrOp *o)
         emit_store(a, size == 4 ? 8 : size, d, R14);
 }
 
-/* BT BTS BTR BTC: @ext 4..7.  The index register is within the operand when that is memory. */
+/* A register index into a memory operand selects modulo the operand's size; the host's instruction would take it as
+ * an offset into a bit string.  Masking it destroys flags, of which CF alone is written. */
+static void bit_in_memory(Emit *e, const IrOp *o, unsigned ext)
+{
+    Asm *a = &e->a;
+    unsigned size = ir_size(o->type);
+    bool through = o->fl_live & ~o->fl_out;
+    Rm flags = rm_mem(RBP, CPU_AT(cc) + 1), carry = rm_mem(RBP, CPU_AT(ret));
+
+    if (through)
+        x64_flags_to_mem(e);
+    emit_load(a, 4, R14, x64_loc(e, o->b));
+    emit_op(a, 0, 4, 0x83, 4, rm_reg(R14)); /* and */
+    emit8(a, size * 8 - 1);
+    lock_prefix(e, o);
+    emit_op(a, 0, size, 0x0f83 | ext << 3, R14, e->operand);
+    if (through) {
+        emit_op(a, 0, 1, 0x0f92, 0, carry); /* setb */
+        emit_op(a, 0, 1, 0x80, 4, flags);   /* and, ~CF */
+        emit8(a, 0xfe);
+        emit_load(a, 1, R14, carry);
+        emit_op(a, 0, 1, 0x08, R14, flags);
+        e->fl_host = false;
+        x64_flags_need(e);
+    }
+}
+
+/* BT BTS BTR BTC: @ext 4..7. */
 static void lower_bit(Emit *e, const IrOp *o, unsigned ext)
 {
     Asm *a = &e->a;
     unsigned size = ir_size(o->type);
-    bool bt = o->op == IR_BT;
-    Dst d = bt && !(o->flags & IRF_MEM_D) ? (Dst){ x64_loc(e, o->a), false } : dst_begin(e, o, o->a, size);
-    Rm s;
+    bool bt = o->op == IR_BT, mem = o->flags & IRF_MEM_D;
+    Dst d = bt && !mem ? (Dst){ x64_loc(e, o->a), false } : dst_begin(e, o, o->a, size);
+    Rm s = o->flags & IRF_IMM ? d.rm : x64_loc(e, o->b);
 
     if (o->flags & IRF_IMM) {
         lock_prefix(e, o);
         emit_op(a, 0, size, 0x0fba, ext, d.rm);
         emit8(a, (unsigned)o->imm & (size * 8 - 1));
         dst_done(e, o, d, size);
-        return;
-    }
-    s = x64_loc(e, o->b);
-    if (!d.rm.is_reg && !(o->flags & IRF_MEM_D)) { /* a home: the bit string form must not reach beyond it */
-        if (s.is_reg) {
-            emit_loadz(a, size, R14, d.rm);
-            emit_op(a, 0, size, 0x0f83 | ext << 3, s.reg, rm_reg(R14));
-            if (!bt)
-                emit_store(a, size, d.rm, R14);
-            return;
-        }
+    } else if (mem && (o->flags & IRF_LOCK || !s.is_reg)) {
+        bit_in_memory(e, o, ext);
+    } else if (s.is_reg && !d.rm.is_reg) { /* memory or a home: through a register, which masks the index */
+        emit_loadz(a, size, R14, d.rm);
+        emit_op(a, 0, size, 0x0f83 | ext << 3, s.reg, rm_reg(R14));
+        if (!bt)
+            emit_store(a, size, d.rm, R14);
+    } else if (!d.rm.is_reg) {
         emit_loadz(a, size, R13, d.rm);
         emit_load(a, size, R14, s);
         emit_op(a, 0, size, 0x0f83 | ext << 3, R14, rm_reg(R13));
         if (!bt)
             emit_store(a, size, d.rm, R13);
-        return;
-    }
-    if (!s.is_reg) {
-        unsigned r = d.back ? R13 : R14;
+    } else {
+        unsigned r = s.is_reg ? s.reg : d.back ? R13 : R14;
 
-        emit_load(a, size, r, s);
-        s = rm_reg(r);
+        if (!s.is_reg)
+            emit_load(a, size, r, s);
+        emit_op(a, 0, size, 0x0f83 | ext << 3, r, d.rm);
+        dst_done(e, o, d, size);
     }
-    lock_prefix(e, o);
-    emit_op(a, 0, size, 0x0f83 | ext << 3, s.reg, d.rm);
-    dst_done(e, o, d, size);
 }
 
 /* Opcodes whose destination is ModRM.reg: BSF, BSR, CMOVcc; d is read. */

@@ -18,6 +18,12 @@ static void encode(Asm *a, const IrPassRow *row, const Enc *n, bool l256)
     static const uint8_t prefix[] = { 0, 0x66, 0xf3, 0xf2 };
     unsigned opcode = row->map == 1 ? 0x0f00u | row->opcode : (row->map == 2 ? 0x0f3800u : 0x0f3a00u) | row->opcode;
 
+    if (row->implicit & PI_ALL_V) { /* VZEROUPPER, VZEROALL: no ModRM */
+        emit8(a, 0xc5);
+        emit8(a, 0xf8 | (unsigned)l256 << 2);
+        emit8(a, row->opcode);
+        return;
+    }
     if (row->vex) {
         emit_vex(a, row->pp, row->map, n->w, l256, row->opcode, n->reg, n->vvvv, n->rm);
         return;
