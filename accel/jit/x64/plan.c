@@ -53,6 +53,8 @@ static void close_written(const IrOp *o, Base *base)
         n = 4;
     else if (o->op == IR_CMPXCHG2)
         base[0].group = base[2].group = -1;
+    if (o->op == IR_PASS && ir_pass_rows[o->pass].implicit & PI_CX_OUT)
+        base[1].group = -1;
     for (unsigned i = 0; i < n; i++)
         if (written[i] < V_PC)
             base[written[i]].group = -1;
@@ -135,10 +137,10 @@ void x64_plan(Emit *e)
         Group *p = &e->groups[g];
 
         p->end = p->last;
-        for (unsigned i = p->first + 1u; p->n > 1 && i <= p->end; i++) {
+        for (unsigned i = p->first; p->n > 1 && i <= p->end; i++) {
             const IrOp *o = &ir->ops[i];
 
-            if (e->group_of[i] && e->groups[e->group_of[i] - 1].first == i && e->groups[e->group_of[i] - 1].last > p->end)
+            if (e->group_of[i] && e->groups[e->group_of[i] - 1].first == i && e->groups[e->group_of[i] - 1].n > 1 && e->groups[e->group_of[i] - 1].last > p->end)
                 p->end = e->groups[e->group_of[i] - 1].last;
             if ((o->flags & (IRF_MEM_B | IRF_MEM_D) && o->op != IR_LEA && e->group_of[i] != g + 1) || (i < p->last && x64_uses_r13(e, o)))
                 p->spill = true;
