@@ -60,40 +60,48 @@ static inline void entry_clear(TlbEntry *table, unsigned slot)
 
 /* --- first level --- */
 
-static void table_clear(TlbEntry *table)
+static inline void map_put(TlbMap *m, unsigned slot, bool global)
 {
-    for (unsigned i = 0; i < TLB_SIZE; i++)
-        entry_clear(table, i);
+    m->used[slot / 64] |= BIT(slot % 64);
+    bit_put(m->global, slot, global);
+}
+
+/* Clear the used slots of @table or @code; global ones are kept if @keep_global. */
+static void map_clear(TlbMap *m, TlbEntry *table, uint32_t *code, bool keep_global)
+{
+    for (unsigned w = 0; w < COUNT_OF(m->used); w++) {
+        uint64_t keep = keep_global ? m->global[w] : 0;
+
+        for (uint64_t go = m->used[w] & ~keep; go; go &= go - 1) {
+            unsigned slot = w * 64 + (unsigned)__builtin_ctzll(go);
+
+            if (table)
+                entry_clear(table, slot);
+            else
+                code[slot] = 0;
+        }
+        m->used[w] &= keep;
+    }
+}
+
+static void context_clear_some(TlbContext *x, bool keep_global)
+{
+    map_clear(&x->rd_map, x->rd, NULL, keep_global);
+    map_clear(&x->wr_map, x->wr, NULL, keep_global);
+    map_clear(&x->code_map, NULL, x->code_id, keep_global);
+    x->nonglobal = false;
+    x->used &= keep_global;
 }
 
 static void context_clear(TlbContext *x)
 {
-    table_clear(x->rd);
-    table_clear(x->wr);
-    for (unsigned i = 0; i < COUNT_OF(x->code_id); i++)
-        x->code_id[i] = 0;
-    for (unsigned i = 0; i < COUNT_OF(x->rd_global); i++)
-        x->rd_global[i] = x->wr_global[i] = 0;
-    for (unsigned i = 0; i < COUNT_OF(x->code_global); i++)
-        x->code_global[i] = 0;
-    x->used = x->nonglobal = false;
+    context_clear_some(x, false);
 }
 
 static void context_clear_nonglobal(TlbContext *x)
 {
-    if (!x->nonglobal)
-        return;
-    for (unsigned i = 0; i < TLB_SIZE; i++) {
-        if (!bit_test(x->rd_global, i))
-            entry_clear(x->rd, i);
-        if (!bit_test(x->wr_global, i))
-            entry_clear(x->wr, i);
-    }
-    for (unsigned i = 0; i < COUNT_OF(x->code_id); i++) {
-        if (!bit_test(x->code_global, i))
-            x->code_id[i] = 0;
-    }
-    x->nonglobal = false;
+    if (x->nonglobal)
+        context_clear_some(x, true);
 }
 
 static void branches_clear(TlbContext *x)
@@ -128,7 +136,10 @@ static TlbContext *context_victim(Tlb *t, unsigned mode)
     if (t->n_contexts < TLB_CONTEXTS) {
         TlbContext *x = &t->contexts[t->n_contexts++];
 
-        context_clear(x);
+        for (unsigned i = 0; i < TLB_SIZE; i++) {
+            entry_clear(x->rd, i);
+            entry_clear(x->wr, i);
+        }
         branches_clear(x);
         return x;
     }
@@ -322,11 +333,11 @@ static bool l2_is_of(const Tlb *t, const L2Entry *e, uint32_t sid)
 
 static void slot_flush(TlbContext *x, unsigned slot, bool nonglobal, Gva base, uint64_t size)
 {
-    if ((nonglobal || bit_test(x->rd_global, slot)) && in_range(x->rd[slot].tag, base, size))
+    if ((nonglobal || bit_test(x->rd_map.global, slot)) && in_range(x->rd[slot].tag, base, size))
         entry_clear(x->rd, slot);
-    if ((nonglobal || bit_test(x->wr_global, slot)) && in_range(x->wr[slot].tag, base, size))
+    if ((nonglobal || bit_test(x->wr_map.global, slot)) && in_range(x->wr[slot].tag, base, size))
         entry_clear(x->wr, slot);
-    if (nonglobal || bit_test(x->code_global, slot))
+    if (nonglobal || bit_test(x->code_map.global, slot))
         x->code_id[slot] = 0;
 }
 static_assert(TLB_CODE_BITS == TLB_BITS, "slot_flush");
@@ -429,7 +440,7 @@ static bool install_write(Tlb *t, TlbContext *x, const L2Entry *e, Gva page, uns
     }
     if (old & PAGE_WATCHED)
         return false;
-    bit_put(x->wr_global, slot, e->global);
+    map_put(&x->wr_map, slot, e->global);
     __atomic_store_n(&x->wr_page[slot], e->ram_page, __ATOMIC_RELAXED);
     x->wr[slot].host = e->host;
     __atomic_store_n(&x->wr[slot].tag, page, __ATOMIC_RELAXED);
@@ -451,7 +462,7 @@ bool tlb_install(Cpu *c, const L2Entry *e, Gva va, Access access)
     x->used = true;
     x->nonglobal |= !e->global;
     if (e->rights & RIGHT(ACCESS_READ)) {
-        bit_put(x->rd_global, slot, e->global);
+        map_put(&x->rd_map, slot, e->global);
         x->rd[slot].host = e->host;
         x->rd[slot].tag = page;
     }
@@ -672,8 +683,8 @@ const uint8_t *tlb_code_page(Cpu *c, Gva linear, uint32_t *ram_page, bool quiet)
         return NULL;
     c->tlb->used = true;
     c->tlb->nonglobal |= !e->global;
-    c->tlb->code_id[slot] = 0; /* the caller sets it; the bit below is about that */
-    bit_put(c->tlb->code_global, slot, e->global);
+    c->tlb->code_id[slot] = 0; /* the caller sets it; the bits below are about that */
+    map_put(&c->tlb->code_map, slot, e->global);
     *ram_page = page_word(t->pages, e->ram_page) ? e->ram_page : ~0u;
     if (e->kind == KIND_IO)
         return code_from_device(c, e, linear & 0xfff);

@@ -31,6 +31,8 @@ typedef struct TlbEntry {
     uint64_t host; /* host address of the page's first byte */
 } TlbEntry;
 
+typedef struct TlbMap { uint64_t used[TLB_SIZE / 64], global[TLB_SIZE / 64]; } TlbMap; /* of slots */
+
 typedef struct TlbContext {
     TlbEntry rd[TLB_SIZE];
     TlbEntry wr[TLB_SIZE];
@@ -39,7 +41,7 @@ typedef struct TlbContext {
     uint32_t code_id[1u << TLB_CODE_BITS]; /* by virtual page: id of the (va page, ram page, mode) whose blocks may run; 0 none */
     /* private: */
     uint32_t wr_page[TLB_SIZE];        /* RAM page of the write entry in the same slot: what tlb_protect_page() looks for */
-    uint64_t rd_global[TLB_SIZE / 64], wr_global[TLB_SIZE / 64], code_global[(1u << TLB_CODE_BITS) / 64]; /* bitmaps */
+    TlbMap rd_map, wr_map, code_map;
     uint64_t space;
     uint8_t mode;
     bool live;      /* holds translations of (space, mode) */

@@ -105,9 +105,9 @@ static void stats_sum(const Jit *j, JitStats *sum)
 {
     *sum = j->total;
     for (unsigned i = 0; i < j->n_vcpus; i++) {
-        const uint64_t *from = (const uint64_t *)(const void *)&j->vcpus[i]->stats;
+        const uint64_t *from = j->vcpus[i] ? (const uint64_t *)(const void *)&j->vcpus[i]->stats : NULL;
 
-        for (size_t k = 0; k < sizeof *sum / sizeof *from; k++)
+        for (size_t k = 0; from && k < sizeof *sum / sizeof *from; k++)
             ((uint64_t *)(void *)sum)[k] += from[k];
     }
 }
@@ -116,9 +116,9 @@ static void tlb_sum(const Jit *j, TlbStats *sum)
 {
     *sum = (TlbStats){ 0 };
     for (unsigned i = 0; i < j->n_vcpus; i++) {
-        const uint64_t *from = (const uint64_t *)(const void *)tlb_stats(j->vcpus[i]->cpu);
+        const uint64_t *from = j->vcpus[i] ? (const uint64_t *)(const void *)tlb_stats(j->vcpus[i]->cpu) : NULL;
 
-        for (size_t k = 0; k < sizeof *sum / sizeof *from; k++)
+        for (size_t k = 0; from && k < sizeof *sum / sizeof *from; k++)
             ((uint64_t *)(void *)sum)[k] += from[k];
     }
 }
@@ -163,13 +163,6 @@ static void jit_vcpu_destroy(Cpu *c)
     if (!v)
         return;
     sync_fini(j); /* the first one ends all threads */
-    if (log_on(LOG_STATS) && j->vcpus[j->n_vcpus - 1] == v && j->vcpus[0]) {
-        StrBuf s = { 0 };
-
-        jit_stats(c->machine, &s);
-        log_text(strbuf_str(&s));
-        strbuf_free(&s);
-    }
     for (unsigned i = 0; i < j->n_vcpus; i++) {
         if (j->vcpus[i] == v)
             j->vcpus[i] = NULL;

@@ -163,8 +163,6 @@ static bool mc_write(X86Cpu *x, uint32_t n, uint64_t v)
 {
     unsigned i = n - 0x400;
 
-    if (i % 4 == 0 && v + 1 > 1) /* MCi_CTL: all ones or all zeroes */
-        return false;
     if (i % 4 == 1 && v != 0)    /* MCi_STATUS can only be cleared */
         return false;
     x->mci[i] = v;
@@ -292,8 +290,10 @@ bool msr_write(X86Cpu *x, uint32_t n, uint64_t v)
         return m->write(x, n, v);
     if (v & ~m->valid || (m->canonical && !x86_canonical(x, v)))
         return false;
-    if (m->at)
-        __builtin_memcpy(msr_member(x, m, n), &v, m->size == 8 ? 8 : 4);
+    if (m->at && m->size == 8)
+        __builtin_memcpy(msr_member(x, m, n), &v, 8);
+    else if (m->at)
+        __builtin_memcpy(msr_member(x, m, n), &v, 4);
     return true;
 }
 

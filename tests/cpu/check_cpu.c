@@ -131,6 +131,12 @@ static void report(Check *k, const CpuCase *t, unsigned row, const char *engine,
 
 /* --- cases --- */
 
+/* The interpreter has no way to run a pass-through row without its portable function. */
+static bool can_run(const Engine *e, const CpuCase *t)
+{
+    return e != &engine_interp || !t->valid || t->insn.row->kind != X86K_PASS || ir_pass_rows[t->insn.row->pass].fn;
+}
+
 static bool run_case(Check *k, unsigned row, uint64_t seed)
 {
     CpuCase t;
@@ -142,9 +148,13 @@ static bool run_case(Check *k, unsigned row, uint64_t seed)
     native_run(&t, &k->in, &k->want);
     k->ran++;
     k->faults += k->want.vector >= 0;
+    if(getenv("V")) printf("V %d %s %d\n",k->want.vector,t.row->name,t.valid);
     for (unsigned i = 0; i < k->n_engines; i++) {
         StrBuf diff = { 0 };
 
+        if (!can_run(k->engines[i].e, &t)) {
+            continue;
+        }
         k->engines[i].e->run(k->engines[i].state, &t, &k->in, &k->got);
         compare(k, &t, k->engines[i].e, &diff);
         if (diff.len) {

@@ -89,7 +89,8 @@ static bool set_mode(X86Cpu *x, Error *err)
 
 static bool engine_open(void **out, bool interp, Error *err)
 {
-    const MachineConfig cfg = { .ram_size = RAM_SIZE, .cpus = 1, .max_cpus = 1, .sockets = 1, .dies = 1, .cores = 1, .threads = 1, .cpu_model = "max",
+    char model[] = "max";
+    const MachineConfig cfg = { .ram_size = RAM_SIZE, .cpus = 1, .max_cpus = 1, .sockets = 1, .dies = 1, .cores = 1, .threads = 1, .cpu_model = model,
                                 .backend_interp = interp, .thread_single = 1, .arch = "x86_64" };
     const Accel *accel = accel_find("jit");
     RheaEngine *e = xnew(RheaEngine);

@@ -54,8 +54,9 @@ static bool is_string(const X86Row *r)
 
 static void put_prefixes(Gen *g, const X86Row *r)
 {
-    unsigned mask = r->select >> 16 & (KEY_66 | KEY_F2 | KEY_F3), value = r->select & mask;
-    bool opsize = value & KEY_66 || (!(mask & KEY_66) && chance(g, 15));
+    bool vex = MAP_IS_VEX(r->map); /* has them inside; in front they are an error */
+    unsigned mask = r->select >> 16 & (KEY_66 | KEY_F2 | KEY_F3), value = vex ? 0 : r->select & mask;
+    bool opsize = value & KEY_66 || (!vex && !(mask & KEY_66) && chance(g, 15)) || chance(g, 1);
 
     if (opsize) {
         put(g, 0x66);
@@ -71,7 +72,7 @@ static void put_prefixes(Gen *g, const X86Row *r)
     } else if (!(mask & KEY_F3) && chance(g, is_string(r) ? 50 : 1)) {
         put(g, chance(g, 50) ? 0xf3 : 0xf2);
     }
-    if (r->attr & XA_LOCK & XA_LOCK && chance(g, 20)) {
+    if (r->attr & XA_LOCK && chance(g, 20)) {
         put(g, 0xf0);
     }
 }
@@ -316,7 +317,7 @@ static void solve_address(Gen *g)
         memcpy(&g->t->code[g->disp_at], &disp, 4);
         m->disp = disp;
     }
-    random_bytes(g, g->in->data + (target - DATA) % (DATA_SIZE - 64), 64);
+    random_bytes(g, g->in->data + (target - DATA) % (DATA_WRITABLE - 64), 64);
 }
 
 static bool uses_reg_in_address(const X86Insn *i, unsigned reg)

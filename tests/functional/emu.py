@@ -19,6 +19,7 @@ RHEA = os.path.abspath(os.environ.get("RHEA", os.path.join(BUILD, "rhea")))
 GUESTS = os.path.abspath(os.environ.get("RHEA_GUESTS", os.path.join(BUILD, "guests")))
 EXTRA = shlex.split(os.environ.get("RHEA_ARGS", ""))
 SLOW = float(os.environ.get("RHEA_SLOW", "1"))
+PROMPT = r"# (\x1b\[6n)?$"  # busybox may ask the terminal where its cursor is
 
 
 def guest(path):
@@ -87,12 +88,13 @@ class Emu:
         self.process.stdin.flush()
 
     def shell(self, command, timeout=60):
-        """Run a command in the guest's shell: its output.  The end mark is never echoed as it is printed."""
+        """Run a command in the guest's shell, which waits for one, and until it does again: its output."""
         self.send(f"{command}; echo END-''MARK\n")
         start = self.at
         found = self.expect(r"END-MARK\r?\n", timeout)
         text = self.console[start:found.start()].replace("\r", "")
-        return text.split("\n", 1)[1] if "\n" in text else text
+        self.expect(PROMPT, timeout)
+        return text.rpartition("END-''MARK\n")[2]  # behind the echo, in which the mark has quotes
 
     def wait(self, timeout=60):
         """Wait for the end of the process, reading on: its exit status."""

@@ -19,7 +19,7 @@ class Boot(unittest.TestCase):
 
     def work(self, e, cpus):
         e.expect(r"GUEST-READY \S+ \S+ cpus=%d" % cpus, 180)
-        e.expect(r"# $", 60)
+        e.expect(emu.PROMPT, 60)
         self.assertEqual(e.shell("echo $((6 * 7))").strip(), "42")
         self.assertEqual(e.shell("seq 1 20000 | sha256sum", 120).split()[0],
                          hashlib.sha256(b"".join(b"%d\n" % i for i in range(1, 20001))).hexdigest())
@@ -35,7 +35,7 @@ class Boot(unittest.TestCase):
         path, initrd = emu.guest(KERNELS["cloud"]), emu.guest("x86_64/initrd.cpio")
         with emu.Emu("-m", "512", "-nographic", "-kernel", path, "-initrd", initrd, "-append", "console=ttyS0 quiet") as e:
             e.expect("GUEST-READY", 180)
-            e.expect(r"# $", 60)
+            e.expect(emu.PROMPT, 60)
             e.send("reboot -f\n")
             self.work(e, 1)
 

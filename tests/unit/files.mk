@@ -26,3 +26,5 @@ unit-tests += test_ir
 unit-tests += test_tlb
 unit-tests += test_interp
 unit-tests += test_jit
+unit-tests += test_x86_string
+unit-tests += test_x86_segment
