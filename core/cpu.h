@@ -39,6 +39,9 @@ enum {
     REQ_CALL = 1 << 10,   /* work is queued for this vCPU */
 };
 
+/* Bit of Cpu.mode: code addresses are linear addresses (no segment base), so that a pc and a mode name a place. */
+#define CPU_MODE_LINEAR (1u << 10)
+
 typedef enum Access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC } Access;
 
 /* Result of a page-table walk (arch->walk). */
@@ -121,7 +124,7 @@ struct Cpu {
     /* --- warm --- */
     alignas(64) uint8_t v[CPU_VREGS][32]; /* vector registers: 256 bits each */
     uint32_t vcsr;            /* MXCSR or the like: live in the host's while vec_live */
-    uint32_t mode;            /* block key: everything translation depends on besides the code bytes */
+    uint32_t mode;            /* block key: everything translation depends on besides the code bytes; with CPU_MODE_LINEAR */
     uint8_t mmu_mode;         /* index of the soft TLB's rights: x86 0 kernel, 1 user, 2 kernel under SMAP */
     bool halted;
     bool one_insn;            /* blocks of one instruction (TF, pending shadows, debugging) */

@@ -85,13 +85,11 @@ static Span block_span(const Block *b, unsigned page)
     return page == 0 ? (Span){ at, first } : (Span){ 0, b->size - first };
 }
 
-enum { PEEK_BYTES = 32 }; /* what jit_compile() shows of a successor */
-
 static Span peek_span(const Block *b, unsigned i)
 {
     if (b->peek[i] == 0xffff)
         return (Span){ 0, 0 };
-    return (Span){ b->peek[i], MIN(PEEK_BYTES, 4096u - b->peek[i]) };
+    return (Span){ b->peek[i], MIN(JIT_PEEK, 4096u - b->peek[i]) };
 }
 
 uint64_t block_lines(const Block *b, unsigned page)

@@ -13,7 +13,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
-enum { INSN_BYTES = 16, PEEK_BYTES = 32 };
+enum { INSN_BYTES = 16 };
 
 static uint64_t now_ns(void)
 {
@@ -93,7 +93,7 @@ static uint16_t dead_at(Vcpu *v, Block *b, unsigned i, Gva pc)
     b->peek[i] = 0xffff;
     if ((linear ^ ir->linear) >> TLB_PAGE_BITS)
         return 0;
-    uint16_t dead = v->cpu->arch->flags_dead(v->cpu, ir->code[0] + at, MIN(PEEK_BYTES, 4096u - at), pc, ir->mode);
+    uint16_t dead = v->cpu->arch->flags_dead(v->cpu, ir->code[0] + at, MIN(JIT_PEEK, 4096u - at), pc, ir->mode);
 
     if (dead)
         b->peek[i] = (uint16_t)at;

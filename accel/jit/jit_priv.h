@@ -5,6 +5,8 @@
 
 #include "accel/jit/jit.h"
 
+enum { JIT_PEEK = 32 }; /* bytes of a successor that are looked at for dead flags */
+
 /* --- block.c: table, page lists, links, invalidation --- */
 
 bool blocks_init(Jit *j, Error *err);

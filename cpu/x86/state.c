@@ -9,7 +9,7 @@
 #include "cpu/x86/model.h"
 #include "cpu/x86/sys_priv.h"
 
-enum { FLAT_DATA = 1 << SEG_ES | 1 << SEG_SS | 1 << SEG_DS, FLAT_FSGS = 1 << SEG_FS | 1 << SEG_GS };
+enum { FLAT_DATA = 1 << SEG_ES | 1 << SEG_SS | 1 << SEG_DS };
 
 static bool seg_is_flat(unsigned seg, const X86Seg *s)
 {
@@ -39,8 +39,10 @@ static uint32_t mode_of_segments(const X86Cpu *x)
         m |= MODE_SS32;
     if ((x->flat & FLAT_DATA) == FLAT_DATA)
         m |= MODE_FLAT;
-    if ((x->flat & FLAT_FSGS) == FLAT_FSGS)
-        m |= MODE_FLAT_FSGS;
+    if (x->flat & 1 << SEG_FS)
+        m |= MODE_FLAT_FS;
+    if (x->flat & 1 << SEG_GS)
+        m |= MODE_FLAT_GS;
     if (x->flat & 1 << SEG_CS)
         m |= MODE_FLAT_CS;
     return m;

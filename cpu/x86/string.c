@@ -49,7 +49,7 @@ static uint64_t legacy_limit(const Op *o, unsigned seg, uint64_t off)
 /* Must offsets in @seg be checked? */
 static inline bool is_checked(const Cpu *c, unsigned seg)
 {
-    return !(c->mode & (seg >= SEG_FS ? MODE_FLAT_FSGS : seg == SEG_CS ? MODE_FLAT_CS : MODE_FLAT));
+    return !(c->mode & (seg == SEG_FS ? MODE_FLAT_FS : seg == SEG_GS ? MODE_FLAT_GS : seg == SEG_CS ? MODE_FLAT_CS : MODE_FLAT));
 }
 
 static inline Span span_of(const Op *o, unsigned seg, unsigned reg, bool write)

@@ -13,7 +13,7 @@ static bool segment_is_plain(const Tr *t, unsigned seg, unsigned access)
     if (tr_is64(t))
         return true;
     if (seg >= SEG_FS)
-        return t->mode & MODE_FLAT_FSGS;
+        return t->mode & (seg == SEG_FS ? MODE_FLAT_FS : MODE_FLAT_GS);
     if (seg == SEG_CS)
         return (t->mode & MODE_FLAT_CS) && access == TR_READ;
     return t->mode & MODE_FLAT;

@@ -36,8 +36,10 @@ enum {
     MODE_VM86 = 1 << 6,
     MODE_LMA = 1 << 7,
     MODE_FLAT = 1 << 8,           /* ES, SS, DS: base 0, limit 4 GiB, readable and writable: no checks, no base */
-    MODE_FLAT_FSGS = 1 << 9,      /* FS and GS: limit 4 GiB, readable and writable: base is added, nothing checked */
-    MODE_FLAT_CS = 1 << 10,       /* CS: base 0, limit 4 GiB, readable */
+    MODE_FLAT_FS = 1 << 9,        /* FS: limit 4 GiB, readable and writable: base is added, nothing checked */
+    MODE_FLAT_GS = 1 << 25,       /* the same of GS */
+    MODE_FLAT_FSGS = MODE_FLAT_FS | MODE_FLAT_GS,
+    MODE_FLAT_CS = CPU_MODE_LINEAR,      /* CS: base 0, limit 4 GiB, readable */
     MODE_DF = 1 << 11,            /* EFLAGS.DF */
     MODE_STEP = 1 << 12,          /* TF, or instruction breakpoints are on: one instruction a block, then hlp_step */
     MODE_EM = 1 << 13, MODE_TS = 1 << 14, MODE_MP = 1 << 15, /* CR0 */

@@ -75,35 +75,62 @@ static void compare_data(StrBuf *out, const CpuState *want, const CpuState *got)
     }
 }
 
+/* Which of several elements' addresses faults first, and what is done by then, is the processor's choice. */
+static bool is_masked(const CpuCase *t)
+{
+    unsigned op = t->valid ? t->insn.row->op : X86_OP_NONE;
+
+    return op == X86_VGATHER || op == X86_VMASKMOV || op == X86_MASKMOVDQU;
+}
+
+/* Processors differ in whether a register's upper half is cleared when nothing is written to it. */
+static bool may_keep_upper_half(const CpuCase *t, unsigned reg)
+{
+    unsigned op = t->valid ? t->insn.row->op : X86_OP_NONE;
+
+    if (t->valid && t->insn.adsize == 4 && t->insn.rep && reg == R_CX) { /* a count of 0 */
+        return true;
+    }
+    return (op == X86_CMPXCHG || op == X86_BSF || op == X86_BSR) && t->insn.opsize == 4 && t->insn.o[0].kind == X86_GPR && t->insn.o[0].reg == reg;
+}
+
 static void compare(Check *k, const CpuCase *t, const Engine *e, StrBuf *out)
 {
+    bool faults = k->want.vector >= 0, partial = faults && is_masked(t);
     static const char *const names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
     const CpuState *want = &k->want, *got = &k->got;
     uint64_t flags = FL_ALL | EFL_DF;
     uint32_t mxcsr[2];
 
+    if (faults && t->valid && t->insn.row->op == X86_MASKMOVDQU) {
+        return; /* with a mask of zeroes it may fault or not */
+    }
     if (want->vector != got->vector) {
         strbuf_addf(out, "    exception: host %d, rhea %d\n", want->vector, got->vector);
         return;
     }
-    if (want->vector == EX_PF) {
+    if (want->vector == EX_PF && !partial) {
         differ(out, "cr2", want->addr, got->addr);
         differ(out, "error", want->error & 7, got->error & 7);
     }
-    if (t->valid && want->vector < 0) {
+    if (t->valid && !faults) {
         flags &= ~case_undefined_flags(t, &k->in);
     } else if (want->vector == EX_DE) {
         flags = 0;
     }
     for (unsigned i = 0; i < 16; i++) {
-        differ(out, names[i], want->r[i], got->r[i]);
+        uint64_t mask = may_keep_upper_half(t, i) ? 0xffffffff : ~0ull;
+
+        differ(out, names[i], want->r[i] & mask, got->r[i] & mask);
     }
     differ(out, "rip", want->rip, got->rip);
     differ(out, "flags", want->flags & flags, got->flags & flags);
     memcpy(&mxcsr[0], want->x + X_MXCSR, 4);
     memcpy(&mxcsr[1], got->x + X_MXCSR, 4);
-    differ(out, "mxcsr", mxcsr[0], mxcsr[1]);
-    if (!(t->valid && t->insn.row->attr & XA_RELAXED && e == &engine_interp)) {
+    if (!faults) { /* a store that faults may have set flags before */
+        differ(out, "mxcsr", mxcsr[0], mxcsr[1]);
+    }
+    if (!partial && !(t->valid && t->insn.row->attr & XA_RELAXED && e == &engine_interp)) {
         compare_vectors(out, want, got);
     }
     for (unsigned i = 0; i < 8; i++) {
@@ -148,7 +175,6 @@ static bool run_case(Check *k, unsigned row, uint64_t seed)
     native_run(&t, &k->in, &k->want);
     k->ran++;
     k->faults += k->want.vector >= 0;
-    if(getenv("V")) printf("V %d %s %d\n",k->want.vector,t.row->name,t.valid);
     for (unsigned i = 0; i < k->n_engines; i++) {
         StrBuf diff = { 0 };
 

@@ -76,6 +76,8 @@ class Emu:
             if found:
                 self.at = found.end()
                 return found
+            if "Kernel panic" in self.console:
+                raise Failure(f"expected {pattern!r}, but the guest's kernel panicked", self.console)
             if not self._read(deadline):
                 found = wanted.search(self.console, self.at)
                 if found:

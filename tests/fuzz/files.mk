@@ -1,1 +1,2 @@
 fuzz-tests += fuzz_loader
+fuzz-tests += fuzz_decode

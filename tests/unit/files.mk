@@ -28,3 +28,4 @@ unit-tests += test_interp
 unit-tests += test_jit
 unit-tests += test_x86_string
 unit-tests += test_x86_segment
+unit-tests += test_x86_pass

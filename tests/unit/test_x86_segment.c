@@ -39,7 +39,9 @@ START_TEST(flat_segments_are_recognised)
             ck_assert_int_eq(RAISES(u, hlp_mov_seg(u->c, 0x10, 0, s)), -1);
     ck_assert_uint_eq(u->c->mode & (MODE_FLAT | MODE_FLAT_FSGS | MODE_SS32), MODE_FLAT | MODE_FLAT_FSGS | MODE_SS32);
     ck_assert_int_eq(RAISES(u, hlp_mov_seg(u->c, 0x20, 0, SEG_GS)), -1); /* other base, same limit */
-    ck_assert(!(u->c->mode & MODE_FLAT_FSGS) == !(x->seg[SEG_GS].limit == UINT32_MAX));
+    ck_assert_uint_eq(u->c->mode & MODE_FLAT_FSGS, MODE_FLAT_FSGS);
+    ck_assert_int_eq(RAISES(u, hlp_mov_seg(u->c, 0, 0, SEG_GS)), -1);
+    ck_assert_uint_eq(u->c->mode & MODE_FLAT_FSGS, MODE_FLAT_FS);
     ck_assert_int_eq(RAISES(u, hlp_mov_seg(u->c, 0x18, 0, SEG_DS)), -1);
     ck_assert(!(u->c->mode & MODE_FLAT));
     ck_assert_int_eq(RAISES(u, hlp_mov_seg(u->c, 0x28, 0, SEG_DS)), EX_GP);

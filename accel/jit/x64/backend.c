@@ -262,7 +262,7 @@ static JitExit x64_enter(Vcpu *v, Block *b)
     JitExit (*enter)(Cpu *, const uint8_t *) = (JitExit (*)(Cpu *, const uint8_t *))(uintptr_t)x->enter;
     JitExit why;
 
-    if (!b->one_shot && !v->jit->nochain && b->linear == b->pc) {
+    if (!b->one_shot && !v->jit->nochain && b->mode & CPU_MODE_LINEAR) {
         unsigned slot = x64_branch_slot(b->pc);
 
         c->tlb->branch[slot].host = b->entry_checked;

@@ -493,11 +493,11 @@ static void lower_cmpxchg(Emit *e, const IrOp *o)
     if (!s.is_reg)
         emit_loadz(a, size, R14, s);
     if (d13)
-        emit_loadz(a, size, R13, d);
+        emit_load(a, 8, R13, d); /* a failed one leaves the upper half too */
     lock_prefix(e, o);
     emit_op(a, 0, size, 0x0fb0 | (size > 1), r, d13 ? rm_reg(R13) : d);
     if (d13)
-        emit_store(a, size == 4 ? 8 : size, d, R13);
+        emit_store(a, 8, d, R13);
 }
 
 /* cpu->cc = the image in a, as far as fl_out says; other flags stay. */

@@ -5,7 +5,6 @@
  * Direct exits are jumps whose displacement Backend.link() patches.  Indirect ones look the target up in the
  * context's branch cache; its entries lead to checked entries, so that a stale one is harmless.
  */
-#include <stdlib.h>
 #include "accel/jit/x64/x64_priv.h"
 
 void x64_store_pc(Emit *e, Gva pc)
@@ -35,6 +34,14 @@ static void store_const(Emit *e, Rm slot, uint64_t v)
     }
 }
 
+static void load_argument(Emit *e, unsigned reg, unsigned v)
+{
+    if (v != V_NONE)
+        emit_load(&e->a, 8, reg, x64_loc(e, v));
+    else
+        emit_op(&e->a, 0, 4, 0x31, reg, rm_reg(reg)); /* xor: flags are safe by now */
+}
+
 void x64_lower_call(Emit *e, const IrOp *o)
 {
     Asm *a = &e->a;
@@ -46,10 +53,8 @@ void x64_lower_call(Emit *e, const IrOp *o)
     if (o->cc & IRC_PC)
         x64_store_pc(e, e->b->pc + e->pcs[e->insn].pc);
     store_const(e, rm_mem(RBP, CPU_AT(ret)), (uint64_t)o->disp);
-    if (o->a != V_NONE)
-        emit_load(a, 8, R13, x64_loc(e, o->a));
-    if (o->b != V_NONE)
-        emit_load(a, 8, R14, x64_loc(e, o->b));
+    load_argument(e, R13, o->a);
+    load_argument(e, R14, o->b);
     emit_call(a, thunk);
     if (o->cc & IRC_FLAGS_OUT)
         e->fl_mem = true;
@@ -127,7 +132,7 @@ static void jump_r13(Emit *e)
 /* Is it worth and safe to pair returns?  A pair says nothing of the code segment's base. */
 static bool paired(const Emit *e)
 {
-    return e->b->linear == e->b->pc && !e->j->nochain && !getenv("NOPAIR");
+    return e->b->mode & CPU_MODE_LINEAR && !e->j->nochain;
 }
 
 /* Remember that the guest will return to @ra: its address, then (by the call that follows) where we go on. */

@@ -13,6 +13,10 @@ typedef struct Enc {
     unsigned w, size; /* size: 2 asks for a 66 prefix on legacy forms */
 } Enc;
 
+/* CRC32 writes 32 bits whatever its source; the byte form may name SIL and DIL. */
+static bool row_is_crc32(const IrPassRow *row) { return row->map == 2 && row->pp == 3 && (row->opcode & 0xfe) == 0xf0; }
+static bool row_is_crc32_byte(const IrPassRow *row) { return row_is_crc32(row) && row->opcode == 0xf0; }
+
 static void encode(Asm *a, const IrPassRow *row, const Enc *n, bool l256)
 {
     static const uint8_t prefix[] = { 0, 0x66, 0xf3, 0xf2 };
@@ -31,7 +35,7 @@ static void encode(Asm *a, const IrPassRow *row, const Enc *n, bool l256)
     /* 66 as operand size comes before a mandatory F2/F3 */
     if (n->size == 2 && row->pp != 1)
         emit8(a, 0x66);
-    emit_op(a, prefix[row->pp], n->w ? 8 : 4, opcode, n->reg, n->rm);
+    emit_op(a, prefix[row->pp], n->w ? 8 : row_is_crc32_byte(row) ? 1 : 4, opcode, n->reg, n->rm);
 }
 
 void x64_lower_pass(Emit *e, const IrOp *o)
@@ -87,7 +91,7 @@ void x64_lower_pass(Emit *e, const IrOp *o)
     if (row->implicit & PI_A_WRITTEN && !x64_loc(e, o->a).is_reg)
         emit_store(a, 8, x64_loc(e, o->a), R13);
     if (d_home != NOREG && row->d_writes)
-        emit_store(a, size == 2 ? 2 : 8, x64_loc(e, d_home), R14);
+        emit_store(a, size == 2 && !row_is_crc32(row) ? 2 : 8, x64_loc(e, d_home), R14);
     if (b_home != NOREG)
         emit_store(a, 8, x64_loc(e, b_home), R14);
 }

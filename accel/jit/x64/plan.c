@@ -10,7 +10,6 @@
  *  1. No helper call lies between a group's first and last access: the translation cannot change in between.
  *  2. A group's window is at most GROUP_WINDOW bytes, so a page holds it unless it crosses a boundary.
  */
-#include <stdlib.h>
 #include "accel/jit/x64/x64_priv.h"
 
 enum { GROUP_WINDOW = 1024 };
@@ -98,7 +97,7 @@ void x64_plan(Emit *e)
     const IrBlock *ir = e->ir;
     Base base[V_PC];
 
-    e->n_groups = 0; memset(e->group_of, 0, sizeof e->group_of); if (getenv("NOGROUP")) return;
+    e->n_groups = 0;
     for (unsigned i = 0; i < V_PC; i++)
         base[i].group = -1;
     for (unsigned i = 0; i < ir->n; i++) {
