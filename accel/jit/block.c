@@ -196,11 +196,6 @@ static bool second_page_holds(Vcpu *v, const Block *b)
     return tlb_code_page(v->cpu, (b->linear & ~0xfffull) + 4096, &ram_page, true) && ram_page == b->ram_page[1];
 }
 
-static inline unsigned code_slot(Gva linear)
-{
-    return linear >> TLB_PAGE_BITS & ((1u << TLB_CODE_BITS) - 1);
-}
-
 /* Let @b be found quickly under the translations just checked. */
 static void block_remember(Vcpu *v, Block *b)
 {
@@ -247,8 +242,7 @@ Block *jit_find(Vcpu *v)
     uint32_t mode = c->mode;
     Block *b = atomic_load_explicit(&v->recent[recent_of(pc)], memory_order_acquire);
 
-    if (LIKELY(b && b->pc == pc && b->linear == linear && b->mode == mode && c->tlb->code_id[code_slot(linear)] == b->page_id[0]) &&
-        (!b->page_id[1] || c->tlb->code_id[code_slot(linear + 4096)] == b->page_id[1]) && !(c->one_insn | v->step))
+    if (LIKELY(b && b->pc == pc && b->linear == linear && b->mode == mode && block_is_mapped(c->tlb, b)) && !(c->one_insn | v->step))
         return b;
     return find_slow(v, pc, linear, mode);
 }
@@ -260,7 +254,7 @@ void block_link(Vcpu *v, Link *l, Block *to)
     Jit *j = v->jit;
     Block *from = l->from;
 
-    if (to->one_shot || to->page_id[1] || to->pc != l->pc || to->mode != from->mode || to->cs_base != from->cs_base ||
+    if (to->one_shot || to->pc != l->pc || to->mode != from->mode || to->cs_base != from->cs_base ||
         (l->same_page && to->page_id[0] != from->page_id[0]))
         return;
     WITH_LOCK (&j->lock) {

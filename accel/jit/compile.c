@@ -174,11 +174,9 @@ static Block *block_new(Vcpu *v, uint32_t ram_page, bool single)
     b->one_shot = single || b->ram_page[0] == ~0u || b->ram_page[1] == ~0u;
     if (b->one_shot)
         return b;
-    b->page_id[0] = b->id = jit_code_id(v->jit, b->linear >> TLB_PAGE_BITS, ram_page, b->mode, b->cs_base);
-    if (two) {
+    b->page_id[0] = jit_code_id(v->jit, b->linear >> TLB_PAGE_BITS, ram_page, b->mode, b->cs_base);
+    if (two)
         b->page_id[1] = jit_code_id(v->jit, (b->linear >> TLB_PAGE_BITS) + 1, v->next_ram, b->mode, b->cs_base);
-        b->id = JIT_ID_NEVER;
-    }
     return b;
 }
 

@@ -10,10 +10,9 @@
  *     hash table, the page lists and links until it is dead; memory of dead blocks (and of one-shot ones) is given back by
  *     jit_flush_all(), with every vCPU at a stop.  So look-ups need no lock.
  *  2. A RAM page with live blocks is write-protected in all soft TLBs (tlb_protect_page).
- *  3. A block runs only under a translation va page -> RAM page that was checked: by cpu->tlb->code_id[va page] == block->id on
- *     entry from elsewhere (other page, indirect), or because the jump came from the same page of a block so checked.
- *     ids are interned per (va page, RAM page, mode, x86 CS base): jit_code_id().  A block on two pages has the id JIT_ID_NEVER,
- *     which is no page's: it is entered by C only, which checks both pages.
+ *  3. A block runs only under translations va page -> RAM page that were checked: block_is_mapped() on entry from elsewhere
+ *     (other page, indirect, blocks on two pages), or because the jump came from the same page of a block so checked.
+ *     ids are interned per (va page, RAM page, mode, x86 CS base): jit_code_id().
  *  4. Only code under jit->lock (RANK_CODE) changes the table, page lists, links and code memory.
  */
 #ifndef ACCEL_JIT_JIT_H
@@ -32,7 +31,6 @@ typedef struct Block Block;
 typedef struct Link Link;
 
 enum { JIT_MAX_INSNS = 64, JIT_EXITS = 2, JIT_RECENT = 4096, JIT_RECHECKS = 32 };
-#define JIT_ID_NEVER (UINT32_MAX - 1) /* UINT32_MAX is free for back ends */
 
 /* A direct way out of a block: patched to jump to `to` while linked. */
 struct Link {
@@ -47,7 +45,6 @@ struct Link {
 struct Block {
     Gva pc, linear;
     uint32_t mode;
-    uint32_t id;            /* invariant 3 */
     uint64_t cs_base;
     uint32_t ram_page[2];   /* of first and last byte; equal if one page; ~0u: not in RAM (never kept) */
     uint16_t size;          /* guest bytes */
@@ -65,10 +62,19 @@ struct Block {
     Block *hash_next;
     Block *page_next[2];    /* lists of page_blocks[]: of ram_page[0] and, on two pages, of ram_page[1] */
     Block *free_next;       /* graveyard */
-    uint32_t page_id[2];    /* ids of its pages; [1] is 0 on one page */
+    uint32_t page_id[2];    /* invariant 3: ids of its pages; [1] is 0 on one page */
     uint16_t peek[2];       /* offsets in the first page where successors were looked at for dead flags; 0xffff: none */
     void *be;               /* back end's machine-wide state */
 };
+
+static inline unsigned code_slot(Gva linear) { return (unsigned)(linear >> TLB_PAGE_BITS) & ((1u << TLB_CODE_BITS) - 1); }
+
+/* Are the pages of @b at its addresses in context @x? */
+static inline bool block_is_mapped(const TlbContext *x, const Block *b)
+{
+    return x->code_id[code_slot(b->linear)] == b->page_id[0] &&
+           (!b->page_id[1] || x->code_id[code_slot(b->linear + 4096)] == b->page_id[1]);
+}
 
 /* Why a back end came back. */
 typedef enum JitExit {

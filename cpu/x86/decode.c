@@ -5,7 +5,7 @@
  * Where vendors differ, Intel's way is taken whatever the model's vendor: near branches ignore 66 in 64-bit mode, a 66
  * before F2/F3 opcodes selects nothing, far pointers take REX.W.  Of several F2 and F3 the last counts.
  */
-#include "cpu/x86/opcodes_priv.h"
+#include "cpu/x86/opcodes.h"
 
 /* PASS rows count themselves: the same order as in cpu/x86/pass.c. */
 enum { PASS_BASE = __COUNTER__ + 1 };

@@ -67,7 +67,7 @@ typedef struct X86Row {
     uint16_t fl_in, fl_out, fl_undef; /* FL_*: read, written with meaning, left undefined by the manual */
     uint16_t pass;       /* row in ir_pass_rows */
     const char *operands;          /* the SDM's letters: "Eb,Gb,_,_" */
-    /* opcode placement: words of cpu/x86/opcodes_priv.h */
+    /* opcode placement: words of cpu/x86/opcodes.h */
     uint8_t map, opcode;           /* M1, M0F ...; first opcode byte of a Z operand's eight */
     uint32_t select;
     uint32_t opd[4];

@@ -8,7 +8,7 @@
 #include "cpu/tlb.h"
 #include "cpu/x86/helpers.h"
 #include "cpu/x86/insn.h"
-#include "cpu/x86/opcodes_priv.h"
+#include "cpu/x86/opcodes.h"
 #include "cpu/x86/x86.h"
 
 /* Tables of "op mm0, mm1; ret", eight bytes each, for 0F 60..FF and 0F 38 00..1F. */

@@ -25,7 +25,7 @@
  * row->w == 2: the op's type (I16, I32, I64) gives the operand size, vl is 16.  Else the type is V128 or V256 (V128 for VEX.L = 0).
  * CRC32 with a byte register: AH..BH never reach the row (front end copies them).
  */
-#include "cpu/x86/opcodes_priv.h"
+#include "cpu/x86/opcodes.h"
 
 #define TR(...)
 #define PASS(name, fn, ...) extern __attribute__((weak)) PassFn pass_##fn;

@@ -164,7 +164,24 @@ static void addsub(PassArgs *p, FpType t)
 void pass_addsubps(PassArgs *p) { addsub(p, F32); }
 void pass_addsubpd(PassArgs *p) { addsub(p, F64); }
 
-/* Dot product of each 128 bits: products, sums of neighbours, sum of these are a step each. */
+/* Each lane of @v plus the lane whose number differs in @bit, as a step. */
+static void add_partners(Fp *f, FpType t, PassVal *v, unsigned n, unsigned bit, bool partner_first)
+{
+    PassVal r = *v;
+
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t own = fp_get(v, t, i), partner = fp_get(v, t, i ^ bit);
+
+        fp_put(&r, t, i, fp_op(f, t, FP_ADD, partner_first ? partner : own, partner_first ? own : partner));
+    }
+    *v = r;
+    fp_stage(f);
+}
+
+/*
+ * Dot product of each 128 bits: products, sums of neighbours, sum of these are a step each.  Which of two NaNs a lane
+ * gets is what Intel's processors do.
+ */
 static void dot(PassArgs *p, FpType t)
 {
     const unsigned n = fp_lanes(p, t), per = t == F32 ? 4 : 2;
@@ -176,17 +193,12 @@ static void dot(PassArgs *p, FpType t)
         if (p->imm >> (4 + i % per) & 1)
             fp_put(&v, t, i, fp_op(&f, t, FP_MUL, fp_get(p->a, t, i), fp_get(p->b, t, i)));
     fp_stage(&f);
-    for (unsigned step = 1; step < per; step *= 2) {
-        for (unsigned i = 0; i < n; i += 2 * step)
-            fp_put(&v, t, i, fp_op(&f, t, FP_ADD, fp_get(&v, t, i), fp_get(&v, t, i + step)));
-        fp_stage(&f);
-    }
-    for (unsigned i = 0; i < n; i++) {
-        uint64_t sum = fp_get(&v, t, i - i % per);
-
-        fp_put(p->d, t, i, p->imm >> i % per & 1 ? sum : 0);
-    }
+    add_partners(&f, t, &v, n, 1, t == F32);
+    if (t == F32)
+        add_partners(&f, t, &v, n, 2, false);
     fp_end(&f);
+    for (unsigned i = 0; i < n; i++)
+        fp_put(p->d, t, i, p->imm >> i % per & 1 ? fp_get(&v, t, i) : 0);
 }
 
 void pass_dpps(PassArgs *p) { dot(p, F32); }

@@ -124,38 +124,12 @@ bool fp_nan(Fp *f, FpType t, const uint64_t *v, unsigned n, uint64_t *out)
     return found;
 }
 
-/* --- results --- */
-
-/* Flags of the host's last operation, whose result is @r. */
-static uint64_t outcome(Fp *f, FpType t, uint64_t r)
-{
-    int raised = fetestexcept(FE_ALL_EXCEPT);
-    bool tiny = fp_is_denormal(t, r) || raised & FE_UNDERFLOW;
-
-    if (raised)
-        feclearexcept(FE_ALL_EXCEPT);
-    if (raised & FE_INVALID) {
-        f->flags = (f->flags & ~(uint32_t)FP_DE) | FP_IE;
-        return fp_formats[t].nan;
-    }
-    f->flags |= (raised & FE_DIVBYZERO ? FP_ZE : 0) | (raised & FE_OVERFLOW ? FP_OE : 0) |
-                (raised & FE_INEXACT ? FP_PE : 0);
-    if (!tiny)
-        return r;
-    if (!fp_is_masked(f, FP_UE)) {
-        f->flags |= FP_UE;
-    } else if (f->csr & FP_FTZ) {
-        f->flags |= FP_UE | FP_PE;
-        return r & fp_formats[t].sign;
-    } else if (raised & FE_UNDERFLOW) {
-        f->flags |= FP_UE;
-    }
-    return r;
-}
+/* --- operations --- */
 
 static uint64_t do32(FpOp op, const uint64_t *v)
 {
     volatile float x = float_of(v[0]), r;
+    volatile double wide = double_of(v[0]);
 
     switch (op) {
     case FP_ADD: r = x + float_of(v[1]); break;
@@ -163,6 +137,7 @@ static uint64_t do32(FpOp op, const uint64_t *v)
     case FP_MUL: r = x * float_of(v[1]); break;
     case FP_DIV: r = x / float_of(v[1]); break;
     case FP_SQRT: r = sqrtf(x); break;
+    case FP_NARROW: r = (float)wide; break;
     default: r = fmaf(x, float_of(v[1]), float_of(v[2])); break;
     }
     return bits_of_float(r);
@@ -183,28 +158,88 @@ static uint64_t do64(FpOp op, const uint64_t *v)
     return bits_of_double(r);
 }
 
+/* @op of @v; *@raised: the host's exceptions. */
+static uint64_t operate(FpType t, FpOp op, const uint64_t *v, int *raised)
+{
+    uint64_t r = t == F32 ? do32(op, v) : do64(op, v);
+
+    *raised = fetestexcept(FE_ALL_EXCEPT);
+    if (*raised)
+        feclearexcept(FE_ALL_EXCEPT);
+    return r;
+}
+
+/* @v times 2^by; as it is, if it loses bits thereby. */
+static uint64_t scaled(FpType t, double v, int by)
+{
+    uint64_t r = fp_from_double(t, ldexp(v, by));
+
+    return ldexp(fp_value(t, r), -by) == v ? r : fp_from_double(t, v);
+}
+
+/*
+ * The result was too small (@tiny) or too great: would it be inexact if exponents had no limits?  That is what
+ * PE tells with an unmasked underflow or overflow.  Found by the same operation on operands of harmless size.
+ */
+static bool is_inexact_unbounded(FpType t, FpOp op, const uint64_t *v, bool tiny)
+{
+    int by = t == F32 ? (tiny ? 200 : -140) : (tiny ? 1200 : -1100), ex, ey, raised;
+    double x = frexp(fp_value(op == FP_NARROW ? F64 : t, v[0]), &ex);
+    double y = op == FP_NARROW ? 0 : frexp(fp_value(t, v[1]), &ey);
+    uint64_t in[3] = {fp_from_double(op == FP_NARROW ? F64 : t, x), fp_from_double(t, y)};
+
+    if (op == FP_ADD || op == FP_SUB) {
+        in[0] = scaled(t, fp_value(t, v[0]), -2);
+        in[1] = scaled(t, fp_value(t, v[1]), -2);
+    } else if (op == FP_FMA) {
+        in[1] = fp_from_double(t, ldexp(y, MAX(ex + ey + by, t == F32 ? -100 : -1000)));
+        in[2] = scaled(t, fp_value(t, v[2]), by);
+    }
+    feclearexcept(FE_ALL_EXCEPT);
+    operate(t, op, in, &raised);
+    return raised & FE_INEXACT;
+}
+
+/* Operation on operands that are no NaNs; @before: flags before its operands were looked at. */
+static uint64_t arithmetic(Fp *f, FpType t, FpOp op, const uint64_t *v, uint32_t before)
+{
+    int raised;
+    uint64_t r = operate(t, op, v, &raised);
+    bool tiny = fp_is_denormal(t, r) || raised & FE_UNDERFLOW, huge = raised & FE_OVERFLOW;
+    bool inexact = raised & FE_INEXACT, flush = tiny && f->csr & FP_FTZ && fp_is_masked(f, FP_UE);
+
+    if (raised & (FE_INVALID | FE_DIVBYZERO)) { /* come before a denormal operand */
+        f->flags = before | (raised & FE_INVALID ? FP_IE : FP_ZE);
+        return raised & FE_INVALID ? fp_formats[t].nan : r;
+    }
+    if ((tiny && !fp_is_masked(f, FP_UE)) || (huge && !fp_is_masked(f, FP_OE)))
+        inexact = is_inexact_unbounded(t, op, v, tiny);
+    f->flags |= (huge ? FP_OE : 0) | (inexact || flush ? FP_PE : 0) |
+                (tiny && (inexact || flush || !fp_is_masked(f, FP_UE)) ? FP_UE : 0);
+    return flush ? r & fp_formats[t].sign : r;
+}
+
 uint64_t fp_do(Fp *f, FpType t, FpOp op, const uint64_t *v)
 {
+    static const uint8_t operands[] = {[FP_SQRT] = 1, [FP_NARROW] = 1, [FP_FMA] = 3};
+    uint32_t before = f->flags;
     uint64_t nan;
 
-    if (fp_nan(f, t, v, op == FP_SQRT ? 1 : op == FP_FMA ? 3 : 2, &nan))
+    if (fp_nan(f, t, v, operands[op] ? operands[op] : 2, &nan))
         return nan;
-    return outcome(f, t, t == F32 ? do32(op, v) : do64(op, v));
+    return arithmetic(f, t, op, v, before);
 }
 
 uint64_t fp_narrow(Fp *f, uint64_t v)
 {
     const FpFormat *to = &fp_formats[F32];
-    volatile double x;
-    volatile float r;
+    uint32_t before = f->flags;
     uint64_t nan;
 
     v = fp_in(f, F64, v);
     if (fp_nan(f, F64, &v, 1, &nan))
         return (nan >> 32 & to->sign) | to->infinity | (nan >> 29 & to->mantissa);
-    x = double_of(v);
-    r = (float)x;
-    return outcome(f, F32, bits_of_float(r));
+    return arithmetic(f, F32, FP_NARROW, &v, before);
 }
 
 uint64_t fp_widen(Fp *f, uint64_t v)
@@ -223,13 +258,20 @@ uint64_t fp_from_int(Fp *f, FpType t, int64_t v)
     volatile int64_t x = v;
     volatile float r32;
     volatile double r64;
+    uint64_t r;
 
     if (t == F32) {
         r32 = (float)x;
-        return outcome(f, t, bits_of_float(r32));
+        r = bits_of_float(r32);
+    } else {
+        r64 = (double)x;
+        r = bits_of_double(r64);
     }
-    r64 = (double)x;
-    return outcome(f, t, bits_of_double(r64));
+    if (fetestexcept(FE_INEXACT)) {
+        feclearexcept(FE_ALL_EXCEPT);
+        f->flags |= FP_PE;
+    }
+    return r;
 }
 
 double fp_rint(Fp *f, double v, unsigned mode)

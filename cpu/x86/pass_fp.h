@@ -33,7 +33,7 @@ typedef struct Fp {
     fenv_t host;
 } Fp;
 
-typedef enum FpOp { FP_ADD, FP_SUB, FP_MUL, FP_DIV, FP_SQRT, FP_FMA } FpOp;
+typedef enum FpOp { FP_ADD, FP_SUB, FP_MUL, FP_DIV, FP_SQRT, FP_FMA, FP_NARROW } FpOp;
 
 void fp_begin(Fp *f, const PassArgs *p);
 /* End of a step of several: an unmasked exception of the step is raised and ends the instruction. */
@@ -90,7 +90,7 @@ uint64_t fp_from_double(FpType t, double v); /* of a value that @t has */
  */
 bool fp_nan(Fp *f, FpType t, const uint64_t *v, unsigned n, uint64_t *out);
 
-/* @op of v[0], v[1] ...; FP_SQRT has one operand, FP_FMA is v[0] * v[1] + v[2]. */
+/* @op of v[0], v[1] ...; FP_SQRT has one operand, FP_FMA is v[0] * v[1] + v[2].  Not FP_NARROW. */
 uint64_t fp_do(Fp *f, FpType t, FpOp op, const uint64_t *v);
 
 /* The same for operands as they are in a register. */

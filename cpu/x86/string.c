@@ -85,7 +85,10 @@ static inline uint8_t *run_host(const Op *o, const Span *s, uint64_t n, Access a
     uint8_t *p = x86_probe(access == ACCESS_WRITE ? c->tlb->wr : c->tlb->rd, low, 1);
     unsigned left;
 
-    return LIKELY(p != NULL) ? p : mem_host(c, low, access, c->mmu_mode, &left);
+    if (LIKELY(p != NULL))
+        return p;
+    p = mem_host(c, s->va, access, c->mmu_mode, &left); /* a fault is the first element's */
+    return p ? p - (s->va - low) : NULL;
 }
 
 static inline void advance(const Op *o, unsigned reg, uint64_t n)

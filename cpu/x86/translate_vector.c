@@ -3,7 +3,7 @@
  * translate_vector - instructions that are passed through (SSE, AVX, BMI ...) and the vector
  * instructions that cannot be (SDM volume 1 chapters 9 to 14)
  */
-#include "cpu/x86/opcodes_priv.h"
+#include "cpu/x86/opcodes.h"
 #include "cpu/x86/translate_priv.h"
 
 /* Which operand of the instruction is at @at (AT_x), or -1. */

@@ -6,7 +6,7 @@
  * it lies in the sandbox (now and then across its edges).
  */
 #include "cpu/x86/model.h"
-#include "cpu/x86/opcodes_priv.h"
+#include "cpu/x86/opcodes.h"
 #include "tests/cpu/cpu_test.h"
 
 typedef struct Gen {

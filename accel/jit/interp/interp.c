@@ -422,12 +422,12 @@ static void pass_in(Cpu *c, unsigned v, unsigned cls, PassVal *out)
 }
 
 /* VEX forms zero what is above the vector length. */
-static void pass_out(Cpu *c, const PassArgs *p, unsigned v, unsigned type, const PassVal *val)
+static void pass_out(Cpu *c, const PassArgs *p, unsigned v, const PassVal *val)
 {
     if (v == V_NONE)
         return;
     if (v < V_XMM) {
-        reg_set(c, v, type, val->q[0]);
+        reg_set(c, v, I64, val->q[0]);
         return;
     }
     memcpy(c->v[v - V_XMM], val, sizeof *val);
@@ -456,6 +456,10 @@ static void exec_pass(Cpu *c, const IrOp *o)
 
     if (!row->fn)
         no_portable_form(c, row);
+    if (row->ext != 255 && row->d == PC_NONE) /* cpu/x86/pass.c: PSRLW b, imm */
+        p.d = &b;
+    if (row->a == PC_NONE) /* and legacy forms: d is the first source */
+        p.a = p.d;
     if (o->flags & IRF_MEM_B)
         memcpy(&b, operand(c, o, ACCESS_READ), o->msize);
     else if (o->flags & IRF_MEM_D)
@@ -471,10 +475,12 @@ static void exec_pass(Cpu *c, const IrOp *o)
         memcpy(mem, &b, o->msize);
         operand_done(c, mem);
     } else if (row->b_writes && !(o->flags & IRF_MEM_B)) {
-        pass_out(c, &p, o->b, type, &b);
+        pass_out(c, &p, o->b, &b);
     }
+    if (row->implicit & PI_A_WRITTEN)
+        pass_out(c, &p, o->a, &a);
     if (row->d_writes)
-        pass_out(c, &p, o->d, type, &d);
+        pass_out(c, &p, o->d, &d);
 }
 
 static void exec_call(Vcpu *v, const IrOp *o)
@@ -539,7 +545,7 @@ static Block *exit_direct(Vcpu *v, Block *b, unsigned n, Gva pc)
     Block *to = __atomic_load_n(&l->to, __ATOMIC_ACQUIRE);
 
     c->r[V_PC] = pc;
-    if (to && (l->same_page || c->tlb->code_id[to->linear >> TLB_PAGE_BITS & ((1u << TLB_CODE_BITS) - 1)] == to->id))
+    if (to && ((l->same_page && !to->page_id[1]) || block_is_mapped(c->tlb, to)))
         return to;
     v->link = l;
     return NULL;

@@ -172,11 +172,22 @@ static inline void asm_patch(uint8_t *disp, const uint8_t *to_writable)
 
     __builtin_memcpy(disp, &d, 4);
 }
-/* No-ops so that the 4 bytes at @ahead from here are 4-byte aligned: they can then be patched while others run them. */
+/* @n (0..8) bytes of no-operation in at most one instruction (SDM vol 2, NOP). */
+static inline void emit_nops(Asm *a, unsigned n)
+{
+    static const uint8_t nops[9][8] = {
+        { 0 }, { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0 }, { 0x0f, 0x1f, 0x40, 0 }, { 0x0f, 0x1f, 0x44, 0, 0 },
+        { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 }, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
+    };
+
+    __builtin_memcpy(a->p, nops[n], 8);
+    a->p += n;
+}
+
+/* Room so that the 4 bytes at @ahead from here are 4-byte aligned: they can then be patched while others run them. */
 static inline void emit_align_patch(Asm *a, unsigned ahead)
 {
-    while (((uintptr_t)a->p + ahead) & 3)
-        emit8(a, 0x90);
+    emit_nops(a, (unsigned)-((uintptr_t)a->p + ahead) & 3);
 }
 
 #endif

@@ -152,24 +152,30 @@ Block *x64_block_at(const X64 *x, const uint8_t *host)
     return hi && x->blocks[lo]->entry_checked <= host && host < x->blocks[lo]->entry_checked + x->blocks[lo]->host_size ? x->blocks[lo] : NULL;
 }
 
-/* Entries: the check of the translation (checked entry), then of requests. */
-static void emit_head(Emit *e, uint8_t *out[2])
+static uint8_t *check_page(Asm *a, Gva linear, uint32_t id)
+{
+    emit_op(a, 0, 4, 0x81, 7, rm_mem(R15, TLB_AT(code_id) + (int32_t)code_slot(linear) * 4));
+    emit32(a, id);
+    return emit_jcc(a, CC_NE);
+}
+
+enum { HEAD_EXITS = 3 };
+
+/* Entries: the check of the translation (checked entry), then of requests.  Fills the jumps out. */
+static void emit_head(Emit *e, uint8_t *out[HEAD_EXITS])
 {
     Asm *a = &e->a;
     Block *b = e->b;
-    unsigned slot = (unsigned)(b->linear >> TLB_PAGE_BITS) & ((1u << TLB_CODE_BITS) - 1);
 
     emit8(a, 0x90); /* brings the id to an aligned place (ID_AT) */
     b->entry_checked = asm_here(a);
-    emit_op(a, 0, 4, 0x81, 7, rm_mem(R15, TLB_AT(code_id) + (int32_t)slot * 4));
-    emit32(a, b->id);
-    out[0] = emit_jcc(a, CC_NE);
-    while ((uintptr_t)a->p & 7)
-        emit8(a, 0x90);
+    out[0] = check_page(a, b->linear, b->page_id[0]);
+    out[1] = b->page_id[1] ? check_page(a, b->linear + 4096, b->page_id[1]) : NULL;
+    emit_nops(a, -(uintptr_t)a->p & 7);
     b->entry = asm_here(a);
     emit_op(a, 0, 4, 0x83, 7, rm_mem(RBP, CPU_AT(request)));
     emit8(a, 0);
-    out[1] = emit_jcc(a, CC_NE);
+    out[2] = emit_jcc(a, CC_NE);
 }
 
 void x64_emit_op(Emit *e, unsigned i)
@@ -199,16 +205,21 @@ static void emit_body(Emit *e)
     x64_group_copies(e);
 }
 
-static void emit_head_exits(Emit *e, uint8_t *out[2])
+static void head_exit(Emit *e, JitExit why)
 {
-    static const JitExit why[2] = { JIT_EXIT_LOOKUP, JIT_EXIT_REQUEST };
+    x64_store_pc(e, e->b->pc);
+    emit_const(&e->a, R14, why);
+    emit_jmp(&e->a, e->x->exit);
+}
 
-    for (unsigned i = 0; i < 2; i++) {
-        asm_patch(out[i], e->a.p);
-        x64_store_pc(e, e->b->pc);
-        emit_const(&e->a, R14, why[i]);
-        emit_jmp(&e->a, e->x->exit);
-    }
+static void emit_head_exits(Emit *e, uint8_t *out[HEAD_EXITS])
+{
+    asm_patch(out[0], e->a.p);
+    if (out[1])
+        asm_patch(out[1], e->a.p);
+    head_exit(e, JIT_EXIT_LOOKUP);
+    asm_patch(out[2], e->a.p);
+    head_exit(e, JIT_EXIT_REQUEST);
 }
 
 static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
@@ -217,7 +228,7 @@ static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
     size_t need = (size_t)ir->n * 400 + 4096;
     static _Thread_local Emit emit; /* 40 KiB of scratch: too much for every stack */
     Emit *e = &emit;
-    uint8_t *out[2];
+    uint8_t *out[HEAD_EXITS];
 
     if (x->used + need > x->size || x->n_blocks == x->max_blocks || x->n_thunks > X64_MAX_THUNKS - 64)
         return false;
@@ -290,7 +301,7 @@ static void patch(const X64 *x, uint8_t *disp, const uint8_t *to)
 
 static void x64_link(Link *l, Block *to)
 {
-    patch(l->from->be, l->patch, l->same_page ? to->entry : to->entry_checked);
+    patch(l->from->be, l->patch, l->same_page && !to->page_id[1] ? to->entry : to->entry_checked);
 }
 
 static void x64_unlink(Link *l)

@@ -4,8 +4,8 @@
  *
  * Operand codes are numbers made of fields, so that tables can be computed from them at compile time.
  */
-#ifndef CPU_X86_OPCODES_PRIV_H
-#define CPU_X86_OPCODES_PRIV_H
+#ifndef CPU_X86_OPCODES_H
+#define CPU_X86_OPCODES_H
 
 #include "cpu/ir/ir.h"
 #include "cpu/x86/insn.h"
