@@ -176,7 +176,7 @@ lint:
 	@cd $(SRC) && tools/lint
 
 format:
-	@cd $(SRC) && tools/list-sources | xargs clang-format -i
+	@cd $(SRC) && tools/list-sources | grep -v '\.def$$' | xargs clang-format -i
 
 # Each fuzz program for T seconds.
 fuzz:

@@ -17,7 +17,7 @@ typedef struct CodeId {
     uint32_t ram_page, mode, id; /* id 0: free */
 } CodeId;
 
-enum { IDS_MIN = 1024, IDS_MAX = 1 << 20, HASH_BITS = 16 };
+enum { IDS_MIN = 1024, IDS_MAX = 1 << 20, HASH_BITS = 18, CODE_PER_BLOCK = 64 /* host bytes, at least */ };
 
 static inline uint32_t mix(uint64_t v, unsigned bits)
 {
@@ -141,20 +141,29 @@ static void page_remove(Jit *j, Block *b, uint32_t ram_page)
     *p = *page_link(b, ram_page);
 }
 
-/* After blocks were dropped: which lines hold code still?  None: writes need not be watched any more. */
+/* Lines of @ram_page that @b holds. */
+static uint64_t lines_on(const Block *b, uint32_t ram_page)
+{
+    uint64_t lines = b->ram_page[0] == ram_page ? block_lines(b, 0) : 0;
+
+    return block_has_two_pages(b) && b->ram_page[1] == ram_page ? lines | block_lines(b, 1) : lines;
+}
+
+/* After blocks were dropped: @lines hold code still.  No blocks: writes need not be watched any more. */
+static void page_set_lines(Jit *j, uint32_t ram_page, uint64_t lines)
+{
+    atomic_store(&j->page_lines[ram_page], lines);
+    if (!j->page_blocks[ram_page])
+        tlb_unprotect_page(j->m, ram_page);
+}
+
 static void page_update(Jit *j, uint32_t ram_page)
 {
     uint64_t lines = 0;
 
-    for (Block *b = j->page_blocks[ram_page]; b; b = *page_link(b, ram_page)) {
-        if (b->ram_page[0] == ram_page)
-            lines |= block_lines(b, 0);
-        if (block_has_two_pages(b) && b->ram_page[1] == ram_page)
-            lines |= block_lines(b, 1);
-    }
-    atomic_store(&j->page_lines[ram_page], lines);
-    if (!j->page_blocks[ram_page])
-        tlb_unprotect_page(j->m, ram_page);
+    for (Block *b = j->page_blocks[ram_page]; b; b = *page_link(b, ram_page))
+        lines |= lines_on(b, ram_page);
+    page_set_lines(j, ram_page, lines);
 }
 
 /* --- insertion and look-up --- */
@@ -170,10 +179,15 @@ void block_insert(Jit *j, Block *b)
     atomic_store_explicit(h, b, memory_order_release);
 }
 
-void block_bury(Jit *j, Block *b)
+Block *block_alloc(Jit *j)
 {
-    b->free_next = j->graveyard;
-    j->graveyard = b;
+    return j->n_blocks < j->max_blocks ? &j->blocks[j->n_blocks++] : NULL;
+}
+
+void block_take_back(Jit *j, Block *b)
+{
+    assert(b == &j->blocks[j->n_blocks - 1]);
+    j->n_blocks--;
 }
 
 Block *block_lookup(Jit *j, Gva pc, Gva linear, uint32_t mode, uint32_t ram_page)
@@ -270,6 +284,7 @@ void block_link(Vcpu *v, Link *l, Block *to)
 
 /* --- dropping --- */
 
+/* It has left the page lists. */
 static void block_kill(Jit *j, Block *b)
 {
     Block *_Atomic *h = &j->hash[hash_of(j, b->pc, b->linear, b->mode, b->ram_page[0])];
@@ -283,9 +298,6 @@ static void block_kill(Jit *j, Block *b)
             p = p->hash_next;
         __atomic_store_n(&p->hash_next, b->hash_next, __ATOMIC_RELEASE);
     }
-    page_remove(j, b, b->ram_page[0]);
-    if (b->ram_page[1] != b->ram_page[0])
-        page_remove(j, b, b->ram_page[1]);
     for (Link *l = b->links_in; l; l = l->next_in) {
         j->be->unlink(l);
         __atomic_store_n(&l->to, NULL, __ATOMIC_RELAXED);
@@ -298,7 +310,6 @@ static void block_kill(Jit *j, Block *b)
         if (j->vcpus[i])
             atomic_compare_exchange_strong(&j->vcpus[i]->recent[recent_of(b->pc)], &expected, NULL);
     }
-    block_bury(j, b);
     j->total.invalidated++;
 }
 
@@ -306,24 +317,30 @@ static void block_kill(Jit *j, Block *b)
 static bool drop_hits(Jit *j, uint32_t ram_page, unsigned at, unsigned size, Gva pc, uint32_t mode)
 {
     bool pc_is_in = false, any = false;
-    Block *next;
+    uint64_t lines = 0;
+    Block *b;
 
-    for (Block *b = j->page_blocks[ram_page]; b; b = next) {
-        next = *page_link(b, ram_page);
-        if (!block_is_hit(b, ram_page, at, size))
+    for (Block **p = &j->page_blocks[ram_page]; (b = *p);) {
+        if (!block_is_hit(b, ram_page, at, size)) {
+            lines |= lines_on(b, ram_page);
+            p = page_link(b, ram_page);
             continue;
+        }
         uint32_t other = b->ram_page[b->ram_page[0] == ram_page];
 
         pc_is_in |= b->mode == mode && pc - b->pc < b->size;
         any = true;
-        block_kill(j, b);
-        if (other != ram_page)
+        *p = *page_link(b, ram_page);
+        if (other != ram_page) {
+            page_remove(j, b, other);
             page_update(j, other);
+        }
+        block_kill(j, b);
     }
     if (any) {
         if (j->page_smc[ram_page] < UINT16_MAX)
             j->page_smc[ram_page]++;
-        page_update(j, ram_page);
+        page_set_lines(j, ram_page, lines);
     }
     return pc_is_in;
 }
@@ -386,15 +403,9 @@ void block_rechecks(Vcpu *v)
 
 /* --- flush --- */
 
-static void block_free(Block *b)
+static void block_free(Jit *j, Block *b)
 {
-    xfree(b->ops);
-    xfree(b);
-}
-
-static void free_live(Jit *j, Block *b)
-{
-    for (unsigned k = 0; k < 2; k++) {
+    for (unsigned k = 0; !b->one_shot && k < 2; k++) {
         uint32_t page = b->ram_page[k];
 
         if (j->page_blocks[page]) {
@@ -403,25 +414,16 @@ static void free_live(Jit *j, Block *b)
             tlb_unprotect_page(j->m, page);
         }
     }
-    block_free(b);
+    xfree(b->ops);
 }
 
 void blocks_flush(Jit *j)
 {
-    Block *b, *next;
-
-    for (unsigned i = 0; i < 1u << j->hash_bits; i++) {
-        for (b = atomic_load(&j->hash[i]); b; b = next) {
-            next = b->hash_next;
-            free_live(j, b);
-        }
+    for (size_t i = 0; i < j->n_blocks; i++)
+        block_free(j, &j->blocks[i]);
+    j->n_blocks = 0;
+    for (unsigned i = 0; i < 1u << j->hash_bits; i++)
         atomic_store_explicit(&j->hash[i], NULL, memory_order_relaxed);
-    }
-    for (b = j->graveyard; b; b = next) {
-        next = b->free_next;
-        block_free(b);
-    }
-    j->graveyard = NULL;
     for (unsigned i = 0; i < j->n_vcpus; i++) {
         Vcpu *v = j->vcpus[i];
 
@@ -465,13 +467,16 @@ bool blocks_init(Jit *j, Error *err)
     j->n_pages = (uint32_t)n;
     j->hash_bits = HASH_BITS;
     j->hash = xalloc(sizeof *j->hash << j->hash_bits);
+    j->max_blocks = (j->m->cfg.tb_size ? MAX(j->m->cfg.tb_size, (size_t)MIB) : 128 * MIB) / CODE_PER_BLOCK;
+    j->blocks = map_zeroed(j->max_blocks * sizeof *j->blocks);
     j->page_blocks = map_zeroed(n * sizeof *j->page_blocks);
     j->page_lines = map_zeroed(n * sizeof *j->page_lines);
     j->page_smc = map_zeroed(n * sizeof *j->page_smc);
-    if (!j->page_blocks || !j->page_lines || !j->page_smc) {
+    if (!j->blocks || !j->page_blocks || !j->page_lines || !j->page_smc) {
         blocks_fini(j);
         return error_set(err, "cannot allocate tables of the translator");
     }
+    madvise(j->blocks, j->max_blocks * sizeof *j->blocks, MADV_HUGEPAGE); /* may be off on this host: slower, not wrong */
     return true;
 }
 
@@ -479,6 +484,9 @@ void blocks_fini(Jit *j)
 {
     size_t n = j->n_pages;
 
+    if (j->blocks)
+        munmap(j->blocks, j->max_blocks * sizeof *j->blocks);
+    j->blocks = NULL;
     if (j->page_blocks)
         munmap(j->page_blocks, n * sizeof *j->page_blocks);
     if (j->page_lines)

@@ -7,8 +7,8 @@
  *
  * Invariants:
  *  1. A Block is keyed by (pc, linear, mode, RAM page of its first byte, RAM page of its last).  It is reachable through the
- *     hash table, the page lists and links until it is dead; memory of dead blocks (and of one-shot ones) is given back by
- *     jit_flush_all(), with every vCPU at a stop.  So look-ups need no lock.
+ *     hash table, the page lists and links until it is dead; memory of blocks, dead or not, is given back by
+ *     jit_flush_all() alone, with every vCPU at a stop.  So look-ups need no lock.
  *  2. A RAM page with live blocks is write-protected in all soft TLBs (tlb_protect_page).
  *  3. A block runs only under translations va page -> RAM page that were checked: block_is_mapped() on entry from elsewhere
  *     (other page, indirect, blocks on two pages), or because the jump came from the same page of a block so checked.
@@ -42,30 +42,30 @@ struct Link {
     bool same_page;         /* target's first byte lies on a page that `from` itself starts on: no check needed */
 };
 
+/* What look-ups and walks of page lists read comes first: one cache line. */
 struct Block {
     Gva pc, linear;
     uint32_t mode;
-    uint64_t cs_base;
-    uint32_t ram_page[2];   /* of first and last byte; equal if one page; ~0u: not in RAM (never kept) */
     uint16_t size;          /* guest bytes */
-    uint16_t n_insns;
     bool dead;
     bool one_shot;          /* not in the table: MODE_STEP, self-modifying, not in RAM */
+    uint16_t peek[2];       /* offsets in the first page where successors were looked at for dead flags; 0xffff: none */
+    uint32_t ram_page[2];   /* of first and last byte; equal if one page; ~0u: not in RAM (never kept) */
+    uint32_t page_id[2];    /* invariant 3: ids of its pages; [1] is 0 on one page */
+    uint16_t n_insns;
+    Block *hash_next;
+    Block *page_next[2];    /* lists of page_blocks[]: of ram_page[0] and, on two pages, of ram_page[1] */
+    uint64_t cs_base;
     const uint8_t *entry;         /* host code, link target on the same page */
     const uint8_t *entry_checked; /* compares code_id first */
-    uint32_t host_size;
     const uint8_t *pc_map;  /* back end's host pc -> guest pc table */
+    uint32_t host_size;
     uint32_t n_ops;
     IrOp *ops;              /* interpreter: kept; x64: NULL */
     Link link[JIT_EXITS];
     Link *links_in;
-    Block *hash_next;
-    Block *page_next[2];    /* lists of page_blocks[]: of ram_page[0] and, on two pages, of ram_page[1] */
-    Block *free_next;       /* graveyard */
-    uint32_t page_id[2];    /* invariant 3: ids of its pages; [1] is 0 on one page */
-    uint16_t peek[2];       /* offsets in the first page where successors were looked at for dead flags; 0xffff: none */
     void *be;               /* back end's machine-wide state */
-};
+} __attribute__((aligned(64)));
 
 static inline unsigned code_slot(Gva linear) { return (unsigned)(linear >> TLB_PAGE_BITS) & ((1u << TLB_CODE_BITS) - 1); }
 
@@ -146,7 +146,8 @@ struct Jit {
     uint32_t n_pages;
     struct CodeId *ids;      /* interned pages; open addressing */
     uint32_t ids_cap, n_ids, next_id;
-    Block *graveyard;
+    Block *blocks;           /* all that were made since the last flush, in that order; room for max_blocks */
+    size_t n_blocks, max_blocks;
     struct Sync *sync;       /* vcpu.c: threads, parking, exclusive sections */
     MemListener listener;
     bool single;             /* thread=single */

@@ -13,7 +13,8 @@ bool blocks_init(Jit *j, Error *err);
 void blocks_fini(Jit *j);
 void blocks_flush(Jit *j);                 /* every vCPU stands still; lock held */
 void block_insert(Jit *j, Block *b);       /* lock held */
-void block_bury(Jit *j, Block *b);         /* one-shot: free it at the next flush; lock held */
+Block *block_alloc(Jit *j);                /* contents are undefined; NULL: no room until the next flush; lock held */
+void block_take_back(Jit *j, Block *b);    /* the last one made; lock held */
 Block *block_lookup(Jit *j, Gva pc, Gva linear, uint32_t mode, uint32_t ram_page); /* no lock */
 uint64_t block_lines(const Block *b, unsigned page); /* of ram_page[page] */
 void block_link(Vcpu *v, Link *l, Block *to);        /* if they may be linked; takes the lock */

@@ -10,7 +10,7 @@
 /* PASS rows count themselves: the same order as in cpu/x86/pass.c. */
 enum { PASS_BASE = __COUNTER__ + 1 };
 
-static const X86Row rows[] = {
+static const X86Row rows[] __attribute__((aligned(64))) = {
 #define ROW(op, name, kind, map, opc, sel, a, b, c, d, attr, feat, in, out, un, pass)                                          \
     { #name, op, kind, attr, X86F_##feat, FLS_##in, FLS_##out, FLS_##un, pass, #a "," #b "," #c "," #d, map, opc, sel,         \
       { OPD_##a, OPD_##b, OPD_##c, OPD_##d } },
@@ -29,7 +29,12 @@ static struct OpcodeRows {
     uint8_t count;
     bool modrm;
 } opcode_rows[MAP_COUNT][256];
-static uint16_t row_order[COUNT_OF(rows) * 2 + 8 * 32];
+
+/* What selects a row, packed: few cache lines are read for each instruction. */
+static struct OrderedRow {
+    uint32_t select, attr;
+    uint16_t row, feature;
+} row_order[COUNT_OF(rows) * 2 + 8 * 32];
 
 static bool row_has(const X86Row *r, unsigned at)
 {
@@ -66,7 +71,7 @@ __attribute__((constructor)) static void decode_index(void)
 
                 if (row_covers(r, map, opcode)) {
                     assert(n < COUNT_OF(row_order));
-                    row_order[n++] = by_map[map][i];
+                    row_order[n++] = (struct OrderedRow){ r->select, r->attr, by_map[map][i], r->feature };
                     e->count++;
                     e->modrm |= row_has(r, AT_REG) || row_has(r, AT_RM) || (r->select >> 16 & (0x3f << KEY_REG));
                 }
@@ -214,14 +219,14 @@ static const X86Row *decode_row(Decoder *d, const uint64_t *features)
         forbidden |= d->i->modrm >= 0xc0 ? XA_MEM_ONLY : XA_REG_ONLY;
     }
     for (unsigned i = 0; i < e->count; i++) {
-        const X86Row *r = &rows[row_order[e->first + i]];
+        const struct OrderedRow *r = &row_order[e->first + i];
 
         if (((d->key ^ r->select) & r->select >> 16) || r->attr & forbidden) {
             continue;
         }
         if (!features || (x86_has(features, r->feature) && (!(r->attr & XA_AVX) || x86_has(features, X86F_AVX)) &&
                           (!(r->attr & XA_L1_AVX2 && d->i->vex_l) || x86_has(features, X86F_AVX2)))) {
-            return r;
+            return &rows[r->row];
         }
     }
     return NULL;

@@ -112,7 +112,7 @@ enum {
     T = XA_TEST, LOCK = XA_LOCK | XA_TEST, CPL0 = XA_CPL0, END = XA_END, F64 = XA_F64, D64 = XA_DEF64,
     S = XA_SSE | XA_TEST, SA = S | XA_ALIGN, SF = S | XA_FPEXC, SAF = SA | XA_FPEXC,
     A = XA_AVX | XA_TEST, AF = A | XA_FPEXC, AI = A | XA_L1_AVX2, AA = A | XA_ALIGN, A0 = A | XA_VEX_L0, A1 = A | XA_VEX_L1,
-    MEM = XA_MEM_ONLY, REG = XA_REG_ONLY, MM = XA_MMX | XA_TEST, FP = XA_X87,
+    MEM = XA_MEM_ONLY, REG = XA_REG_ONLY, MM = XA_MMX | XA_TEST, FP = XA_X87 | XA_TEST,
 };
 
 /* What a PASS row does with its first operand. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* pass_convert - portable meaning of floating-point conversion and rounding: CVT..., ROUND..., F16C (SDM vol. 2) */
+#include <float.h>
 #include <math.h>
 
 #include "cpu/x86/pass_fp.h"
@@ -81,8 +82,14 @@ static void from_gpr(PassArgs *p, FpType t)
     pass_put(p, p->d, &r, 16);
 }
 
-void pass_cvtsi2ss(PassArgs *p) { from_gpr(p, F32); }
-void pass_cvtsi2sd(PassArgs *p) { from_gpr(p, F64); }
+void pass_cvtsi2ss(PassArgs *p)
+{
+    from_gpr(p, F32);
+}
+void pass_cvtsi2sd(PassArgs *p)
+{
+    from_gpr(p, F64);
+}
 
 /* --- to integers --- */
 
@@ -119,10 +126,22 @@ static void to_dwords(PassArgs *p, FpType t, bool truncate)
     pass_put(p, p->d, &r, t == F32 ? p->vl : 16);
 }
 
-void pass_cvtps2dq(PassArgs *p) { to_dwords(p, F32, false); }
-void pass_cvttps2dq(PassArgs *p) { to_dwords(p, F32, true); }
-void pass_cvtpd2dq(PassArgs *p) { to_dwords(p, F64, false); }
-void pass_cvttpd2dq(PassArgs *p) { to_dwords(p, F64, true); }
+void pass_cvtps2dq(PassArgs *p)
+{
+    to_dwords(p, F32, false);
+}
+void pass_cvttps2dq(PassArgs *p)
+{
+    to_dwords(p, F32, true);
+}
+void pass_cvtpd2dq(PassArgs *p)
+{
+    to_dwords(p, F64, false);
+}
+void pass_cvttpd2dq(PassArgs *p)
+{
+    to_dwords(p, F64, true);
+}
 
 static void to_gpr(PassArgs *p, FpType t, bool truncate)
 {
@@ -135,10 +154,22 @@ static void to_gpr(PassArgs *p, FpType t, bool truncate)
     p->d->q[0] = r;
 }
 
-void pass_cvtss2si(PassArgs *p) { to_gpr(p, F32, false); }
-void pass_cvttss2si(PassArgs *p) { to_gpr(p, F32, true); }
-void pass_cvtsd2si(PassArgs *p) { to_gpr(p, F64, false); }
-void pass_cvttsd2si(PassArgs *p) { to_gpr(p, F64, true); }
+void pass_cvtss2si(PassArgs *p)
+{
+    to_gpr(p, F32, false);
+}
+void pass_cvttss2si(PassArgs *p)
+{
+    to_gpr(p, F32, true);
+}
+void pass_cvtsd2si(PassArgs *p)
+{
+    to_gpr(p, F64, false);
+}
+void pass_cvttsd2si(PassArgs *p)
+{
+    to_gpr(p, F64, true);
+}
 
 /* --- to an integer in the same format: imm has the mode, or bit 2: that of MXCSR; bit 3: no precision exception --- */
 
@@ -171,10 +202,22 @@ static void round_lanes(PassArgs *p, FpType t, bool is_scalar)
     pass_put(p, p->d, &r, is_scalar ? 16 : p->vl);
 }
 
-void pass_roundps(PassArgs *p) { round_lanes(p, F32, false); }
-void pass_roundpd(PassArgs *p) { round_lanes(p, F64, false); }
-void pass_roundss(PassArgs *p) { round_lanes(p, F32, true); }
-void pass_roundsd(PassArgs *p) { round_lanes(p, F64, true); }
+void pass_roundps(PassArgs *p)
+{
+    round_lanes(p, F32, false);
+}
+void pass_roundpd(PassArgs *p)
+{
+    round_lanes(p, F64, false);
+}
+void pass_roundss(PassArgs *p)
+{
+    round_lanes(p, F32, true);
+}
+void pass_roundsd(PassArgs *p)
+{
+    round_lanes(p, F64, true);
+}
 
 /* --- half precision: 5 bits of exponent, 10 of mantissa --- */
 
@@ -195,7 +238,8 @@ static uint64_t from_half(Fp *f, unsigned h)
     }
     if (exponent == 31)
         return sign | k->infinity;
-    return sign | fp_from_double(F32, exponent ? ldexp(mantissa | 0x400, exponent - 25) : ldexp(mantissa, -24));
+    return sign | fp_from_double(F32, exponent ? ldexp(mantissa | 0x400, exponent - 25)
+                                               : ldexp(mantissa, -24));
 }
 
 /* @v rounded to a multiple of 2^(exponent - 10). */
@@ -204,19 +248,23 @@ static double half_round(Fp *f, double v, int exponent, unsigned mode)
     return ldexp(fp_rint(f, ldexp(v, 10 - exponent), mode), exponent - 10);
 }
 
-/* Of a finite value that is not zero; FTZ does not count. */
+/*
+ * Of a finite value that is not zero; FTZ does not count.  If overflow or underflow traps, PE tells whether the result
+ * would be inexact if exponents had no limits, but of denormals it always is.
+ */
 static unsigned half_from_finite(Fp *f, double v, unsigned mode)
 {
     int exponent = ilogb(v), least = exponent < HALF_MIN_EXPONENT ? HALF_MIN_EXPONENT : exponent;
-    double r = fabs(half_round(f, v, least, mode));
-    bool tiny = fabs(half_round(f, v, exponent, mode)) < ldexp(1, HALF_MIN_EXPONENT);
+    double r = fabs(half_round(f, v, least, mode)),
+           unbounded = fabs(half_round(f, v, exponent, mode));
+    bool tiny = unbounded<ldexp(1, HALF_MIN_EXPONENT), huge = r> HALF_MAX;
+    bool traps = (tiny && !fp_is_masked(f, FP_UE)) || (huge && !fp_is_masked(f, FP_OE));
+    bool inexact = traps && fabs(v) >= FLT_MIN ? unbounded != fabs(v) : huge || r != fabs(v);
 
-    if (r > HALF_MAX) {
-        f->flags |= FP_OE | FP_PE;
+    f->flags |=
+        (inexact ? FP_PE : 0) | (huge ? FP_OE : 0) | (tiny && (inexact || traps) ? FP_UE : 0);
+    if (huge)
         return mode == NEAREST || mode == (v < 0 ? DOWN : UP) ? HALF_INFINITY : HALF_INFINITY - 1;
-    }
-    f->flags |= r != fabs(v) ? FP_PE : 0;
-    f->flags |= tiny && (r != fabs(v) || !fp_is_masked(f, FP_UE)) ? FP_UE : 0;
     return ((unsigned)(least - HALF_MIN_EXPONENT) << 10) + (unsigned)ldexp(r, 10 - least);
 }
 

@@ -175,9 +175,10 @@ void pass_sha1msg1(PassArgs *p)
 {
     const PassVal w = *p->d, next = *p->b;
 
-    pass_put(p, p->d,
-             &(PassVal){.l = {next.l[2] ^ w.l[0], next.l[3] ^ w.l[1], w.l[0] ^ w.l[2], w.l[1] ^ w.l[3]}},
-             16);
+    pass_put(
+        p, p->d,
+        &(PassVal){.l = {next.l[2] ^ w.l[0], next.l[3] ^ w.l[1], w.l[0] ^ w.l[2], w.l[1] ^ w.l[3]}},
+        16);
 }
 
 void pass_sha1msg2(PassArgs *p)

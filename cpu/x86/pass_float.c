@@ -34,11 +34,23 @@ static void scalar(PassArgs *p, FpType t, LaneFn *fn)
 }
 
 #define PS_SS(fn, lane)                                                                            \
-    void pass_##fn##ps(PassArgs *p) { packed(p, F32, lane); }                                      \
-    void pass_##fn##ss(PassArgs *p) { scalar(p, F32, lane); }
+    void pass_##fn##ps(PassArgs *p)                                                                \
+    {                                                                                              \
+        packed(p, F32, lane);                                                                      \
+    }                                                                                              \
+    void pass_##fn##ss(PassArgs *p)                                                                \
+    {                                                                                              \
+        scalar(p, F32, lane);                                                                      \
+    }
 #define PD_SD(fn, lane)                                                                            \
-    void pass_##fn##pd(PassArgs *p) { packed(p, F64, lane); }                                      \
-    void pass_##fn##sd(PassArgs *p) { scalar(p, F64, lane); }
+    void pass_##fn##pd(PassArgs *p)                                                                \
+    {                                                                                              \
+        packed(p, F64, lane);                                                                      \
+    }                                                                                              \
+    void pass_##fn##sd(PassArgs *p)                                                                \
+    {                                                                                              \
+        scalar(p, F64, lane);                                                                      \
+    }
 
 /* --- arithmetic --- */
 
@@ -142,10 +154,22 @@ static void horizontal(PassArgs *p, FpType t, FpOp op)
     pass_put(p, p->d, &r, p->vl);
 }
 
-void pass_haddps(PassArgs *p) { horizontal(p, F32, FP_ADD); }
-void pass_haddpd(PassArgs *p) { horizontal(p, F64, FP_ADD); }
-void pass_hsubps(PassArgs *p) { horizontal(p, F32, FP_SUB); }
-void pass_hsubpd(PassArgs *p) { horizontal(p, F64, FP_SUB); }
+void pass_haddps(PassArgs *p)
+{
+    horizontal(p, F32, FP_ADD);
+}
+void pass_haddpd(PassArgs *p)
+{
+    horizontal(p, F64, FP_ADD);
+}
+void pass_hsubps(PassArgs *p)
+{
+    horizontal(p, F32, FP_SUB);
+}
+void pass_hsubpd(PassArgs *p)
+{
+    horizontal(p, F64, FP_SUB);
+}
 
 /* Even lanes are subtracted, odd ones added. */
 static void addsub(PassArgs *p, FpType t)
@@ -161,8 +185,14 @@ static void addsub(PassArgs *p, FpType t)
     pass_put(p, p->d, &r, p->vl);
 }
 
-void pass_addsubps(PassArgs *p) { addsub(p, F32); }
-void pass_addsubpd(PassArgs *p) { addsub(p, F64); }
+void pass_addsubps(PassArgs *p)
+{
+    addsub(p, F32);
+}
+void pass_addsubpd(PassArgs *p)
+{
+    addsub(p, F64);
+}
 
 /* Each lane of @v plus the lane whose number differs in @bit, as a step. */
 static void add_partners(Fp *f, FpType t, PassVal *v, unsigned n, unsigned bit, bool partner_first)
@@ -172,7 +202,8 @@ static void add_partners(Fp *f, FpType t, PassVal *v, unsigned n, unsigned bit, 
     for (unsigned i = 0; i < n; i++) {
         uint64_t own = fp_get(v, t, i), partner = fp_get(v, t, i ^ bit);
 
-        fp_put(&r, t, i, fp_op(f, t, FP_ADD, partner_first ? partner : own, partner_first ? own : partner));
+        fp_put(&r, t, i,
+               fp_op(f, t, FP_ADD, partner_first ? partner : own, partner_first ? own : partner));
     }
     *v = r;
     fp_stage(f);
@@ -201,8 +232,14 @@ static void dot(PassArgs *p, FpType t)
         fp_put(p->d, t, i, p->imm >> i % per & 1 ? fp_get(&v, t, i) : 0);
 }
 
-void pass_dpps(PassArgs *p) { dot(p, F32); }
-void pass_dppd(PassArgs *p) { dot(p, F64); }
+void pass_dpps(PassArgs *p)
+{
+    dot(p, F32);
+}
+void pass_dppd(PassArgs *p)
+{
+    dot(p, F64);
+}
 
 /* --- comparison --- */
 
@@ -228,10 +265,22 @@ static unsigned relation(Fp *f, FpType t, uint64_t x, uint64_t y, bool signaling
 static uint64_t lane_cmp(Fp *f, FpType t, uint64_t x, uint64_t y, unsigned imm)
 {
     static const uint8_t holds[16] = {
-        EQUAL, LESS, LESS | EQUAL, UNORDERED,
-        LESS | GREATER | UNORDERED, EQUAL | GREATER | UNORDERED, GREATER | UNORDERED, LESS | EQUAL | GREATER,
-        EQUAL | UNORDERED, LESS | UNORDERED, LESS | EQUAL | UNORDERED, 0,
-        LESS | GREATER, EQUAL | GREATER, GREATER, LESS | EQUAL | GREATER | UNORDERED,
+        EQUAL,
+        LESS,
+        LESS | EQUAL,
+        UNORDERED,
+        LESS | GREATER | UNORDERED,
+        EQUAL | GREATER | UNORDERED,
+        GREATER | UNORDERED,
+        LESS | EQUAL | GREATER,
+        EQUAL | UNORDERED,
+        LESS | UNORDERED,
+        LESS | EQUAL | UNORDERED,
+        0,
+        LESS | GREATER,
+        EQUAL | GREATER,
+        GREATER,
+        LESS | EQUAL | GREATER | UNORDERED,
     };
     const unsigned signaling = 0x99996666; /* a bit for each predicate */
 
@@ -262,7 +311,19 @@ static void comi(PassArgs *p, FpType t, bool signaling)
                    (r & UNORDERED ? FL_PF : 0));
 }
 
-void pass_comiss(PassArgs *p) { comi(p, F32, true); }
-void pass_comisd(PassArgs *p) { comi(p, F64, true); }
-void pass_ucomiss(PassArgs *p) { comi(p, F32, false); }
-void pass_ucomisd(PassArgs *p) { comi(p, F64, false); }
+void pass_comiss(PassArgs *p)
+{
+    comi(p, F32, true);
+}
+void pass_comisd(PassArgs *p)
+{
+    comi(p, F64, true);
+}
+void pass_ucomiss(PassArgs *p)
+{
+    comi(p, F32, false);
+}
+void pass_ucomisd(PassArgs *p)
+{
+    comi(p, F64, false);
+}

@@ -33,13 +33,17 @@ static void fma_lanes(PassArgs *p, FpType t, unsigned order, unsigned neg, bool 
     fp_begin(&f, p);
     for (unsigned i = 0; i < n; i++)
         fp_put(&r, t, i,
-               lane(&f, t, (const uint64_t[]){fp_get(x, t, i), fp_get(y, t, i), fp_get(z, t, i)}, neg, i));
+               lane(&f, t, (const uint64_t[]){fp_get(x, t, i), fp_get(y, t, i), fp_get(z, t, i)},
+                    neg, i));
     fp_end(&f);
     pass_put(p, p->d, &r, is_scalar ? 16 : p->vl);
 }
 
 #define FMA(fn, order, neg, suffix, t, is_scalar)                                                  \
-    void pass_vf##fn##order##suffix(PassArgs *p) { fma_lanes(p, t, order, neg, is_scalar); }
+    void pass_vf##fn##order##suffix(PassArgs *p)                                                   \
+    {                                                                                              \
+        fma_lanes(p, t, order, neg, is_scalar);                                                    \
+    }
 #define FMA_ORDERS(fn, neg, suffix, t, is_scalar)                                                  \
     FMA(fn, 132, neg, suffix, t, is_scalar)                                                        \
     FMA(fn, 213, neg, suffix, t, is_scalar)                                                        \

@@ -11,8 +11,7 @@
 
 #define FORMAT(mantissa_bits, sign_at)                                                             \
     {                                                                                              \
-        .sign = 1ull << (sign_at),                                                                 \
-        .infinity = (1ull << (sign_at)) - (1ull << (mantissa_bits)),                               \
+        .sign = 1ull << (sign_at), .infinity = (1ull << (sign_at)) - (1ull << (mantissa_bits)),    \
         .quiet = 1ull << ((mantissa_bits)-1), .mantissa = (1ull << (mantissa_bits)) - 1,           \
         .nan = (1ull << (sign_at)) * 2 - (1ull << ((mantissa_bits)-1)),                            \
     }
@@ -189,8 +188,8 @@ static bool is_inexact_unbounded(FpType t, FpOp op, const uint64_t *v, bool tiny
     uint64_t in[3] = {fp_from_double(op == FP_NARROW ? F64 : t, x), fp_from_double(t, y)};
 
     if (op == FP_ADD || op == FP_SUB) {
-        in[0] = scaled(t, fp_value(t, v[0]), -2);
-        in[1] = scaled(t, fp_value(t, v[1]), -2);
+        in[0] = scaled(t, fp_value(t, v[0]), tiny ? 100 : -2);
+        in[1] = scaled(t, fp_value(t, v[1]), tiny ? 100 : -2);
     } else if (op == FP_FMA) {
         in[1] = fp_from_double(t, ldexp(y, MAX(ex + ey + by, t == F32 ? -100 : -1000)));
         in[2] = scaled(t, fp_value(t, v[2]), by);

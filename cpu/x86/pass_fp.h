@@ -14,9 +14,18 @@
 #include "cpu/x86/pass_priv.h"
 
 enum { /* MXCSR */
-    FP_IE = 1, FP_DE = 2, FP_ZE = 4, FP_OE = 8, FP_UE = 16, FP_PE = 32,
-    FP_BEFORE = FP_IE | FP_DE | FP_ZE, FP_AFTER = FP_OE | FP_UE | FP_PE,
-    FP_DAZ = 0x40, FP_MASKS = 7 /* shift */, FP_RC = 13 /* shift */, FP_FTZ = 0x8000,
+       FP_IE = 1,
+       FP_DE = 2,
+       FP_ZE = 4,
+       FP_OE = 8,
+       FP_UE = 16,
+       FP_PE = 32,
+       FP_BEFORE = FP_IE | FP_DE | FP_ZE,
+       FP_AFTER = FP_OE | FP_UE | FP_PE,
+       FP_DAZ = 0x40,
+       FP_MASKS = 7 /* shift */,
+       FP_RC = 13 /* shift */,
+       FP_FTZ = 0x8000,
 };
 
 typedef enum FpType { F32, F64 } FpType;
@@ -40,7 +49,10 @@ void fp_begin(Fp *f, const PassArgs *p);
 void fp_stage(Fp *f);
 void fp_end(Fp *f);
 
-static inline bool fp_is_masked(const Fp *f, unsigned flag) { return f->csr & flag << FP_MASKS; }
+static inline bool fp_is_masked(const Fp *f, unsigned flag)
+{
+    return f->csr & flag << FP_MASKS;
+}
 
 static inline uint64_t fp_get(const PassVal *v, FpType t, unsigned i)
 {
@@ -81,7 +93,7 @@ static inline uint64_t fp_in(const Fp *f, FpType t, uint64_t v)
     return f->csr & FP_DAZ && fp_is_denormal(t, v) ? v & fp_formats[t].sign : v;
 }
 
-double fp_value(FpType t, uint64_t v);    /* of anything but a NaN; exact */
+double fp_value(FpType t, uint64_t v);       /* of anything but a NaN; exact */
 uint64_t fp_from_double(FpType t, double v); /* of a value that @t has */
 
 /*
@@ -99,12 +111,15 @@ static inline uint64_t fp_op(Fp *f, FpType t, FpOp op, uint64_t x, uint64_t y)
     return fp_do(f, t, op, (const uint64_t[]){fp_in(f, t, x), fp_in(f, t, y)});
 }
 
-uint64_t fp_narrow(Fp *f, uint64_t v);           /* F64 to F32 */
-uint64_t fp_widen(Fp *f, uint64_t v);            /* F32 to F64 */
+uint64_t fp_narrow(Fp *f, uint64_t v); /* F64 to F32 */
+uint64_t fp_widen(Fp *f, uint64_t v);  /* F32 to F64 */
 uint64_t fp_from_int(Fp *f, FpType t, int64_t v);
 
 /* @v rounded to an integer in rounding mode @mode (of MXCSR.RC); no flags. */
 double fp_rint(Fp *f, double v, unsigned mode);
-static inline unsigned fp_mode(const Fp *f) { return f->csr >> FP_RC & 3; }
+static inline unsigned fp_mode(const Fp *f)
+{
+    return f->csr >> FP_RC & 3;
+}
 
 #endif

@@ -133,7 +133,8 @@ void pass_pdep(PassArgs *p)
 /* d + b + the flag @carry, whose carry replaces it. */
 static void add_with(PassArgs *p, unsigned carry)
 {
-    uint64_t x = operand(p, p->d), y = operand(p, p->b), c = x86_flags_from_cc(p->cpu->cc) & carry ? 1 : 0;
+    uint64_t x = operand(p, p->d), y = operand(p, p->b),
+             c = x86_flags_from_cc(p->cpu->cc) & carry ? 1 : 0;
     uint64_t r = bits(x + y + c, 0, p->opsize * 8u);
 
     result(p, r);

@@ -54,7 +54,7 @@ MINMAX(sw, sw)
 MINMAX(sd, sl)
 
 #define LOGIC(and, andn, or, xor)                                                                  \
-    BINARY(and, q, x &y) BINARY(andn, q, ~x & y) BINARY(or, q, x | y) BINARY(xor, q, x ^ y)
+    BINARY(and, q, x &y) BINARY(andn, q, ~x &y) BINARY(or, q, x | y) BINARY(xor, q, x ^ y)
 LOGIC(pand, pandn, por, pxor)
 LOGIC(andps, andnps, orps, xorps)
 LOGIC(andpd, andnpd, orpd, xorpd)
@@ -136,7 +136,8 @@ SHUFFLE2(psadbw, q, sad(x.b + i * 8, y.b + i * 8, 8))
 /* Three bits of imm for each 128 bits: block of b, offset in a. */
 #define MPSAD_SELECT (imm >> (i >= per ? 3 : 0))
 SHUFFLE2(mpsadbw, w,
-         sad(x.b + o * 2 + (MPSAD_SELECT >> 2 & 1) * 4 + k, y.b + o * 2 + (MPSAD_SELECT & 3) * 4, 4))
+         sad(x.b + o * 2 + (MPSAD_SELECT >> 2 & 1) * 4 + k, y.b + o * 2 + (MPSAD_SELECT & 3) * 4,
+             4))
 
 void pass_phminposuw(PassArgs *p)
 {

@@ -128,7 +128,9 @@ static void to_mask(PassArgs *p, bool is_explicit)
     PassVal *out = (PassVal *)p->cpu->v[0];
 
     for (unsigned i = 0; i < 16; i++)
-        out->b[i] = p->imm & 0x40 ? (uint8_t)-(r >> i / size & 1) : i < 2 ? (uint8_t)(r >> i * 8) : 0;
+        out->b[i] = p->imm & 0x40 ? (uint8_t) - (r >> i / size & 1)
+                    : i < 2       ? (uint8_t)(r >> i * 8)
+                                  : 0;
     for (unsigned i = 16; i < 32 && p->vex; i++)
         out->b[i] = 0;
 }

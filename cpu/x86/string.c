@@ -338,12 +338,13 @@ static uint64_t scan_down(const uint8_t *low, uint64_t v, uint64_t n, unsigned s
 }
 
 /* Behind a run of a conditional repeat: REPE goes on while equal, REPNE while not. */
-static inline bool condition_ends(const Op *o) { return (o->c->cc >> 14 & 1) != (o->rep == 0xf3); }
+static inline bool condition_ends(const Op *o, uint16_t cc) { return o->rep && (cc >> 14 & 1) != (o->rep == 0xf3); }
 
 uint64_t hlp_scas(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
 {
     Op o = op_of(c, k);
     uint64_t ret = 0, n, v;
+    uint16_t cc;
     bool done;
 
     if (o.count == 0)
@@ -366,11 +367,14 @@ uint64_t hlp_scas(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
             n = 1;
         }
         advance(&o, R_DI, n);
-        c->cc = cc_sub(c->r[R_AX], v, o.size);
+        cc = cc_sub(c->r[R_AX], v, o.size);
         done = finish_run(&o, n, &ret);
-        if (o.rep && condition_ends(&o))
-            return 0;
+        if (condition_ends(&o, cc)) {
+            ret = 0;
+            done = true;
+        }
     } while (!done);
+    c->cc = cc; /* not before: a fault restores the flags */
     return ret;
 }
 
@@ -396,6 +400,7 @@ uint64_t hlp_cmps(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
 {
     Op o = op_of(c, k);
     uint64_t ret = 0, n, v, w;
+    uint16_t cc;
     bool done;
 
     if (o.count == 0)
@@ -426,11 +431,14 @@ uint64_t hlp_cmps(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
         }
         advance(&o, R_SI, n);
         advance(&o, R_DI, n);
-        c->cc = cc_sub(v, w, o.size);
+        cc = cc_sub(v, w, o.size);
         done = finish_run(&o, n, &ret);
-        if (o.rep && condition_ends(&o))
-            return 0;
+        if (condition_ends(&o, cc)) {
+            ret = 0;
+            done = true;
+        }
     } while (!done);
+    c->cc = cc; /* not before: a fault restores the flags */
     return ret;
 }
 

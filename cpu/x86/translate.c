@@ -206,14 +206,21 @@ static uint16_t flags_written(const X86Insn *i)
 uint16_t x86_flags_dead(const uint8_t *code, size_t n, Gva pc, uint32_t mode,
                         const uint64_t *features)
 {
-    enum { LOOK_AHEAD = 6 };
+    enum { LOOK_AHEAD = 6, MOST = 32, DECODER_READS = 48 };
+    uint8_t buf[MOST + DECODER_READS];
+    const uint8_t *p = buf, *end = buf + MIN(n, (size_t)MOST);
     uint16_t dead = 0, read = 0;
 
     (void)pc;
+    if (n >= MOST)
+        memcpy(buf, code, MOST);
+    else
+        memcpy(buf, code, n);
+    memset(buf + (end - buf), 0, DECODER_READS);
     for (unsigned count = 0; count < LOOK_AHEAD; count++) {
         X86Insn i;
 
-        if (x86_decode(&i, code, n, mode, features) != X86_DECODE_OK)
+        if (x86_decode(&i, p, DECODER_READS, mode, features) != X86_DECODE_OK || i.len > end - p)
             break;
         read |= i.row->fl_in;
         if (i.rep || (i.row->attr & (XA_END | XA_CPL0)))
@@ -221,8 +228,7 @@ uint16_t x86_flags_dead(const uint8_t *code, size_t n, Gva pc, uint32_t mode,
         dead |= flags_written(&i) & ~read;
         if ((dead | read) == FL_ALL)
             break;
-        code += i.len;
-        n -= i.len;
+        p += i.len;
     }
     return dead;
 }

@@ -477,7 +477,7 @@ static void env_load(X86Fpu *f, const uint8_t *p, bool wide)
 {
     unsigned step = wide ? 4 : 2;
 
-    f->fcw = get_le16(p) | 0x40;
+    f->fcw = (get_le16(p) & 0x1f3f) | 0x40;
     f->fsw = get_le16(p + step);
     load_tags(f, get_le16(p + 2 * step));
     f->fip = wide ? get_le32(p + 12) : get_le16(p + 6);
@@ -537,7 +537,7 @@ static bool do_control(Op *o)
     case 0x1c: pending_check(o->x); do_restore(o, false); return true;
     case 0x1d:
         pending_check(o->x);
-        f->fcw = (uint16_t)((mem_load(c, o->at, 2, c->mmu_mode) & 0xff3f) | 0x40);
+        f->fcw = (uint16_t)((mem_load(c, o->at, 2, c->mmu_mode) & 0x1f3f) | 0x40);
         update_es(f);
         return true;
     case 0x1e: do_save(o, false); update_es(f); return true;

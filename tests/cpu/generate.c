@@ -211,6 +211,28 @@ static void random_bytes(Gen *g, uint8_t *p, unsigned n)
     }
 }
 
+/* x87 registers: numbers of all kinds; the top of the stack anywhere, some registers empty; any rounding and precision. */
+static void random_x87(Gen *g)
+{
+    static const uint16_t exponents[] = { 0, 1, 0x3fff, 0x4000, 0x403e, 0x7ffe, 0x7fff, 0x3f80, 0x3c00 };
+    static const uint64_t mantissas[] = { 0, 1ull << 63, 3ull << 62, ~0ull, 1, 5ull << 61, 0xc90fdaa22168c235 };
+    static const uint8_t precisions[] = { 0, 2, 3, 3 };
+    uint8_t *x = g->in->x;
+    uint16_t fcw = (uint16_t)(0x7f | precisions[below(g, 4)] << 8 | below(g, 4) << 10), fsw = (uint16_t)(below(g, 8) << 11 | (next(g) & 0x4700));
+
+    memcpy(x, &fcw, 2);
+    memcpy(x + 2, &fsw, 2);
+    x[4] = chance(g, 70) ? 0xff : (uint8_t)next(g);
+    for (unsigned i = 0; i < 8; i++) {
+        uint16_t exponent = chance(g, 40) ? exponents[below(g, COUNT_OF(exponents))] : (uint16_t)(0x3fff - 70 + below(g, 140));
+        uint64_t mantissa = chance(g, 40) ? mantissas[below(g, COUNT_OF(mantissas))] : next(g) | 1ull << 63;
+
+        exponent |= (uint16_t)(next(g) & 0x8000);
+        memcpy(x + X_ST + 16 * i, &mantissa, 8);
+        memcpy(x + X_ST + 16 * i + 8, &exponent, 2);
+    }
+}
+
 static void random_state(Gen *g)
 {
     static const uint32_t arithmetic = 0x8d5;
@@ -241,6 +263,9 @@ static void random_state(Gen *g)
         memset(s->x + X_ST + 16 * i + 8, 0xff, 2);
     }
     s->x[4] = chance(g, 50) ? 0xff : 0; /* FTW: MMX code may find either */
+    if (g->t->row->attr & XA_X87) {
+        random_x87(g);
+    }
     memcpy(s->x + X_HEADER, &bv, 8);
     for (unsigned i = 0; i < DATA_SIZE; i += 8) {
         uint64_t v = mix64(i);
@@ -273,7 +298,7 @@ static uint64_t pick_target(Gen *g, unsigned size, bool lock)
 
 static void set_reg(Gen *g, unsigned n, uint64_t v, bool narrow)
 {
-    g->in->r[n] = narrow ? (uint32_t)v | random_value(g) << 32 : v;
+    g->in->r[n] = narrow ? (uint32_t)v | (n == R_SP ? 0 : random_value(g) << 32) : v; /* (RSP is used whole by PUSH) */
 }
 
 static int64_t vector_index(Gen *g, unsigned n)

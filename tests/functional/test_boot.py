@@ -20,9 +20,10 @@ class Boot(unittest.TestCase):
     def work(self, e, cpus):
         e.expect(r"GUEST-READY \S+ \S+ cpus=%d" % cpus, 180)
         e.expect(emu.PROMPT, 60)
-        self.assertEqual(e.shell("echo $((6 * 7))").strip(), "42")
-        self.assertEqual(e.shell("seq 1 20000 | sha256sum", 120).split()[0],
-                         hashlib.sha256(b"".join(b"%d\n" % i for i in range(1, 20001))).hexdigest())
+        # the kernel may say something in between: look for the answer, not at the whole
+        self.assertIn("42", e.shell("echo $((6 * 7))"))
+        self.assertIn(hashlib.sha256(b"".join(b"%d\n" % i for i in range(1, 20001))).hexdigest(),
+                      e.shell("seq 1 20000 | sha256sum", 120))
         e.send("poweroff -f\n")
         self.assertEqual(e.wait(60), 0)
 

@@ -92,7 +92,7 @@ static void rig_free(Rig *r)
     be->fini(&r->jit);
     tlb_fini(r->cpu);
     for (Block *b = r->blocks, *next; b; b = next) {
-        next = b->free_next;
+        next = b->hash_next;
         xfree(b->ops);
         xfree(b);
     }
@@ -112,16 +112,15 @@ static IrOp *begin(Rig *r, IrOpcode op, unsigned type)
 
 static Block *finish(Rig *r)
 {
-    Block *b = xnew(Block);
+    Block *b = xalloc_aligned(_Alignof(Block), sizeof *b);
     StrBuf why = { 0 };
 
     ir_add(&r->ir, IR_EXIT, I64)->imm = 0x2000;
     ck_assert_msg(ir_verify(&r->ir, &why), "%s", strbuf_str(&why));
     ir_flags_live(&r->ir, FL_ALL);
     b->pc = b->linear = 0x1000;
-    b->id = 1;
     b->one_shot = true;
-    b->free_next = r->blocks;
+    b->hash_next = r->blocks;
     r->blocks = b;
     b->n_ops = r->ir.n;
     ck_assert(be->compile(r->v, b, &r->ir));

@@ -43,14 +43,50 @@ static void probe_host(X64 *x)
         x->xgetbv1 = eax >> 2 & 1;
 }
 
+enum { HUGE_PAGE = 2 << 20, READY_STEP = 256 << 10 };
+
+/* A view of @fd that huge pages fit. */
+static void *map_view(int fd, size_t size, int prot)
+{
+    uint8_t *room = mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *at;
+    void *view;
+
+    if (room == MAP_FAILED)
+        return room;
+    at = room + (-(uintptr_t)room & (HUGE_PAGE - 1));
+    if (at > room)
+        munmap(room, (size_t)(at - room));
+    if (at < room + HUGE_PAGE)
+        munmap(at + size, (size_t)(room + HUGE_PAGE - at));
+    view = mmap(at, size, prot, MAP_SHARED | MAP_FIXED, fd, 0);
+    if (view == MAP_FAILED)
+        munmap(at, size);
+    else
+        madvise(view, size, MADV_HUGEPAGE); /* may be off on this host: slower, not wrong */
+    return view;
+}
+
+/* Have the pages of the next blocks brought in at once instead of one by one. */
+static void make_ready(X64 *x, size_t end)
+{
+    if (end <= x->ready)
+        return;
+    size_t to = MIN(ALIGN_UP(end, (size_t)READY_STEP), x->size);
+
+#ifdef MADV_POPULATE_WRITE
+    madvise(x->w + x->ready, to - x->ready, MADV_POPULATE_WRITE);
+#endif
+    x->ready = to;
+}
+
 static bool map_code(X64 *x, Error *err)
 {
     int fd = memfd_create("rhea-code", MFD_CLOEXEC);
     void *w = MAP_FAILED, *xv = MAP_FAILED;
 
     if (fd >= 0 && ftruncate(fd, (off_t)x->size) == 0) {
-        w = mmap(NULL, x->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        xv = mmap(NULL, x->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+        w = map_view(fd, x->size, PROT_READ | PROT_WRITE);
+        xv = map_view(fd, x->size, PROT_READ | PROT_EXEC);
     }
     if (fd >= 0)
         close(fd);
@@ -77,9 +113,12 @@ static bool x64_init(Jit *j, Error *err)
         x->size = 1 * GIB;
     probe_host(x);
     x->pin = pin_x86;
+    x->homes = ~0ull;
     for (unsigned i = 0; i < V_PC; i++)
-        if (x->pin[i] >= 0)
+        if (x->pin[i] >= 0) {
             x->pinned[x->n_pinned++] = (uint8_t)i;
+            x->homes &= ~BIT(i);
+        }
     x->max_blocks = x->size / 48;
     x->blocks = mmap(NULL, x->max_blocks * sizeof(Block *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (x->blocks == MAP_FAILED || !map_code(x, err) || !x64_signals_init(err)) {
@@ -200,7 +239,8 @@ static void emit_body(Emit *e)
     e->in_r13 = 0;
     for (unsigned i = 0; i < e->ir->n; i++) {
         x64_emit_op(e, i);
-        x64_group_end(e, i);
+        if (e->group_ends[i])
+            x64_group_end(e, i);
     }
     x64_group_copies(e);
 }
@@ -232,6 +272,7 @@ static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
 
     if (x->used + need > x->size || x->n_blocks == x->max_blocks || x->n_thunks > X64_MAX_THUNKS - 64)
         return false;
+    make_ready(x, x->used + need);
     assert(ir->n <= X64_MAX_OPS);
     e->start = x->w + x->used;
     e->a = (Asm){ e->start, x->delta };

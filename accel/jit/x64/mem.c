@@ -2,7 +2,7 @@
 /*
  * mem - memory operands: address, soft TLB check, slow path
  *
- * The check (jit.md, "xor-tag") covers page crossing; what it does not cover goes out of line, where mem_slow() finds
+ * The check (docs/translator.md, "Memory checks") covers page crossing; what it does not cover goes out of line, where mem_slow() finds
  * the host address, or a bounce buffer on which a copy of the operation's bytes works, then mem_commit().
  */
 #include "accel/jit/x64/x64_priv.h"

@@ -15,9 +15,11 @@
 enum { GROUP_WINDOW = 1024 };
 
 typedef struct Base {
-    int16_t group; /* -1: none is open */
-    int64_t moved; /* what was added to the register since the group began */
+    uint16_t group; /* its open group, if its bit in Open is set */
+    int64_t moved;  /* what was added to the register since the group began */
 } Base;
+
+typedef uint32_t Open; /* registers with an open group */
 
 static bool groupable(const IrOp *o)
 {
@@ -41,7 +43,7 @@ static bool moves(const IrOp *o, int64_t *by)
     return false;
 }
 
-static void close_written(const IrOp *o, Base *base)
+static Open close_written(const IrOp *o, Open open)
 {
     const uint8_t written[] = { o->d, o->a, o->b, o->c };
     unsigned n = 1;
@@ -51,12 +53,13 @@ static void close_written(const IrOp *o, Base *base)
     else if (ir_ops[o->op].form == FORM_WIDE)
         n = 4;
     else if (o->op == IR_CMPXCHG2)
-        base[0].group = base[2].group = -1;
+        open &= ~(Open)(BIT(0) | BIT(2));
     if (o->op == IR_PASS && ir_pass_rows[o->pass].implicit & PI_CX_OUT)
-        base[1].group = -1;
+        open &= ~(Open)BIT(1);
     for (unsigned i = 0; i < n; i++)
         if (written[i] < V_PC)
-            base[written[i]].group = -1;
+            open &= ~(Open)BIT(written[i]);
+    return open;
 }
 
 static bool join(Group *g, int64_t at, unsigned size, bool write, unsigned op)
@@ -76,13 +79,15 @@ static bool join(Group *g, int64_t at, unsigned size, bool write, unsigned op)
 /* Which ops destroy r13, where a group's address lives; conservative. */
 bool x64_uses_r13(const Emit *e, const IrOp *o)
 {
-    const uint8_t used[] = { o->d, o->a, o->b, o->base, o->index };
-
     if (o->op == IR_INSN || o->op == IR_NOP)
         return false;
-    for (unsigned i = 0; i < COUNT_OF(used); i++)
-        if (used[i] < V_XMM && !x64_loc(e, used[i]).is_reg && o->op != IR_MOV && o->op != IR_CMP && o->op != IR_TEST)
-            return true;
+    if (o->op != IR_MOV && o->op != IR_CMP && o->op != IR_TEST) {
+        const uint8_t used[] = { o->d, o->a, o->b, o->base, o->index };
+
+        for (unsigned i = 0; i < COUNT_OF(used); i++)
+            if (used[i] < V_XMM && e->x->homes >> used[i] & 1)
+                return true;
+    }
     switch (o->op) {
     case IR_LEA: return o->type < I32 || o->asize != 8 || !fits32(o->disp) || (o->base == V_NONE && o->index == V_NONE);
     case IR_CALL: case IR_STS: case IR_BTS: case IR_BTR: case IR_BTC: case IR_BT: case IR_SHLD: case IR_SHRD:
@@ -92,57 +97,70 @@ bool x64_uses_r13(const Emit *e, const IrOp *o)
     }
 }
 
+/* Access @i joins the open group of its base register, or opens one. */
+static Open plan_access(Emit *e, unsigned i, Base *b, Open open)
+{
+    const IrOp *o = &e->ir->ops[i];
+    Open bit = (Open)BIT(o->base);
+    bool write = x64_stores(o);
+
+    if (!(open & bit) || !join(&e->groups[b->group], o->disp + b->moved, o->msize, write, i)) {
+        if (e->n_groups == X64_MAX_GROUPS)
+            return open & ~bit;
+        *b = (Base){ (uint16_t)e->n_groups, 0 };
+        e->groups[e->n_groups++] = (Group){ .first = (uint16_t)i, .last = (uint16_t)i, .lo = o->disp, .hi = o->disp + o->msize, .write = write, .n = 1 };
+    }
+    e->group_of[i] = (uint8_t)(b->group + 1);
+    e->group_at[i] = (int32_t)(o->disp + b->moved);
+    return open | bit;
+}
+
+/* How far group @g's copy goes, and whether its address survives in r13. */
+static void plan_extent(Emit *e, unsigned g)
+{
+    Group *p = &e->groups[g];
+
+    p->end = p->last;
+    for (unsigned i = p->first; i <= p->end; i++) {
+        const IrOp *o = &e->ir->ops[i];
+        unsigned other = e->group_of[i];
+
+        if (other && e->groups[other - 1].first == i)
+            p->end = MAX(p->end, e->groups[other - 1].last);
+        if (!p->spill)
+            p->spill = (o->flags & (IRF_MEM_B | IRF_MEM_D) && o->op != IR_LEA && other != g + 1) || (i < p->last && x64_uses_r13(e, o));
+    }
+    e->group_ends[p->end] = true;
+}
+
 void x64_plan(Emit *e)
 {
     const IrBlock *ir = e->ir;
     Base base[V_PC];
+    Open open = 0;
 
     e->n_groups = 0;
-    for (unsigned i = 0; i < V_PC; i++)
-        base[i].group = -1;
     for (unsigned i = 0; i < ir->n; i++) {
         const IrOp *o = &ir->ops[i];
         int64_t by;
 
         e->group_of[i] = 0;
+        e->group_ends[i] = false;
         if (o->op == IR_CALL)
-            for (unsigned k = 0; k < V_PC; k++)
-                base[k].group = -1;
-        if (groupable(o)) {
-            Base *b = &base[o->base];
-            bool write = x64_stores(o);
-
-            if (b->group < 0 || !join(&e->groups[b->group], o->disp + b->moved, o->msize, write, i)) {
-                b->group = -1;
-                if (e->n_groups < X64_MAX_GROUPS) {
-                    *b = (Base){ (int16_t)e->n_groups, 0 };
-                    e->groups[e->n_groups++] = (Group){ .first = (uint16_t)i, .last = (uint16_t)i, .lo = o->disp, .hi = o->disp + o->msize, .write = write, .n = 1 };
-                }
-            }
-            if (b->group >= 0) {
-                e->group_of[i] = (uint8_t)(b->group + 1);
-                e->group_at[i] = (int32_t)(o->disp + b->moved);
-            }
-        }
-        if (moves(o, &by))
+            open = 0;
+        if (groupable(o))
+            open = plan_access(e, i, &base[o->base], open);
+        if (!open)
+            continue;
+        if (!moves(o, &by))
+            open = close_written(o, open);
+        else if (open & BIT(o->d))
             base[o->d].moved += by;
-        else
-            close_written(o, base);
     }
     for (unsigned i = 0; i < ir->n; i++) /* lone accesses check for themselves */
         if (e->group_of[i] && e->groups[e->group_of[i] - 1].n < 2)
             e->group_of[i] = 0;
-    for (unsigned g = 0; g < e->n_groups; g++) {
-        Group *p = &e->groups[g];
-
-        p->end = p->last;
-        for (unsigned i = p->first; p->n > 1 && i <= p->end; i++) {
-            const IrOp *o = &ir->ops[i];
-
-            if (e->group_of[i] && e->groups[e->group_of[i] - 1].first == i && e->groups[e->group_of[i] - 1].n > 1 && e->groups[e->group_of[i] - 1].last > p->end)
-                p->end = e->groups[e->group_of[i] - 1].last;
-            if ((o->flags & (IRF_MEM_B | IRF_MEM_D) && o->op != IR_LEA && e->group_of[i] != g + 1) || (i < p->last && x64_uses_r13(e, o)))
-                p->spill = true;
-        }
-    }
+    for (unsigned g = 0; g < e->n_groups; g++)
+        if (e->groups[g].n > 1)
+            plan_extent(e, g);
 }

@@ -38,10 +38,12 @@ typedef struct X64 {
     uint8_t *w;              /* code memory, writable view */
     const uint8_t *x;        /* executable view */
     size_t size, used, base; /* base: where blocks begin, behind the stubs */
+    size_t ready;            /* bytes whose pages are there */
     intptr_t delta;
     const int8_t *pin;       /* guest register -> host register or -1 */
     uint8_t pinned[16];      /* guest registers that are pinned */
     unsigned n_pinned;
+    uint64_t homes;          /* registers and temporaries (below V_XMM) that are not pinned */
     bool avx, bmi2, xgetbv1;
     /* stubs, executable addresses */
     const uint8_t *enter, *exit, *exit_link, *dispatch, *mem_slow[4] /* by ACCESS_READ, ACCESS_WRITE, MEM_UPDATE */, *commit, *align_fault, *fault, *vec_save, *vec_load, *call_c, *ret_bottom;
@@ -93,6 +95,7 @@ typedef struct Emit {
     bool ungrouped;          /* in a group's copy */
     uint8_t in_r13;          /* group + 1 whose address r13 holds, 0: none */
     uint8_t group_of[X64_MAX_OPS];  /* group + 1 of each op, 0: none */
+    bool group_ends[X64_MAX_OPS];   /* a group's copy ends with this op */
     int32_t group_at[X64_MAX_OPS];
     Group groups[X64_MAX_GROUPS];
     unsigned n_groups;
