@@ -132,11 +132,19 @@ static int64_t take_signed(Decoder *d, unsigned n)
 /* Legacy prefixes and REX; stops at the first other byte. */
 static void decode_prefixes(Decoder *d)
 {
+    static const uint64_t legacy[4] = { BIT(0x26) | BIT(0x2e) | BIT(0x36) | BIT(0x3e), 0xf0ull << (0x60 - 0x40), 0, BIT(0xf0 - 0xc0) | BIT(0xf2 - 0xc0) | BIT(0xf3 - 0xc0) };
     const uint8_t *end = d->p + 15;
 
     for (; d->p < end; d->p++) {
         uint8_t c = *d->p;
 
+        if (!(legacy[c >> 6] >> (c & 63) & 1)) {
+            if (d->mode != 8 || (c & 0xf0) != REX) {
+                return;
+            }
+            d->rex = c;
+            continue;
+        }
         switch (c) {
         case 0x26: case 0x2e: case 0x36: case 0x3e:
             if (d->mode != 8) {
@@ -147,13 +155,7 @@ static void decode_prefixes(Decoder *d)
         case 0x66: d->p66 = true; break;
         case 0x67: d->p67 = true; break;
         case 0xf0: d->i->lock = true; break;
-        case 0xf2: case 0xf3: d->rep = c; break;
-        default:
-            if (d->mode != 8 || (c & 0xf0) != REX) {
-                return;
-            }
-            d->rex = c;
-            continue;
+        default: d->rep = c; break;
         }
         d->rex = 0; /* REX counts only right before the opcode */
     }

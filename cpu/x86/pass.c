@@ -12,15 +12,15 @@
  *    (legacy PSRLW Udq,Ib) d is the same pointer as b.
  *  - Any two of d, a, b may be the same pointer: read before writing.
  *  - Vectors: vl (16 or 32) bytes are operated on, bytes above vl are never touched; the caller zeroes them in the
- *    destination of VEX forms.  Rows whose first operand has letter dq and whose source is x (VCVTPD2PS) write 16 bytes, vl is the
- *    source's length and the caller zeroes from 16 on.  Memory operands are in b, zero-extended to 32 bytes.
+ *    destination of VEX forms.  Rows whose first operand has letter dq and whose source is x (VCVTPD2PS) have the
+ *    source's length as vl: the function zeroes from 16 up to vl.  Memory operands are in b, zero-extended to 32 bytes.
  *  - A destination in ModRM.rm (stores, PEXTR) is written to b; to memory go as many bytes as the operand has.
  *  - General registers: q[0] holds all 64 bits; opsize is 4 or 8 (2 too for v operands).  The function writes the whole of
  *    q[0] as the instruction would: 32-bit results zero-extended, 16-bit results merged.
  *  - imm is the immediate byte; in forms with a fourth register (VBLENDVPS) its bits 7:4 name the register cpu->v[imm >> 4], in
  *    legacy forms with an implicit XMM0 it is 0.
  *  - Implicit operands (row->implicit) are used in cpu->r and cpu->v; flags in cpu->cc: only those of the row's fl_out may change.
- *  - MXCSR is the host's own while it runs (arithmetic is done with the host's SSE in the guest's rounding mode).
+ *  - MXCSR is cpu->vcsr.  An unmasked exception is raised (#XM, #UD) after its flags were set there and before anything else changes.
  *
  * row->w == 2: the op's type (I16, I32, I64) gives the operand size, vl is 16.  Else the type is V128 or V256 (V128 for VEX.L = 0).
  * CRC32 with a byte register: AH..BH never reach the row (front end copies them).

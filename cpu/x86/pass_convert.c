@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* pass_convert - portable meaning of floating-point conversion and rounding: CVT..., ROUND..., F16C (SDM vol. 2) */
+/*
+ * pass_convert - portable meaning of floating-point conversion and rounding: CVT..., ROUND...,
+ * F16C (SDM vol. 2)
+ */
 #include <float.h>
 #include <math.h>
 
@@ -86,6 +89,7 @@ void pass_cvtsi2ss(PassArgs *p)
 {
     from_gpr(p, F32);
 }
+
 void pass_cvtsi2sd(PassArgs *p)
 {
     from_gpr(p, F64);
@@ -130,14 +134,17 @@ void pass_cvtps2dq(PassArgs *p)
 {
     to_dwords(p, F32, false);
 }
+
 void pass_cvttps2dq(PassArgs *p)
 {
     to_dwords(p, F32, true);
 }
+
 void pass_cvtpd2dq(PassArgs *p)
 {
     to_dwords(p, F64, false);
 }
+
 void pass_cvttpd2dq(PassArgs *p)
 {
     to_dwords(p, F64, true);
@@ -158,21 +165,25 @@ void pass_cvtss2si(PassArgs *p)
 {
     to_gpr(p, F32, false);
 }
+
 void pass_cvttss2si(PassArgs *p)
 {
     to_gpr(p, F32, true);
 }
+
 void pass_cvtsd2si(PassArgs *p)
 {
     to_gpr(p, F64, false);
 }
+
 void pass_cvttsd2si(PassArgs *p)
 {
     to_gpr(p, F64, true);
 }
 
-/* --- to an integer in the same format: imm has the mode, or bit 2: that of MXCSR; bit 3: no precision exception --- */
+/* --- to an integer in the same format --- */
 
+/* imm has the mode, or bit 2: that of MXCSR; bit 3: no precision exception. */
 static uint64_t round_lane(Fp *f, FpType t, uint64_t v, unsigned imm)
 {
     double x, r;
@@ -206,14 +217,17 @@ void pass_roundps(PassArgs *p)
 {
     round_lanes(p, F32, false);
 }
+
 void pass_roundpd(PassArgs *p)
 {
     round_lanes(p, F64, false);
 }
+
 void pass_roundss(PassArgs *p)
 {
     round_lanes(p, F32, true);
 }
+
 void pass_roundsd(PassArgs *p)
 {
     round_lanes(p, F64, true);
@@ -249,8 +263,9 @@ static double half_round(Fp *f, double v, int exponent, unsigned mode)
 }
 
 /*
- * Of a finite value that is not zero; FTZ does not count.  If overflow or underflow traps, PE tells whether the result
- * would be inexact if exponents had no limits, but of denormals it always is.
+ * Of a finite value that is not zero; FTZ does not count.  If overflow or underflow traps, PE
+ * tells whether the result would be inexact if exponents had no limits, but of denormals it
+ * always is.
  */
 static unsigned half_from_finite(Fp *f, double v, unsigned mode)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* pass_crypto - portable meaning of AES-NI (FIPS 197), SHA (FIPS 180-4) and PCLMULQDQ (SDM vol. 2) */
+/* pass_crypto - portable meaning of AES-NI (FIPS 197), SHA (FIPS 180-4), PCLMULQDQ (SDM vol. 2) */
 #include "cpu/x86/pass_priv.h"
 
 /* --- AES: byte r + 4 * c of the state is row r, column c --- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pass_float - portable meaning of floating-point arithmetic and comparison: SSE, SSE2, SSE3, SSE4.1, AVX (SDM vol. 2)
+ * pass_float - portable meaning of floating-point arithmetic and comparison: SSE, SSE2, SSE3,
+ * SSE4.1, AVX (SDM vol. 2)
  */
 #include <math.h>
 
@@ -103,7 +104,7 @@ static uint64_t lane_max(Fp *f, FpType t, uint64_t x, uint64_t y, unsigned imm U
 PS_SS(max, lane_max)
 PD_SD(max, lane_max)
 
-/* --- approximations: of 12 bits at least, rounded to nearest, without exceptions, denormals are zeros --- */
+/* --- approximations: 12 good bits at least, no exceptions, denormals are zeros --- */
 
 static uint64_t approximate(uint64_t y, bool root)
 {
@@ -158,14 +159,17 @@ void pass_haddps(PassArgs *p)
 {
     horizontal(p, F32, FP_ADD);
 }
+
 void pass_haddpd(PassArgs *p)
 {
     horizontal(p, F64, FP_ADD);
 }
+
 void pass_hsubps(PassArgs *p)
 {
     horizontal(p, F32, FP_SUB);
 }
+
 void pass_hsubpd(PassArgs *p)
 {
     horizontal(p, F64, FP_SUB);
@@ -189,6 +193,7 @@ void pass_addsubps(PassArgs *p)
 {
     addsub(p, F32);
 }
+
 void pass_addsubpd(PassArgs *p)
 {
     addsub(p, F64);
@@ -210,8 +215,8 @@ static void add_partners(Fp *f, FpType t, PassVal *v, unsigned n, unsigned bit, 
 }
 
 /*
- * Dot product of each 128 bits: products, sums of neighbours, sum of these are a step each.  Which of two NaNs a lane
- * gets is what Intel's processors do.
+ * Dot product of each 128 bits: products, sums of neighbours, sum of these are a step each.
+ * Which of two NaNs a lane gets is what Intel's processors do.
  */
 static void dot(PassArgs *p, FpType t)
 {
@@ -236,6 +241,7 @@ void pass_dpps(PassArgs *p)
 {
     dot(p, F32);
 }
+
 void pass_dppd(PassArgs *p)
 {
     dot(p, F64);
@@ -315,14 +321,17 @@ void pass_comiss(PassArgs *p)
 {
     comi(p, F32, true);
 }
+
 void pass_comisd(PassArgs *p)
 {
     comi(p, F64, true);
 }
+
 void pass_ucomiss(PassArgs *p)
 {
     comi(p, F32, false);
 }
+
 void pass_ucomisd(PassArgs *p)
 {
     comi(p, F64, false);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* pass_fma - portable meaning of FMA: d, a and b are the manual's operands 1, 2 and 3 (SDM vol. 2, VFM...) */
+/* pass_fma - portable meaning of FMA: d, a, b are operands 1, 2, 3 (SDM vol. 2, VFM...) */
 #include "cpu/x86/pass_fp.h"
 
 /* Signs: of the product, of the addend in even and in odd lanes. */

@@ -2,8 +2,8 @@
 /*
  * pass_fp - scalar floating point as SSE does it, on the host's arithmetic
  *
- * Operands and results of the host's operations are volatile: the compiler must not move them across changes of the
- * rounding mode and readings of the flags.
+ * Operands and results of the host's operations are volatile: the compiler must not move them
+ * across changes of the rounding mode and readings of the flags.
  */
 #include <math.h>
 
@@ -177,8 +177,9 @@ static uint64_t scaled(FpType t, double v, int by)
 }
 
 /*
- * The result was too small (@tiny) or too great: would it be inexact if exponents had no limits?  That is what
- * PE tells with an unmasked underflow or overflow.  Found by the same operation on operands of harmless size.
+ * The result was too small (@tiny) or too great: would it be inexact if exponents had no limits?
+ * That is what PE tells with an unmasked underflow or overflow.  Found by the same operation on
+ * operands of harmless size.
  */
 static bool is_inexact_unbounded(FpType t, FpOp op, const uint64_t *v, bool tiny)
 {

@@ -45,7 +45,9 @@ typedef struct Fp {
 typedef enum FpOp { FP_ADD, FP_SUB, FP_MUL, FP_DIV, FP_SQRT, FP_FMA, FP_NARROW } FpOp;
 
 void fp_begin(Fp *f, const PassArgs *p);
-/* End of a step of several: an unmasked exception of the step is raised and ends the instruction. */
+/*
+ * End of a step of several: an unmasked exception of the step is raised and ends the instruction.
+ */
 void fp_stage(Fp *f);
 void fp_end(Fp *f);
 
@@ -97,8 +99,8 @@ double fp_value(FpType t, uint64_t v);       /* of anything but a NaN; exact */
 uint64_t fp_from_double(FpType t, double v); /* of a value that @t has */
 
 /*
- * Exceptions of the operands @v (after fp_in()).  If one is a NaN: true, and *@out is the result, the first NaN
- * made quiet.
+ * Exceptions of the operands @v (after fp_in()).  If one is a NaN: true, and *@out is the result,
+ * the first NaN made quiet.
  */
 bool fp_nan(Fp *f, FpType t, const uint64_t *v, unsigned n, uint64_t *out);
 

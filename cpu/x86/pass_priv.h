@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * pass - what the portable meanings pass_<fn>() share; cpu/x86/pass.c has their contract
- *
- * Two additions to it: instructions whose result is shorter than vl zero the rest of the vl bytes,
- * and nothing is written before an exception may be raised.
- */
+/* pass - what the portable meanings pass_<fn>() share; cpu/x86/pass.c has their contract */
 #ifndef CPU_X86_PASS_PRIV_H
 #define CPU_X86_PASS_PRIV_H
 

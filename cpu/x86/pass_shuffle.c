@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pass_shuffle - portable meaning of instructions that rearrange lanes: unpack, pack, shuffle, permute, blend,
- * insert, extract, broadcast, extend (SDM vol. 2)
+ * pass_shuffle - portable meaning of instructions that rearrange lanes: unpack, pack, shuffle,
+ * permute, blend, insert, extract, broadcast, extend (SDM vol. 2)
  */
 #include "cpu/x86/pass_priv.h"
 

@@ -266,6 +266,14 @@ static void arith(unsigned op)
     }
 }
 
+/* Zero, denormal, infinite or NaN float in memory: only within the operation are its flags and the choice of NaN right. */
+static bool is_special(const Op *o, const uint8_t *p)
+{
+    unsigned e = o->esc == 0 ? get_le32(p) >> 23 & 0xff : (unsigned)(get_le64(p) >> 52) & 0x7ff;
+
+    return (o->esc == 0 && (e == 0 || e == 0xff)) || (o->esc == 4 && (e == 0 || e == 0x7ff));
+}
+
 /* D8, DA, DC, DE: arithmetic with ST(i) or memory. */
 static void do_arith(Op *o)
 {
@@ -282,8 +290,13 @@ static void do_arith(Op *o)
     }
     if (!o->mem && o->esc >= 4 && op >= 4)
         op ^= 1; /* DC and DE name them the other way round */
-    if (o->mem)
+    if (o->mem) {
         operand_read(o, operand, memory_size(o));
+        if (is_special(o, operand)) {
+            replay(o);
+            return;
+        }
+    }
     host_begin(f);
     if (o->mem)
         push_operand(o, operand);

@@ -13,6 +13,7 @@
  */
 #include <stdio.h>
 
+#include "base/bytes.h"
 #include "core/machine.h"
 #include "cpu/x86/x86.h"
 #include "hw/board/pc_start.h"
@@ -422,11 +423,30 @@ static bool pc_build(Machine *m, Error *err)
     return true;
 }
 
+/* What kernels started without firmware still look for in the BIOS data area: serial ports at 0x400, the segment of
+ * the extended area at 0x40e, equipment at 0x410, KiB of conventional memory at 0x413. */
+static void place_bios_data(Machine *m)
+{
+    static const uint16_t com_ports[4] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+    uint8_t area[0x15] = {0}, extended = 1; /* KiB */
+    unsigned coms = 0;
+
+    for (unsigned i = 0; i < COUNT_OF(com_ports); i++)
+        if (m->serial[i])
+            put_le16(area + 2 * coms++, com_ports[i]);
+    put_le16(area + 0x0e, EBDA >> 4);
+    put_le16(area + 0x10, (uint16_t)(coms << 9 | 1 << 1)); /* coprocessor */
+    put_le16(area + 0x13, EBDA >> 10);
+    as_load(&m->mem->system, 0x400, area, sizeof area);
+    as_load(&m->mem->system, EBDA, &extended, 1);
+}
+
 static void pc_reset(Machine *m)
 {
     Pc *pc = m->board_state;
 
     if (m->cfg.kernel) {
+        place_bios_data(m);
         boot_place(&pc->boot, &m->mem->system);
         pc_start_kernel(m->cpus[0], &pc->boot);
     }

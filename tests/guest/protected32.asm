@@ -1,31 +1,7 @@
 ; SPDX-License-Identifier: GPL-2.0-or-later
 ; 32-bit protected mode: segment checks, call gates, level changes, task switches, VM86, real mode and back, 16-bit code.
 %include "guest.inc"
-
-; gdt_more is selector 0x58 and up
-%define SEL(n) (gdt_more - gdt + 8 * (n))
-
-; DESC slot, base, limit, access, flags (nibble)
-%macro DESC 5
-    mov eax, %2
-    mov word [gdt_more + 8 * (%1)], (%3) & 0xffff
-    mov [gdt_more + 8 * (%1) + 2], ax
-    shr eax, 16
-    mov [gdt_more + 8 * (%1) + 4], al
-    mov byte [gdt_more + 8 * (%1) + 5], %4
-    mov byte [gdt_more + 8 * (%1) + 6], ((%5) << 4) | ((%3) >> 16)
-    mov [gdt_more + 8 * (%1) + 7], ah
-%endmacro
-; GATE address, selector, offset, type and rights, count
-%macro GATE 5
-    mov eax, %3
-    mov [%1], ax
-    mov word [%1 + 2], %2
-    mov byte [%1 + 4], %5
-    mov byte [%1 + 5], %4
-    shr eax, 16
-    mov [%1 + 6], ax
-%endmacro
+%include "desc.inc"
 
 main32:
     SAY "protected32"

@@ -8,6 +8,7 @@
 
 #include "accel/jit/jit.h"
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "tests/unit/unit.h"
 
 enum { RAM = 1 << 20, DATA = 0x8000 };
@@ -611,7 +612,7 @@ START_TEST(addresses_are_cut_and_wrapped)
         c->r[3] = t[i].base;
         c->r[4] = 5;
         c->r[21] = t[i].seg;
-        *(uint64_t *)(void *)(r->ram.hva + t[i].want) = 0x4711 + i;
+        put_le64(r->ram.hva + t[i].want, 0x4711 + i);
         run(r, b);
         ck_assert_uint_eq(c->r[0], 0x4711 + i);
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The portable meaning of every instruction that x86 hosts execute as it is, against this host: each row of the table is
- * encoded, run here and by its function on the same random state; all registers, memory, flags and MXCSR must agree.
+ * The portable meaning of every instruction that x86 hosts execute as it is, against this host:
+ * each row of the table is encoded, run here and by its function on the same random state; all
+ * registers, memory, flags and MXCSR must agree.
  */
 #define _GNU_SOURCE
 #include <math.h>
@@ -464,7 +465,10 @@ static Form pick_form(const X86Row *r)
     return f;
 }
 
-/* Number of disagreements; of the first the whole state is shown.  A row that this processor lacks is named. */
+/*
+ * Number of disagreements; of the first the whole state is shown.  A row that this processor
+ * lacks is named.
+ */
 static unsigned check_row(const X86Row *r, X86Cpu *x, uint8_t *code)
 {
     unsigned bad = 0, absent = 0;

@@ -43,7 +43,7 @@ static void probe_host(X64 *x)
         x->xgetbv1 = eax >> 2 & 1;
 }
 
-enum { HUGE_PAGE = 2 << 20, READY_STEP = 256 << 10 };
+enum { HUGE_PAGE = 2 << 20 };
 
 /* A view of @fd that huge pages fit. */
 static void *map_view(int fd, size_t size, int prot)
@@ -66,17 +66,23 @@ static void *map_view(int fd, size_t size, int prot)
     return view;
 }
 
-/* Have the pages of the next blocks brought in at once instead of one by one. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
+/* Bring in the pages up to @end: a huge page at a time if the host can, else at least without a fault for each. */
 static void make_ready(X64 *x, size_t end)
 {
+    uint8_t *at = x->w + x->ready;
+    size_t n;
+
     if (end <= x->ready)
         return;
-    size_t to = MIN(ALIGN_UP(end, (size_t)READY_STEP), x->size);
-
-#ifdef MADV_POPULATE_WRITE
-    madvise(x->w + x->ready, to - x->ready, MADV_POPULATE_WRITE);
-#endif
-    x->ready = to;
+    n = MIN(ALIGN_UP(end, (size_t)HUGE_PAGE), x->size) - x->ready;
+    *at = 0xcc;
+    if (madvise(at, n, MADV_COLLAPSE) != 0)
+        madvise(at, n, MADV_POPULATE_WRITE);
+    x->ready += n;
 }
 
 static bool map_code(X64 *x, Error *err)
@@ -125,6 +131,7 @@ static bool x64_init(Jit *j, Error *err)
         xfree(x);
         return false;
     }
+    make_ready(x, X64_MIN_CACHE);
     a = (Asm){ x->w, x->delta };
     x64_make_stubs(x, &a);
     x->base = x->used = ALIGN_UP((size_t)(a.p - x->w), 64);
