@@ -125,7 +125,7 @@ $(TEST_PROGRAMS): $(B)/%: $(B)/%.o $(LIB_OBJS) $(TEST_LIB_OBJS)
 $(B)/tests/cpu/check-cpu: $(CPU_TEST_OBJS) $(LIB_OBJS)
 	$(call quiet,LINK)$(LINK) $^ -o $@ $(USER_LDFLAGS) $(LIBS)
 
-$(FUZZ_PROGRAMS): $(B)/%: $(B)/%.o $(LIB_OBJS) $(TEST_LIB_OBJS)
+$(FUZZ_PROGRAMS): $(B)/%: $(B)/%.o $(LIB_OBJS)
 	$(call quiet,LINK)$(LINK) -fsanitize=fuzzer $^ -o $@ $(USER_LDFLAGS) $(LIBS)
 
 all: $(B)/rhea $(NAMES)

@@ -181,7 +181,11 @@ void block_insert(Jit *j, Block *b)
 
 Block *block_alloc(Jit *j)
 {
-    return j->n_blocks < j->max_blocks ? &j->blocks[j->n_blocks++] : NULL;
+    if (j->n_blocks == j->max_blocks)
+        return NULL;
+    for (unsigned i = 0; i < sizeof(Block); i += 64) /* for the next one */
+        __builtin_prefetch((const uint8_t *)&j->blocks[j->n_blocks + 1] + i, 1);
+    return &j->blocks[j->n_blocks++];
 }
 
 void block_take_back(Jit *j, Block *b)

@@ -106,6 +106,18 @@ static uint16_t dead_at(Vcpu *v, Block *b, unsigned i, Gva pc)
     return dead;
 }
 
+/* The same where both ways lead; the one behind first, which is at hand. */
+static uint16_t dead_on_both(Vcpu *v, Block *b, Gva taken, Gva behind)
+{
+    uint16_t dead = dead_at(v, b, 0, behind);
+
+    if (dead)
+        dead &= dead_at(v, b, 1, taken);
+    if (!dead) /* nothing was learnt: nothing to watch */
+        b->peek[0] = b->peek[1] = 0xffff;
+    return dead;
+}
+
 /* Flags alive at the end: those that a direct successor does not certainly overwrite. */
 static uint16_t live_out(Vcpu *v, Block *b)
 {
@@ -117,7 +129,7 @@ static uint16_t live_out(Vcpu *v, Block *b)
     if (last->op == IR_JMP)
         return FL_ALL & ~dead_at(v, b, 0, (Gva)last->imm);
     if (last->op == IR_BR || last->op == IR_BRZ || last->op == IR_BRNZ)
-        return FL_ALL & ~(dead_at(v, b, 0, (Gva)last->imm) & dead_at(v, b, 1, (Gva)last->disp));
+        return FL_ALL & ~dead_on_both(v, b, (Gva)last->imm, (Gva)last->disp);
     return FL_ALL;
 }
 
@@ -182,7 +194,13 @@ static Block *block_new(Vcpu *v, uint32_t ram_page, bool single)
     b->one_shot = single || b->ram_page[0] == ~0u || b->ram_page[1] == ~0u;
     if (b->one_shot)
         return b;
-    b->page_id[0] = jit_code_id(v->jit, b->linear >> TLB_PAGE_BITS, ram_page, b->mode, b->cs_base);
+    const Block *near = v->jit->page_blocks[ram_page]; /* most pages are mapped once */
+
+    if (near && near->ram_page[0] == ram_page && near->mode == b->mode && near->cs_base == b->cs_base &&
+        !((near->linear ^ b->linear) >> TLB_PAGE_BITS))
+        b->page_id[0] = near->page_id[0];
+    else
+        b->page_id[0] = jit_code_id(v->jit, b->linear >> TLB_PAGE_BITS, ram_page, b->mode, b->cs_base);
     if (two)
         b->page_id[1] = jit_code_id(v->jit, (b->linear >> TLB_PAGE_BITS) + 1, v->next_ram, b->mode, b->cs_base);
     return b;

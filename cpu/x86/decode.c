@@ -434,6 +434,14 @@ static int decode(Decoder *d, const uint64_t *features)
     return is_valid(d) ? X86_DECODE_OK : X86_DECODE_UD;
 }
 
+/* In two steps: each is short enough to become plain stores, where the whole would be a slow string instruction. */
+static void clear(X86Insn *i)
+{
+    memset(i, 0, offsetof(X86Insn, o[2]));
+    memset((uint8_t *)i + offsetof(X86Insn, o[2]), 0, sizeof *i - offsetof(X86Insn, o[2]));
+    i->mem.base = i->mem.index = NO_REG;
+}
+
 int x86_decode(X86Insn *out, const uint8_t *p, size_t n, uint32_t mode, const uint64_t *features)
 {
     uint8_t copy[48];
@@ -447,8 +455,7 @@ int x86_decode(X86Insn *out, const uint8_t *p, size_t n, uint32_t mode, const ui
     const uint8_t *start = d.p;
     d.mode = (mode & MODE_SIZE) == MODE_64 ? 8 : (mode & MODE_SIZE) == MODE_32 ? 4 : 2;
     d.protected = d.mode == 8 || (mode & (MODE_PE | MODE_VM86)) == MODE_PE;
-    memset(out, 0, sizeof(*out));
-    out->mem.base = out->mem.index = NO_REG;
+    clear(out);
     int r = decode(&d, features);
     size_t len = (size_t)(d.p - start);
 

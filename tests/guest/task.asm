@@ -400,6 +400,7 @@ bits 32
 ; those behind it to the new one: seen by a handler that is a task itself
     GATE idt + 10 * 8, SEL(H), 0, 0x85, 0
     GATE idt + 11 * 8, SEL(H), 0, 0x85, 0
+    GATE idt + 12 * 8, SEL(H), 0, 0x85, 0
 %macro INVALID 3 ; offset in the TSS, value, error code
     TASK TSS_H, .h
     TASK TSS_A, .a4
@@ -422,7 +423,7 @@ bits 32
     INVALID 96, 0x10, 0x10               ; LDT is data
     DESC BAD, 0, 0xffff, 0x13, 0
     INVALID 84, SEL(BAD), SEL(BAD)       ; DS is absent: #NP
-    INVALID 80, SEL(BAD), SEL(BAD)       ; SS too: #SS, here through its own gate
+    INVALID 80, SEL(BAD), SEL(BAD)       ; SS: #SS
     jmp .debug_trap
 .h:
     pop eax

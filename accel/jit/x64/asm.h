@@ -36,37 +36,45 @@ static inline void emit32(Asm *a, uint32_t v) { __builtin_memcpy(a->p, &v, 4); a
 static inline void emit64(Asm *a, uint64_t v) { __builtin_memcpy(a->p, &v, 8); a->p += 8; }
 static inline bool fits32(int64_t v) { return v == (int32_t)v; }
 
-/* ModRM, SIB and displacement for @reg and @rm. */
-static inline void emit_modrm(Asm *a, unsigned reg, Rm rm)
+/*
+ * ModRM, SIB and displacement for @reg and @rm at @p; returns what is behind.  The place is in a local here and below: bytes
+ * may alias Asm.p, so that it would be stored and loaded again for each.  Up to 4 bytes behind may be written.
+ */
+static inline uint8_t *put_modrm(uint8_t *p, unsigned reg, Rm rm)
 {
-    unsigned r = (reg & 7) << 3, base = rm.reg & 7;
-    bool sib = rm.index != NOREG || base == RSP;
-    unsigned mod;
+    unsigned r = (reg & 7) << 3, base = rm.reg & 7, mod;
 
     if (rm.is_reg) {
-        emit8(a, 0xc0 | r | base);
-        return;
+        *p++ = (uint8_t)(0xc0 | r | base);
+        return p;
     }
     if (rm.reg == NOREG) { /* [index << scale + disp32] or absolute disp32 */
-        emit8(a, r | 4);
-        emit8(a, (unsigned)rm.scale << 6 | (rm.index == NOREG ? 4u : rm.index & 7u) << 3 | 5);
-        emit32(a, (uint32_t)rm.disp);
-        return;
+        mod = 2;
+        *p++ = (uint8_t)(r | 4);
+        *p++ = (uint8_t)(rm.scale << 6 | (rm.index == NOREG ? 4 : rm.index & 7) << 3 | 5);
+    } else {
+        mod = rm.disp == 0 && base != RBP ? 0 : rm.disp == (int8_t)rm.disp ? 1 : 2;
+        if (rm.index != NOREG || base == RSP) {
+            *p++ = (uint8_t)(mod << 6 | r | 4);
+            *p++ = (uint8_t)(rm.scale << 6 | (rm.index == NOREG ? 4 : rm.index & 7) << 3 | base);
+        } else {
+            *p++ = (uint8_t)(mod << 6 | r | base);
+        }
     }
-    mod = rm.disp == 0 && base != RBP ? 0 : rm.disp == (int8_t)rm.disp ? 1 : 2;
-    emit8(a, mod << 6 | r | (sib ? 4 : base));
-    if (sib)
-        emit8(a, (unsigned)rm.scale << 6 | (rm.index == NOREG ? 4u : rm.index & 7u) << 3 | base);
-    if (mod == 1)
-        emit8(a, (uint8_t)rm.disp);
-    else if (mod == 2)
-        emit32(a, (uint32_t)rm.disp);
+    __builtin_memcpy(p, &rm.disp, 4);
+    return p + (mod == 2 ? 4 : mod);
+}
+
+static inline void emit_modrm(Asm *a, unsigned reg, Rm rm)
+{
+    a->p = put_modrm(a->p, reg, rm);
 }
 
 /* One instruction with a ModRM byte: operand @size 1, 2, 4, 8; @opcode 0xNN, 0x0fNN, 0x0f38NN; a mandatory
  * @prefix (0: none) goes before REX.  Immediates follow by the caller. */
 static inline void emit_op(Asm *a, unsigned prefix, unsigned size, unsigned opcode, unsigned reg, Rm rm)
 {
+    uint8_t *p = a->p;
     unsigned rex = (size == 8) << 3 | (reg >> 3 & 1) << 2;
 
     if (rm.reg != NOREG)
@@ -74,18 +82,18 @@ static inline void emit_op(Asm *a, unsigned prefix, unsigned size, unsigned opco
     if (rm.index != NOREG)
         rex |= (rm.index >> 3 & 1) << 1;
     if (size == 2)
-        emit8(a, 0x66);
+        *p++ = 0x66;
     if (prefix)
-        emit8(a, prefix);
+        *p++ = (uint8_t)prefix;
     /* SPL..DIL need a REX prefix; harmless where the field is an opcode extension. */
     if (rex || (size == 1 && ((reg >= 4 && reg < 8) || (rm.is_reg && rm.reg >= 4 && rm.reg < 8))))
-        emit8(a, 0x40 | rex);
+        *p++ = (uint8_t)(0x40 | rex);
     if (opcode > 0xffff)
-        emit8(a, opcode >> 16);
+        *p++ = (uint8_t)(opcode >> 16);
     if (opcode > 0xff)
-        emit8(a, opcode >> 8);
-    emit8(a, opcode);
-    emit_modrm(a, reg, rm);
+        *p++ = (uint8_t)(opcode >> 8);
+    *p++ = (uint8_t)opcode;
+    a->p = put_modrm(p, reg, rm);
 }
 
 /* VEX-encoded: @pp 0 none, 1 66, 2 F3, 3 F2; @map 1..3; @vvvv the register (not inverted), 0 if unused. */
@@ -94,10 +102,8 @@ static inline void emit_vex(Asm *a, unsigned pp, unsigned map, unsigned w, unsig
 {
     unsigned x = rm.index != NOREG ? rm.index >> 3 & 1 : 0, b = rm.reg != NOREG ? rm.reg >> 3 & 1 : 0;
 
-    emit8(a, 0xc4);
-    emit8(a, (~reg >> 3 & 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | map);
-    emit8(a, w << 7 | (~vvvv & 15) << 3 | l << 2 | pp);
-    emit8(a, opcode);
+    emit32(a, 0xc4 | ((~reg >> 3 & 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | map) << 8 |
+                  (w << 7 | (~vvvv & 15) << 3 | l << 2 | pp) << 16 | opcode << 24);
     emit_modrm(a, reg, rm);
 }
 
@@ -136,8 +142,7 @@ static inline void emit_const(Asm *a, unsigned dst, uint64_t v)
         emit_op(a, 0, 8, 0xc7, 0, rm_reg(dst));
         emit32(a, (uint32_t)v);
     } else {
-        emit8(a, 0x48 | (dst >= 8));
-        emit8(a, 0xb8 | (dst & 7));
+        emit16(a, 0x48 | (dst >= 8) | (0xb8 | (dst & 7)) << 8);
         emit64(a, v);
     }
 }
@@ -155,8 +160,7 @@ static inline void emit_call(Asm *a, const uint8_t *to)
 /* Forward jump; returns the place of its displacement for asm_patch(). */
 static inline uint8_t *emit_jcc(Asm *a, unsigned cc)
 {
-    emit8(a, 0x0f);
-    emit8(a, 0x80 | cc);
+    emit16(a, 0x0f | (0x80 | cc) << 8);
     emit32(a, 0);
     return a->p - 4;
 }

@@ -43,7 +43,7 @@ static void probe_host(X64 *x)
         x->xgetbv1 = eax >> 2 & 1;
 }
 
-enum { HUGE_PAGE = 2 << 20 };
+enum { HUGE_PAGE = 2 << 20, TYPICAL_CODE = 448 /* bytes of a block */ };
 
 /* A view of @fd that huge pages fit. */
 static void *map_view(int fd, size_t size, int prot)
@@ -252,21 +252,21 @@ static void emit_body(Emit *e)
     x64_group_copies(e);
 }
 
-static void head_exit(Emit *e, JitExit why)
-{
-    x64_store_pc(e, e->b->pc);
-    emit_const(&e->a, R14, why);
-    emit_jmp(&e->a, e->x->exit);
-}
-
 static void emit_head_exits(Emit *e, uint8_t *out[HEAD_EXITS])
 {
-    asm_patch(out[0], e->a.p);
+    Asm *a = &e->a;
+    uint8_t *leave;
+
+    asm_patch(out[0], a->p);
     if (out[1])
-        asm_patch(out[1], e->a.p);
-    head_exit(e, JIT_EXIT_LOOKUP);
-    asm_patch(out[2], e->a.p);
-    head_exit(e, JIT_EXIT_REQUEST);
+        asm_patch(out[1], a->p);
+    emit_const(a, R14, JIT_EXIT_LOOKUP);
+    leave = emit_jmp_fwd(a);
+    asm_patch(out[2], a->p);
+    emit_const(a, R14, JIT_EXIT_REQUEST);
+    asm_patch(leave, a->p);
+    x64_store_pc(e, e->b->pc);
+    emit_jmp(a, e->x->exit);
 }
 
 static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
@@ -280,6 +280,8 @@ static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
     if (x->used + need > x->size || x->n_blocks == x->max_blocks || x->n_thunks > X64_MAX_THUNKS - 64)
         return false;
     make_ready(x, x->used + need);
+    for (unsigned i = 0; i < TYPICAL_CODE; i += 64)
+        __builtin_prefetch(x->w + x->used + i, 1);
     assert(ir->n <= X64_MAX_OPS);
     e->start = x->w + x->used;
     e->a = (Asm){ e->start, x->delta };
