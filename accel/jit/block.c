@@ -89,7 +89,7 @@ static Span peek_span(const Block *b, unsigned i)
 {
     if (b->peek[i] == 0xffff)
         return (Span){ 0, 0 };
-    return (Span){ b->peek[i], MIN(JIT_PEEK, 4096u - b->peek[i]) };
+    return (Span){ b->peek[i], MIN((unsigned)JIT_PEEK, 4096u - b->peek[i]) };
 }
 
 uint64_t block_lines(const Block *b, unsigned page)

@@ -99,7 +99,7 @@ static uint16_t dead_at(Vcpu *v, Block *b, unsigned i, Gva pc)
     b->peek[i] = 0xffff;
     if ((linear ^ ir->linear) >> TLB_PAGE_BITS)
         return 0;
-    uint16_t dead = v->cpu->arch->flags_dead(v->cpu, ir->code[0] + at, MIN(JIT_PEEK, 4096u - at), pc, ir->mode);
+    uint16_t dead = v->cpu->arch->flags_dead(v->cpu, ir->code[0] + at, MIN((unsigned)JIT_PEEK, 4096u - at), pc, ir->mode);
 
     if (dead)
         b->peek[i] = (uint16_t)at;

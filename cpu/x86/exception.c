@@ -388,7 +388,8 @@ void x86_take_exception(Cpu *c, const Exception *e)
 {
     X86Cpu *x = X86(c);
     bool trap = e->detail & EXC_TRAP || e->vector == EX_BP || e->vector == EX_OF;
-    Event ev = { .vector = (uint8_t)e->vector, .has_error = e->has_error, .rf = !trap, .error = (uint32_t)e->error, .pc = X86_PC(c) };
+    bool breakpoint = e->vector == EX_DB && e->detail & 15; /* whose handler sets RF itself */
+    Event ev = { .vector = (uint8_t)e->vector, .has_error = e->has_error, .rf = !trap && !breakpoint, .error = (uint32_t)e->error, .pc = X86_PC(c) };
 
     x->shadow = x->pc_final = 0;
     if (c->mmu_mode != x86_mmu_mode(x, x->cpl))

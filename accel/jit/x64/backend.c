@@ -280,8 +280,6 @@ static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
     if (x->used + need > x->size || x->n_blocks == x->max_blocks || x->n_thunks > X64_MAX_THUNKS - 64)
         return false;
     make_ready(x, x->used + need);
-    for (unsigned i = 0; i < TYPICAL_CODE; i += 64)
-        __builtin_prefetch(x->w + x->used + i, 1);
     assert(ir->n <= X64_MAX_OPS);
     e->start = x->w + x->used;
     e->a = (Asm){ e->start, x->delta };
@@ -307,6 +305,8 @@ static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
     e->a.p += e->n_pcs * sizeof(PcEntry);
     x->used = ALIGN_UP((size_t)(e->a.p - x->w), 16);
     assert(x->used <= x->size);
+    for (unsigned i = 0; i < TYPICAL_CODE; i += 64) /* for the next one */
+        __builtin_prefetch(x->w + x->used + i, 1);
     x->blocks[x->n_blocks] = b;
     __atomic_store_n(&x->n_blocks, x->n_blocks + 1, __ATOMIC_RELEASE);
     if (log_on(LOG_OUT_ASM))

@@ -45,13 +45,18 @@ void x64_address(Emit *e, const IrOp *o, bool with_seg)
 }
 
 /* r13 = address -> host address of [r13, r13 + size), r14 destroyed; returns the displacement of the jump taken if it is not plain RAM. */
-static uint8_t *probe(Asm *a, unsigned size, bool write)
+static uint8_t *probe(Emit *e, unsigned size, bool write)
 {
+    Asm *a = &e->a;
     int32_t tlb = write ? TLB_AT(wr) : TLB_AT(rd);
     uint8_t *miss;
 
-    emit_mov(a, 4, R14, R13);
-    emit_op(a, 0, 4, 0xc1, 5, rm_reg(R14)); /* shr r14d, 8 */
+    if (e->x->bmi2) {
+        emit_vex(a, 3, 3, 0, 0, 0xf0, R14, 0, rm_reg(R13)); /* rorx r14d, r13d, 8 */
+    } else {
+        emit_mov(a, 4, R14, R13);
+        emit_op(a, 0, 4, 0xc1, 5, rm_reg(R14)); /* shr r14d, 8 */
+    }
     emit8(a, TLB_PAGE_BITS - 4);
     emit_op(a, 0, 4, 0x81, 4, rm_reg(R14)); /* and r14d, (TLB_SIZE - 1) * 16 */
     emit32(a, (TLB_SIZE - 1) * sizeof(TlbEntry));
@@ -74,7 +79,7 @@ static void group_begin(Emit *e, const IrOp *o, Group *g)
         emit_op(a, 0, 8, 0x8d, R13, rm_mem(base, (int32_t)g->lo));
     else
         emit_mov(a, 8, R13, base);
-    g->fail = probe(a, (unsigned)(g->hi - g->lo), g->write);
+    g->fail = probe(e, (unsigned)(g->hi - g->lo), g->write);
     if (g->spill)
         emit_store(a, 8, rm_mem(RBP, CPU_AT(group) + (int32_t)n * 8), R13);
 }
@@ -120,7 +125,7 @@ void x64_mem_begin(Emit *e, const IrOp *o)
         e->slow[e->n_slow++] = (Slow){ .jump = emit_jcc(a, CC_NE), .align = 1, .insn = e->insn };
     }
     assert(e->n_slow < X64_MAX_SLOW - 2);
-    e->slow[e->n_slow] = (Slow){ .jump = probe(a, size, write), .size = (uint8_t)size, .access = access_of(o), .insn = e->insn };
+    e->slow[e->n_slow] = (Slow){ .jump = probe(e, size, write), .size = (uint8_t)size, .access = access_of(o), .insn = e->insn };
     e->slow[e->n_slow++].op = a->p;
     e->operand = rm_mem(R13, 0);
     e->mem = true;

@@ -43,23 +43,25 @@ static bool moves(const IrOp *o, int64_t *by)
     return false;
 }
 
-static Open close_written(const IrOp *o, Open open)
+static inline Open reg_bit(unsigned v)
 {
-    const uint8_t written[] = { o->d, o->a, o->b, o->c };
-    unsigned n = 1;
+    return v < V_PC ? (Open)BIT(v) : 0;
+}
 
-    if (o->op == IR_XCHG || o->op == IR_XADD || o->op == IR_CMPXCHG || o->op == IR_PASS)
-        n = 3;
-    else if (ir_ops[o->op].form == FORM_WIDE)
-        n = 4;
-    else if (o->op == IR_CMPXCHG2)
-        open &= ~(Open)(BIT(0) | BIT(2));
-    if (o->op == IR_PASS && ir_pass_rows[o->pass].implicit & PI_CX_OUT)
-        open &= ~(Open)BIT(1);
-    for (unsigned i = 0; i < n; i++)
-        if (written[i] < V_PC)
-            open &= ~(Open)BIT(written[i]);
-    return open;
+/* Registers that @o writes. */
+static Open written_by(const IrOp *o)
+{
+    Open w = reg_bit(o->d);
+
+    switch (o->op) {
+    case IR_XCHG: case IR_XADD: case IR_CMPXCHG: return w | reg_bit(o->a) | reg_bit(o->b);
+    case IR_PASS:
+        w |= reg_bit(o->a) | reg_bit(o->b);
+        return ir_pass_rows[o->pass].implicit & PI_CX_OUT ? w | reg_bit(1) : w;
+    case IR_CMPXCHG2: return w | reg_bit(0) | reg_bit(2);
+    default:
+        return ir_ops[o->op].form == FORM_WIDE ? w | reg_bit(o->a) | reg_bit(o->b) | reg_bit(o->c) : w;
+    }
 }
 
 static bool join(Group *g, int64_t at, unsigned size, bool write, unsigned op)
@@ -146,6 +148,8 @@ void x64_plan(Emit *e)
 
         e->group_of[i] = 0;
         e->group_ends[i] = false;
+        if (o->op == IR_INSN)
+            continue;
         if (o->op == IR_CALL)
             open = 0;
         if (groupable(o))
@@ -153,11 +157,11 @@ void x64_plan(Emit *e)
         if (!open)
             continue;
         if (!moves(o, &by))
-            open = close_written(o, open);
+            open &= ~written_by(o);
         else if (open & BIT(o->d))
             base[o->d].moved += by;
     }
-    for (unsigned i = 0; i < ir->n; i++) /* lone accesses check for themselves */
+    for (unsigned i = 0; e->n_groups && i < ir->n; i++) /* lone accesses check for themselves */
         if (e->group_of[i] && e->groups[e->group_of[i] - 1].n < 2)
             e->group_of[i] = 0;
     for (unsigned g = 0; g < e->n_groups; g++)
