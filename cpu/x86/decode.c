@@ -132,7 +132,12 @@ static int64_t take_signed(Decoder *d, unsigned n)
 /* Legacy prefixes and REX; stops at the first other byte. */
 static void decode_prefixes(Decoder *d)
 {
-    static const uint64_t legacy[4] = { BIT(0x26) | BIT(0x2e) | BIT(0x36) | BIT(0x3e), 0xf0ull << (0x60 - 0x40), 0, BIT(0xf0 - 0xc0) | BIT(0xf2 - 0xc0) | BIT(0xf3 - 0xc0) };
+    static const uint64_t legacy[4] = {
+        BIT(0x26) | BIT(0x2e) | BIT(0x36) | BIT(0x3e),
+        BIT(0x64 - 0x40) | BIT(0x65 - 0x40) | BIT(0x66 - 0x40) | BIT(0x67 - 0x40),
+        0,
+        BIT(0xf0 - 0xc0) | BIT(0xf2 - 0xc0) | BIT(0xf3 - 0xc0),
+    };
     const uint8_t *end = d->p + 15;
 
     for (; d->p < end; d->p++) {

@@ -338,8 +338,10 @@ static JitExit x64_enter(Vcpu *v, Block *b)
     x64_signals_thread(v);
     why = enter(c, b->entry);
     v->unwound = false;
-    if (why == JIT_EXIT_LINK)
+    if (why == JIT_EXIT_LINK) {
         v->link = (Link *)(uintptr_t)c->ret;
+        c->r[V_PC] = v->link->pc;
+    }
     return why;
 }
 

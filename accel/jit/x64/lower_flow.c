@@ -93,9 +93,8 @@ void x64_link_stubs(Emit *e)
 
         l->stub = a->p;
         asm_patch(l->patch, a->p);
-        x64_store_pc(e, l->pc);
-        emit_const(a, R13, (uintptr_t)l);
-        emit_jmp(a, e->x->exit_link);
+        emit_call(a, e->x->exit_link); /* does not come back: the link's address follows */
+        emit64(a, (uintptr_t)l);
     }
 }
 

@@ -142,8 +142,10 @@ static void make_enter_exit(X64 *x, Asm *a)
     load_pins(x, a);
     emit_op(a, 0, 4, 0xff, 4, rm_mem(RBP, CPU_AT(ret)));
 
-    /* r13 = Link */
+    /* called with the Link's address behind the call */
     x->exit_link = asm_here(a);
+    emit8(a, 0x41), emit8(a, 0x5d); /* pop r13 */
+    emit_load(a, 8, R13, rm_mem(R13, 0));
     emit_const(a, R14, JIT_EXIT_LINK);
     emit_store(a, 8, rm_mem(RBP, CPU_AT(ret)), R13);
     /* r14 = JitExit */
