@@ -138,11 +138,13 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 
 export RHEA = $(abspath $(B)/rhea)
 export RHEA_BUILD = $(abspath $(B))
+export RHEA_GUESTS ?= $(abspath $(B)/guests)
 export SANITIZE
+# Recipes with it start with a +, or the jobs of -j would not be shared.
 SUB_MAKE = $(MAKE) --no-print-directory
 
 check: all
-	@rc=0; for t in lint check-unit check-cpu check-functional; do \
+	+@rc=0; for t in lint check-unit check-cpu check-functional; do \
 	    echo "== $$t"; $(SUB_MAKE) $$t || rc=1; \
 	done; exit $$rc
 
@@ -160,17 +162,20 @@ run-if-there = if [ -x $(1) ]; then $(RUN) $(1) $(2); else echo "SKIPPED: there 
 check-cpu: $(B)/tests/cpu/check-cpu
 	@$(call run-if-there,$(SRC)/tests/cpu/run)
 
+# Guests come from Debian's archive, once; what cannot be had is skipped, by name.
 check-functional: all
+	@$(SRC)/tools/fetch-guest "$(RHEA_GUESTS)" || \
+	    echo "SKIPPED: some of the guests of $(RHEA_GUESTS) could not be fetched"
 	@$(call run-if-there,$(SRC)/tests/functional/run)
 
 check-asan:
-	@$(SUB_MAKE) B=$(B)-asan CONFIGURE_ARGS=--asan check-unit check-cpu
+	+@$(SUB_MAKE) B=$(B)-asan CONFIGURE_ARGS=--asan check-unit check-cpu
 
 check-tsan:
-	@$(SUB_MAKE) B=$(B)-tsan CONFIGURE_ARGS=--tsan check-unit
+	+@$(SUB_MAKE) B=$(B)-tsan CONFIGURE_ARGS=--tsan check-unit
 
 check-locks:
-	@$(SUB_MAKE) B=$(B)-locks CONFIGURE_ARGS=--check-locks check-unit check-functional
+	+@$(SUB_MAKE) B=$(B)-locks CONFIGURE_ARGS=--check-locks check-unit check-functional
 
 lint:
 	@cd $(SRC) && tools/lint
@@ -180,7 +185,7 @@ format:
 
 # Each fuzz program for T seconds.
 fuzz:
-	@if command -v clang >/dev/null; then \
+	+@if command -v clang >/dev/null; then \
 	    $(SUB_MAKE) B=$(B)-fuzz fuzz-run \
 	        CONFIGURE_ARGS='--cc=clang --asan --cflags=-fsanitize=fuzzer-no-link'; \
 	else echo "SKIPPED: fuzzing needs clang"; fi

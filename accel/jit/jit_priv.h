@@ -17,7 +17,6 @@ Block *block_alloc(Jit *j);                /* contents are undefined; NULL: no r
 void block_take_back(Jit *j, Block *b);    /* the last one made; lock held */
 Block *block_lookup(Jit *j, Gva pc, Gva linear, uint32_t mode, uint32_t ram_page); /* no lock */
 uint64_t block_lines(const Block *b, unsigned page); /* of ram_page[page] */
-void block_link(Vcpu *v, Link *l, Block *to);        /* if they may be linked; takes the lock */
 /* A store of this vCPU is about to hit lines with code.  Unwinds with UNWIND_STEP if it hits the running block. */
 void block_written(Vcpu *v, uint32_t ram_page, unsigned at, unsigned size);
 void block_recheck_later(Vcpu *v, uint32_t ram_page, unsigned at, unsigned size); /* lock held, any thread */

@@ -160,6 +160,9 @@ bool x86_walk(Cpu *c, Gva va, Access kind, unsigned mmu_mode, Walk *out);
 void x86_page_fault(Cpu *c, Gva va, Access kind, unsigned mmu_mode, uint64_t error, Exception *out);
 void x86_align_fault(Cpu *c, Gva va, Exception *out);
 
+/* fault.c */
+bool x86_fault_is_stack(Cpu *c, Gva va); /* an access of the instruction at the pc, in 64-bit mode */
+
 /* exception.c */
 void x86_take_exception(Cpu *c, const Exception *e);
 void x86_serve(Cpu *c);

@@ -203,10 +203,10 @@ again:
     return true;
 }
 
-void x86_page_fault(Cpu *c UNUSED, Gva va, Access kind UNUSED, unsigned mmu_mode UNUSED, uint64_t error, Exception *out)
+void x86_page_fault(Cpu *c, Gva va, Access kind, unsigned mmu_mode UNUSED, uint64_t error, Exception *out)
 {
     if (error & WALK_NONCANONICAL)
-        *out = (Exception){ .vector = EX_GP, .has_error = true };
+        *out = (Exception){ .vector = kind != ACCESS_EXEC && x86_fault_is_stack(c, va) ? EX_SS : EX_GP, .has_error = true };
     else
         *out = (Exception){ .vector = EX_PF, .has_error = true, .error = error, .addr = va };
 }

@@ -282,7 +282,7 @@ static void do_arith(Op *o)
     uint8_t operand[16];
     bool compare = op == 2 || op == 3, pops = op == 3 || (!o->mem && o->esc == 6);
     Ext result;
-    uint16_t sw;
+    uint16_t sw, rounded;
 
     if (!is_used(f, dst) || !is_used(f, src) || (compare && !o->mem && o->esc >= 4)) {
         replay(o);
@@ -311,8 +311,8 @@ static void do_arith(Op *o)
         return;
     }
     arith(op);
-    __asm__ volatile("fstpt %0\n\tfstp %%st(0)" : "=m"(result));
-    sw = host_end(f);
+    __asm__ volatile("fnstsw %1\n\tfstpt %0\n\tfstp %%st(0)" : "=m"(result), "=m"(rounded)); /* the stores clear C1 */
+    sw = host_end(f) | (rounded & FSW_C1);
     if (!merge(f, sw, FSW_C1))
         return;
     *st(f, dst) = result;

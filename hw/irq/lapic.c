@@ -311,16 +311,18 @@ static uint64_t lapic_period_ns(const Lapic *l) /* at most 2^39 */
     return l->tmict * lapic_divider(l) * (1000000000u / LAPIC_HZ);
 }
 
-static uint64_t lapic_timer_elapsed(const Lapic *l)
+/*
+ * What follows takes the time as an argument: one reading for each access to a register.  With two of them a
+ * count that has just been written may have run out between its start and its arming, and never fire.
+ */
+static uint64_t lapic_timer_elapsed(const Lapic *l, int64_t now)
 {
-    int64_t now = lapic_now(l);
-
     return now > l->timer_start ? (uint64_t)(now - l->timer_start) : 0;
 }
 
-static uint32_t lapic_timer_count(const Lapic *l)
+static uint32_t lapic_timer_count(const Lapic *l, int64_t now)
 {
-    uint64_t elapsed = lapic_timer_elapsed(l) * (LAPIC_HZ / 1000000000u) / lapic_divider(l);
+    uint64_t elapsed = lapic_timer_elapsed(l, now) * (LAPIC_HZ / 1000000000u) / lapic_divider(l);
 
     if (!l->tmict || lapic_timer_mode(l) == TIMER_DEADLINE)
         return 0;
@@ -361,16 +363,16 @@ static int64_t lapic_deadline_due(const Lapic *l)
     return ns > INT64_MAX / 2 ? INT64_MAX / 2 : now + (int64_t)ns;
 }
 
-static int64_t lapic_next_period(const Lapic *l)
+static int64_t lapic_next_period(const Lapic *l, int64_t now)
 {
     uint64_t period = lapic_period_ns(l);
-    int64_t due = l->timer_start + (int64_t)((lapic_timer_elapsed(l) / period + 1) * period);
+    int64_t due = l->timer_start + (int64_t)((lapic_timer_elapsed(l, now) / period + 1) * period);
 
-    return MAX(due, lapic_now(l) + MIN_PERIOD_NS);
+    return MAX(due, now + MIN_PERIOD_NS);
 }
 
 /* Find the next expiry after a write to the timer's registers. */
-static void lapic_timer_arm(Lapic *l)
+static void lapic_timer_arm(Lapic *l, int64_t now)
 {
     int64_t due = -1;
 
@@ -378,10 +380,10 @@ static void lapic_timer_arm(Lapic *l)
     case TIMER_DEADLINE: due = lapic_deadline_due(l); break;
     case TIMER_PERIODIC:
         if (l->tmict)
-            due = lapic_next_period(l);
+            due = lapic_next_period(l, now);
         break;
     default:
-        if (lapic_timer_count(l))
+        if (lapic_timer_count(l, now))
             due = l->timer_start + (int64_t)lapic_period_ns(l);
         break;
     }
@@ -395,7 +397,7 @@ static void lapic_timer_fire(void *arg)
     l->timer_due = -1;
     l->tsc_deadline = 0;
     if (lapic_timer_mode(l) == TIMER_PERIODIC && l->tmict)
-        lapic_timer_set(l, lapic_next_period(l)); /* ticks missed meanwhile are lost */
+        lapic_timer_set(l, lapic_next_period(l, lapic_now(l))); /* ticks missed meanwhile are lost */
     lapic_local(l, LVT_TIMER);
 }
 
@@ -403,20 +405,21 @@ static void lapic_timer_start(Lapic *l, uint32_t count)
 {
     l->tmict = count;
     l->timer_start = lapic_now(l);
-    lapic_timer_arm(l);
+    lapic_timer_arm(l, l->timer_start);
 }
 
 /* The count goes on from where it is, at another pace. */
 static void lapic_timer_divide(Lapic *l, uint32_t dcr)
 {
-    uint32_t count = lapic_timer_count(l);
+    int64_t now = lapic_now(l);
+    uint32_t count = lapic_timer_count(l, now);
 
     l->dcr = dcr & 0xb;
     if (!count)
         return;
     l->timer_start =
-        lapic_now(l) - (int64_t)((l->tmict - count) * lapic_divider(l) * (1000000000u / LAPIC_HZ));
-    lapic_timer_arm(l);
+        now - (int64_t)((l->tmict - count) * lapic_divider(l) * (1000000000u / LAPIC_HZ));
+    lapic_timer_arm(l, now);
 }
 
 /* ---- registers ---- */
@@ -441,7 +444,7 @@ static void lapic_write_lvt(Lapic *l, unsigned entry, uint32_t v)
             l->tmict = 0; /* 11.5.4.1: changing to or from it disarms */
             l->tsc_deadline = 0;
         }
-        lapic_timer_arm(l);
+        lapic_timer_arm(l, lapic_now(l));
     }
     if ((entry == LVT_LINT0 || entry == LVT_LINT1) && lvt_is_level(v))
         lapic_lint_level(l, entry - LVT_LINT0);
@@ -510,7 +513,7 @@ static bool lapic_read_reg(Lapic *l, unsigned reg, uint64_t *v)
     case REG_ICR: *v = x2 ? l->icr : (uint32_t)l->icr; return true;
     case REG_ICR_HIGH: *v = l->icr >> 32; return !x2;
     case REG_TMICT: *v = l->tmict; return true;
-    case REG_TMCCT: *v = lapic_timer_count(l); return true;
+    case REG_TMCCT: *v = lapic_timer_count(l, lapic_now(l)); return true;
     case REG_DCR: *v = l->dcr; return true;
     default: *v = reg_is_lvt(reg) ? l->lvt[reg - REG_LVT] : 0; return reg_is_lvt(reg);
     }
@@ -721,7 +724,7 @@ static bool lapic_msr_write(void *apic, uint32_t msr, uint64_t v)
             ok = true;
             if (lapic_timer_mode(l) == TIMER_DEADLINE) {
                 l->tsc_deadline = v;
-                lapic_timer_arm(l);
+                lapic_timer_arm(l, lapic_now(l));
             }
         } else if (msr >= MSR_X2APIC && msr < MSR_X2APIC_END && lapic_is_x2apic(l)) {
             ok = lapic_write_reg(l, msr - MSR_X2APIC, v);

@@ -77,17 +77,21 @@ static int64_t hpet_now(const Hpet *s)
     return clock_now(s->dev.clock);
 }
 
-static uint64_t hpet_counter(const Hpet *s)
+/*
+ * @now, here and below: one reading for each access or firing.  With several of them a match that falls in
+ * between would be taken for one that lies behind.
+ */
+static uint64_t hpet_counter(const Hpet *s, int64_t now)
 {
     if (!(s->gen_conf & CONF_ENABLE))
         return s->counter;
-    return s->counter + (uint64_t)MAX(hpet_now(s) - s->start, 0) / TICK_NS;
+    return s->counter + (uint64_t)MAX(now - s->start, 0) / TICK_NS;
 }
 
-static void hpet_set_counter(Hpet *s, uint64_t v)
+static void hpet_set_counter(Hpet *s, uint64_t v, int64_t now)
 {
     s->counter = v;
-    s->start = hpet_now(s);
+    s->start = now;
 }
 
 /* ---- wires ---- */
@@ -154,9 +158,9 @@ static uint64_t timer_width_mask(const HpetTimer *t)
 }
 
 /* Ticks until the next match; a comparator that equals the counter has just matched. */
-static uint64_t timer_distance(const Hpet *s, const HpetTimer *t)
+static uint64_t timer_distance(const Hpet *s, const HpetTimer *t, int64_t now)
 {
-    uint64_t ticks = (t->cmp - hpet_counter(s)) & timer_width_mask(t);
+    uint64_t ticks = (t->cmp - hpet_counter(s, now)) & timer_width_mask(t);
 
     if (ticks)
         return ticks;
@@ -164,9 +168,9 @@ static uint64_t timer_distance(const Hpet *s, const HpetTimer *t)
 }
 
 /* A periodic comparator that was reached goes to the first match still to come. */
-static void timer_advance(const Hpet *s, HpetTimer *t)
+static void timer_advance(const Hpet *s, HpetTimer *t, int64_t now)
 {
-    uint64_t mask = timer_width_mask(t), behind = (hpet_counter(s) - t->cmp) & mask;
+    uint64_t mask = timer_width_mask(t), behind = (hpet_counter(s, now) - t->cmp) & mask;
 
     if (behind > mask / 2)
         return;
@@ -180,11 +184,10 @@ static bool timer_is_periodic(const HpetTimer *t)
     return (t->conf & TN_PERIODIC) && (t->period & timer_width_mask(t));
 }
 
-static void timer_arm(Hpet *s, unsigned n)
+static void timer_arm(Hpet *s, unsigned n, int64_t now)
 {
     HpetTimer *t = &s->timers[n];
-    uint64_t ticks = timer_distance(s, t);
-    int64_t now = hpet_now(s);
+    uint64_t ticks = timer_distance(s, t, now);
 
     t->due = -1;
     if ((s->gen_conf & CONF_ENABLE) && ticks < FOREVER / TICK_NS)
@@ -195,33 +198,37 @@ static void timer_arm(Hpet *s, unsigned n)
         timer_stop(&t->timer);
 }
 
+static void timer_reached(Hpet *s, unsigned n, int64_t now)
+{
+    if (timer_is_periodic(&s->timers[n]))
+        timer_advance(s, &s->timers[n], now);
+    timer_arm(s, n, now);
+    timer_interrupt(s, n);
+}
+
 static void timer_fire(void *arg)
 {
     HpetTimer *t = arg;
     Hpet *s = t->hpet;
-    unsigned n = (unsigned)(t - s->timers);
 
-    if (timer_is_periodic(t))
-        timer_advance(s, t);
-    timer_arm(s, n);
-    timer_interrupt(s, n);
+    timer_reached(s, (unsigned)(t - s->timers), hpet_now(s));
 }
 
 /* What is due comes before the write that would make it forgotten. */
-static void hpet_catch_up(Hpet *s)
+static void hpet_catch_up(Hpet *s, int64_t now)
 {
     for (unsigned n = 0; n < TIMER_COUNT; n++) {
-        if (s->timers[n].due >= 0 && s->timers[n].due <= hpet_now(s)) {
+        if (s->timers[n].due >= 0 && s->timers[n].due <= now) {
             timer_stop(&s->timers[n].timer);
-            timer_fire(&s->timers[n]);
+            timer_reached(s, n, now);
         }
     }
 }
 
-static void hpet_update(Hpet *s)
+static void hpet_update(Hpet *s, int64_t now)
 {
     for (unsigned n = 0; n < TIMER_COUNT; n++)
-        timer_arm(s, n);
+        timer_arm(s, n, now);
     hpet_update_lines(s);
 }
 
@@ -238,7 +245,7 @@ static uint64_t timer_read(const Hpet *s, unsigned n, uint64_t at)
     }
 }
 
-static uint64_t hpet_read64(const Hpet *s, uint64_t at)
+static uint64_t hpet_read64(const Hpet *s, uint64_t at, int64_t now)
 {
     unsigned n = (unsigned)(at - TIMERS_AT) / TIMER_STEP;
 
@@ -246,17 +253,17 @@ static uint64_t hpet_read64(const Hpet *s, uint64_t at)
     case GCAP_ID: return CAPABILITIES;
     case GEN_CONF: return s->gen_conf;
     case GINTR_STA: return s->gintr_sta;
-    case MAIN_CNT: return hpet_counter(s);
+    case MAIN_CNT: return hpet_counter(s, now);
     default: return at >= TIMERS_AT && n < TIMER_COUNT ? timer_read(s, n, at % TIMER_STEP) : 0;
     }
 }
 
-static void hpet_write_conf(Hpet *s, uint64_t v)
+static void hpet_write_conf(Hpet *s, uint64_t v, int64_t now)
 {
     bool toggled = (s->gen_conf ^ v) & CONF_ENABLE;
 
     if (toggled) /* goes on from, or stops at, what it shows */
-        hpet_set_counter(s, hpet_counter(s));
+        hpet_set_counter(s, hpet_counter(s, now), now);
     s->gen_conf = v & (CONF_ENABLE | CONF_LEGACY);
 }
 
@@ -271,8 +278,8 @@ static void timer_write_conf(Hpet *s, unsigned n, uint64_t v)
     t->period &= timer_width_mask(t);
 }
 
-/* @v: the whole register; @written: the bits this access has.  Tn_VAL_SET (2.3.9.2.2) lasts for
- * one write, or for two that carry the lower and then the upper half. */
+/* Tn_VAL_SET (2.3.9.2.2) lasts for one write, or for two that carry the lower and then the upper
+ * half. */
 static void timer_write_cmp(HpetTimer *t, uint64_t v, uint64_t written)
 {
     bool is_upper = !(written & 1);
@@ -286,14 +293,15 @@ static void timer_write_cmp(HpetTimer *t, uint64_t v, uint64_t written)
     t->conf &= ~(uint64_t)TN_VAL_SET;
 }
 
-static void hpet_write64(Hpet *s, uint64_t at, uint64_t v, uint64_t written)
+/* @v: the whole register; @written: the bits this access has. */
+static void hpet_write64(Hpet *s, uint64_t at, uint64_t v, uint64_t written, int64_t now)
 {
     unsigned n = (unsigned)(at - TIMERS_AT) / TIMER_STEP;
 
     switch (at) {
-    case GEN_CONF: hpet_write_conf(s, v); break;
+    case GEN_CONF: hpet_write_conf(s, v, now); break;
     case GINTR_STA: s->gintr_sta &= ~(v & written); break;
-    case MAIN_CNT: hpet_set_counter(s, v); break;
+    case MAIN_CNT: hpet_set_counter(s, v, now); break;
     default:
         if (at >= TIMERS_AT && n < TIMER_COUNT && at % TIMER_STEP == TN_CONF)
             timer_write_conf(s, n, v);
@@ -306,21 +314,23 @@ static void hpet_write64(Hpet *s, uint64_t at, uint64_t v, uint64_t written)
 static uint64_t hpet_read(void *arg, uint64_t at, unsigned size)
 {
     Hpet *s = arg;
+    int64_t now = hpet_now(s);
 
-    hpet_catch_up(s);
-    return bits(hpet_read64(s, at & ~7ull), (at & 7) * 8, size * 8);
+    hpet_catch_up(s, now);
+    return bits(hpet_read64(s, at & ~7ull, now), (at & 7) * 8, size * 8);
 }
 
 static void hpet_write(void *arg, uint64_t at, uint64_t v, unsigned size)
 {
     Hpet *s = arg;
     unsigned shift = (at & 7) * 8;
-    uint64_t written = bits_set(0, shift, size * 8, UINT64_MAX);
+    uint64_t written = bits_set(0, shift, size * 8, UINT64_MAX), old;
+    int64_t now = hpet_now(s);
 
-    hpet_catch_up(s);
-    hpet_write64(s, at & ~7ull, (hpet_read64(s, at & ~7ull) & ~written) | (v << shift & written),
-                 written);
-    hpet_update(s);
+    hpet_catch_up(s, now);
+    old = hpet_read64(s, at & ~7ull, now);
+    hpet_write64(s, at & ~7ull, (old & ~written) | (v << shift & written), written, now);
+    hpet_update(s, now);
 }
 
 static const RegionOps hpet_ops = {hpet_read, hpet_write, 4, 8};
@@ -365,7 +375,7 @@ static void hpet_reset(Device *d, ResetPhase phase)
             t->upper_follows = false;
         }
     } else {
-        hpet_update(s);
+        hpet_update(s, hpet_now(s));
     }
 }
 

@@ -219,9 +219,9 @@ static int64_t channel_next_rise(const Channel *c, int64_t now)
     return t < at ? c->start + at : -1;
 }
 
-static void pit_update(Pit *s)
+/* @tick: as read when the access began.  What comes true meanwhile is due at once, not forgotten. */
+static void pit_update(Pit *s, int64_t tick)
 {
-    int64_t tick = pit_ticks(s);
     Channel *c = &s->ch[0];
     int64_t rise = channel_next_rise(c, tick);
     bool holds_low = c->mode <= 1;
@@ -242,16 +242,17 @@ static void pit_pulse(Pit *s)
 static void pit_fire(void *arg)
 {
     Pit *s = arg;
+    int64_t tick = pit_ticks(s);
 
-    channel_sync(&s->ch[0], pit_ticks(s));
+    channel_sync(&s->ch[0], tick);
     pit_pulse(s);
-    pit_update(s);
+    pit_update(s, tick);
 }
 
 /* An edge that is due comes before the write that would make it forgotten. */
-static void pit_catch_up(Pit *s)
+static void pit_catch_up(Pit *s, int64_t tick)
 {
-    if (timer_armed(&s->timer) && s->timer.due <= clock_now(s->dev.clock)) {
+    if (timer_armed(&s->timer) && s->timer.due <= pit_tick_ns(tick)) {
         timer_stop(&s->timer);
         pit_pulse(s);
     }
@@ -372,14 +373,14 @@ static void pit_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     int64_t now = pit_ticks(s);
 
     (void)size;
-    pit_catch_up(s);
+    pit_catch_up(s, now);
     for (unsigned i = 0; i < CHANNELS; i++)
         channel_sync(&s->ch[i], now);
     if (at == CONTROL)
         pit_control(s, (uint8_t)v, now);
     else
         channel_write(&s->ch[at], (uint8_t)v, now);
-    pit_update(s);
+    pit_update(s, now);
 }
 
 static uint64_t port61_read(void *arg, uint64_t at, unsigned size)
@@ -444,7 +445,7 @@ static void pit_reset(Device *d, ResetPhase phase)
             channel_load(&s->ch[i], 0, now);
         }
     } else {
-        pit_update(s);
+        pit_update(s, now);
     }
 }
 
@@ -464,7 +465,7 @@ static bool pit_loaded(Device *d, Error *err)
     for (unsigned i = 0; i < CHANNELS; i++)
         if (!channel_is_sane(&s->ch[i]))
             return error_set(err, "isa-pit: impossible state of channel %u", i);
-    pit_update(s);
+    pit_update(s, pit_ticks(s));
     return true;
 }
 

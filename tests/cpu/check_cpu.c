@@ -2,7 +2,8 @@
 /*
  * check-cpu - random instructions on the host processor and on rhea's engines must end in the same state
  *
- *   check-cpu [--cases N] [--seed S] [--engine interp|x64|all] [--only NAME]... [--repro ROW:SEED] [--stop]
+ *   check-cpu [--cases N] [--sequences N] [--seed S] [--engine interp|x64|all] [--only NAME]... [--stop]
+ *             [--repro ROW:SEED] [--sequence SEED[:DROPPED]]
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -15,82 +16,28 @@
 #include "cpu/x86/model.h"
 #include "tests/cpu/cpu_test.h"
 
-enum { MAX_ROWS = 2048, MAX_ONLY = 16, MAX_SHOWN = 40 };
+enum { MAX_ROWS = 2048, MAX_ONLY = 16, MAX_SHOWN = 40, DEFAULT_CASES = 2000000, CASES_PER_SEQUENCE = 8 };
+
+#ifdef __SANITIZE_ADDRESS__
+#define IS_ASAN 1
+#else
+#define IS_ASAN 0
+#endif
 
 typedef struct Check {
-    uint64_t cases, seed;
-    const char *engine, *only[MAX_ONLY], *repro;
+    uint64_t cases, sequences, seed;
+    const char *engine, *only[MAX_ONLY], *repro, *repro_sequence;
     unsigned n_only;
     bool stop;
     uint64_t features[F_WORDS];
-    struct { const Engine *e; void *state; } engines[2];
+    OpenEngine engines[2];
     unsigned n_engines;
     unsigned rows[MAX_ROWS], n_rows;
     uint32_t failed[MAX_ROWS], faults, ran, shown;
     CpuState in, want, got;
 } Check;
 
-/* --- comparison: a line for each difference --- */
-
-static void differ(StrBuf *out, const char *what, uint64_t want, uint64_t got)
-{
-    if (want != got) {
-        strbuf_addf(out, "    %-6s host %016" PRIx64 "  rhea %016" PRIx64 "\n", what, want, got);
-    }
-}
-
-static void differ_bytes(StrBuf *out, const char *what, unsigned n, const uint8_t *want, const uint8_t *got, unsigned size)
-{
-    if (!memcmp(want, got, size)) {
-        return;
-    }
-    strbuf_addf(out, "    %s%u host ", what, n);
-    for (unsigned i = size; i-- > 0;) {
-        strbuf_addf(out, "%02x", want[i]);
-    }
-    strbuf_addf(out, "  rhea ");
-    for (unsigned i = size; i-- > 0;) {
-        strbuf_addf(out, "%02x", got[i]);
-    }
-    strbuf_add(out, "\n");
-}
-
-static void compare_vectors(StrBuf *out, const CpuState *want, const CpuState *got)
-{
-    for (unsigned i = 0; i < 16; i++) {
-        differ_bytes(out, "xmm", i, want->x + X_XMM + 16 * i, got->x + X_XMM + 16 * i, 16);
-        differ_bytes(out, "ymmh", i, want->x + X_YMMH + 16 * i, got->x + X_YMMH + 16 * i, 16);
-    }
-}
-
-static void compare_x87(StrBuf *out, const CpuState *want, const CpuState *got)
-{
-    static const uint16_t c1 = 0x0200; /* rounded up, or anything */
-    uint16_t fcw[2], fsw[2];
-
-    memcpy(&fcw[0], want->x, 2);
-    memcpy(&fcw[1], got->x, 2);
-    memcpy(&fsw[0], want->x + 2, 2);
-    memcpy(&fsw[1], got->x + 2, 2);
-    differ(out, "fcw", fcw[0], fcw[1]);
-    differ(out, "fsw", fsw[0] & ~c1, fsw[1] & ~c1);
-    differ(out, "ftw", want->x[4], got->x[4]);
-    for (unsigned i = 0; i < 8; i++) {
-        differ_bytes(out, "st", i, want->x + X_ST + 16 * i, got->x + X_ST + 16 * i, 10);
-    }
-}
-
-static void compare_data(StrBuf *out, const CpuState *want, const CpuState *got)
-{
-    unsigned shown = 0;
-
-    for (unsigned i = 0; i < DATA_SIZE && shown < 4; i += 16) {
-        if (memcmp(want->data + i, got->data + i, 16)) {
-            differ_bytes(out, "memory +", i, want->data + i, got->data + i, 16);
-            shown++;
-        }
-    }
-}
+/* --- comparison --- */
 
 /* Which of several addresses faults first, and what is done by then, is the processor's choice. */
 static bool is_unordered(const CpuCase *t)
@@ -117,46 +64,29 @@ static bool may_keep_upper_half(const CpuCase *t, unsigned reg)
 static void compare(Check *k, const CpuCase *t, const Engine *e, StrBuf *out)
 {
     bool faults = k->want.vector >= 0, partial = faults && is_unordered(t);
-    static const char *const names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
-    const CpuState *want = &k->want, *got = &k->got;
-    uint64_t flags = FL_ALL | EFL_DF;
-    uint32_t mxcsr[2];
+    Compare c = { .what = CMP_ALL, .flags = FL_ALL | EFL_DF };
 
     if (faults && t->valid && t->insn.row->op == X86_MASKMOVDQU) {
         return; /* with a mask of zeroes it may fault or not */
     }
-    if (want->vector != got->vector) {
-        strbuf_addf(out, "    exception: host %d, rhea %d\n", want->vector, got->vector);
-        return;
-    }
-    if (want->vector == EX_PF && !partial) {
-        differ(out, "cr2", want->addr, got->addr);
-        differ(out, "error", want->error & 7, got->error & 7);
-    }
     if (t->valid && !faults) {
-        flags &= ~case_undefined_flags(t, &k->in);
-    } else if (want->vector == EX_DE) {
-        flags = 0;
+        c.flags &= ~insn_undefined_flags(&t->insn, k->in.r[R_CX]);
+    } else if (k->want.vector == EX_DE) {
+        c.flags = 0;
     }
     for (unsigned i = 0; i < 16; i++) {
-        uint64_t mask = may_keep_upper_half(t, i) ? 0xffffffff : ~0ull;
-
-        differ(out, names[i], want->r[i] & mask, got->r[i] & mask);
+        c.low_halves |= (uint16_t)(may_keep_upper_half(t, i) << i);
     }
-    differ(out, "rip", want->rip, got->rip);
-    differ(out, "flags", want->flags & flags, got->flags & flags);
-    memcpy(&mxcsr[0], want->x + X_MXCSR, 4);
-    memcpy(&mxcsr[1], got->x + X_MXCSR, 4);
-    if (!faults) { /* a store that faults may have set flags before */
-        differ(out, "mxcsr", mxcsr[0], mxcsr[1]);
+    if (partial) {
+        c.what = 0;
     }
-    if (!partial && !(t->valid && t->insn.row->attr & XA_RELAXED && e == &engine_interp)) {
-        compare_vectors(out, want, got);
+    if (faults) { /* a store that faults may have set flags before */
+        c.what &= ~(unsigned)CMP_MXCSR;
     }
-    compare_x87(out, want, got);
-    if (!partial) {
-        compare_data(out, want, got);
+    if (t->valid && t->insn.row->attr & XA_RELAXED && e == &engine_interp) {
+        c.what &= ~(unsigned)CMP_VECTORS;
     }
+    state_compare(out, &k->want, &k->got, &c);
 }
 
 static void report(Check *k, const CpuCase *t, unsigned row, const char *engine, const StrBuf *diff)
@@ -183,6 +113,17 @@ static bool can_run(const Engine *e, const CpuCase *t)
     return e != &engine_interp || !t->valid || t->insn.row->kind != X86K_PASS || ir_pass_rows[t->insn.row->pass].fn;
 }
 
+/* The jump ends its block. */
+static CpuProgram program_of(const CpuCase *t)
+{
+    CpuProgram p = { .at = CODE, .len = t->valid ? t->len : 15 }; /* who knows how much the processor takes */
+
+    memcpy(p.code, t->code, p.len);
+    p.code[p.len++] = 0xeb; /* jmp .+2 */
+    p.code[p.len++] = 0;
+    return p;
+}
+
 static bool run_case(Check *k, unsigned row, uint64_t seed)
 {
     CpuCase t;
@@ -191,7 +132,9 @@ static bool run_case(Check *k, unsigned row, uint64_t seed)
     if (!case_generate(&t, &k->in, x86_row(row), seed, k->features)) {
         return true;
     }
-    native_run(&t, &k->in, &k->want);
+    const CpuProgram p = program_of(&t);
+
+    native_run(&p, &k->in, &k->want);
     k->ran++;
     k->faults += k->want.vector >= 0;
     for (unsigned i = 0; i < k->n_engines; i++) {
@@ -200,7 +143,7 @@ static bool run_case(Check *k, unsigned row, uint64_t seed)
         if (!can_run(k->engines[i].e, &t)) {
             continue;
         }
-        k->engines[i].e->run(k->engines[i].state, &t, &k->in, &k->got);
+        k->engines[i].e->run(k->engines[i].state, &p, &k->in, &k->got);
         compare(k, &t, k->engines[i].e, &diff);
         if (diff.len) {
             ok = false;
@@ -235,7 +178,7 @@ static void pick_rows(Check *k)
     }
 }
 
-static int summary(const Check *k)
+static bool summary(const Check *k)
 {
     unsigned bad = 0;
 
@@ -248,7 +191,7 @@ static int summary(const Check *k)
         }
     }
     printf("%s%u cases of %u rows, %u faults; %u passed, %u failed\n", bad ? "\n" : "", k->ran, k->n_rows, k->faults, k->n_rows - bad, bad);
-    return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+    return !bad;
 }
 
 static bool open_engines(Check *k, Error *err)
@@ -270,27 +213,35 @@ static bool open_engines(Check *k, Error *err)
 
 static bool parse(Check *k, int argc, char **argv)
 {
-    static const struct option options[] = { { "cases", 1, NULL, 'n' }, { "seed", 1, NULL, 's' },  { "engine", 1, NULL, 'e' }, { "only", 1, NULL, 'o' },
-                                             { "repro", 1, NULL, 'r' }, { "stop", 0, NULL, 'x' }, { 0 } };
-    const char *cases = getenv("CASES");
+    static const struct option options[] = { { "cases", 1, NULL, 'n' }, { "sequences", 1, NULL, 'q' }, { "seed", 1, NULL, 's' },
+                                             { "engine", 1, NULL, 'e' }, { "only", 1, NULL, 'o' }, { "repro", 1, NULL, 'r' },
+                                             { "sequence", 1, NULL, 'S' }, { "stop", 0, NULL, 'x' }, { 0 } };
+    const char *cases = getenv("CASES"), *sequences = getenv("SEQUENCES");
+    bool given = false;
     int c;
 
-    k->cases = 100000;
+    k->cases = DEFAULT_CASES;
     k->seed = 1;
     k->engine = getenv("ENGINE") ? getenv("ENGINE") : "all";
-    if (cases && !parse_u64(cases, &k->cases)) {
+    if ((cases && !parse_u64(cases, &k->cases)) || (sequences && !parse_u64(sequences, &k->sequences))) {
         return false;
     }
-    while ((c = getopt_long(argc, argv, "n:s:e:o:r:x", options, NULL)) >= 0) {
+    given = sequences != NULL;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
         switch (c) {
         case 'n': if (!parse_u64(optarg, &k->cases)) return false; break;
+        case 'q': if (!parse_u64(optarg, &k->sequences)) return false; given = true; break;
         case 's': if (!parse_u64(optarg, &k->seed)) return false; break;
         case 'e': k->engine = optarg; break;
         case 'o': if (k->n_only < MAX_ONLY) k->only[k->n_only++] = optarg; break;
         case 'r': k->repro = optarg; break;
+        case 'S': k->repro_sequence = optarg; break;
         case 'x': k->stop = true; break;
         default: return false;
         }
+    }
+    if (!given) {
+        k->sequences = k->n_only ? 0 : k->cases / CASES_PER_SEQUENCE;
     }
     return optind == argc;
 }
@@ -307,14 +258,54 @@ static bool repro(Check *k)
     return run_case(k, (unsigned)row, strtoull(colon + 1, NULL, 0));
 }
 
+static bool repro_sequence(const Check *k, SequenceCheck *q)
+{
+    char *colon;
+    uint64_t seed = strtoull(k->repro_sequence, &colon, 0);
+
+    return sequence_check(q, seed, *colon == ':' ? (uint32_t)strtoul(colon + 1, NULL, 0) : 0, false);
+}
+
+static bool run_cases(Check *k)
+{
+    pick_rows(k);
+    for (uint64_t n = 0; k->n_rows && n < k->cases; n++) {
+        if (!run_case(k, k->rows[n % k->n_rows], mix64(k->seed + mix64(n))) && k->stop) {
+            break;
+        }
+    }
+    return summary(k);
+}
+
+static bool run_sequences(const Check *k, SequenceCheck *q)
+{
+    const SequenceTotals *t = sequence_totals(q);
+
+    if (IS_ASAN && k->sequences) {
+        printf("SKIPPED: sequences: where the sanitizer has its shadow memory, the host lets them write\n");
+        return true;
+    }
+    for (uint64_t n = 0; n < k->sequences; n++) {
+        if (!sequence_check(q, mix64(k->seed ^ mix64(~n)), 0, true) && k->stop) {
+            break;
+        }
+    }
+    printf("%" PRIu64 " sequences, %" PRIu64 " faults; not compared: %" PRIu64 " read undefined flags, %" PRIu64 " endless, %" PRIu64
+           " wild; %" PRIu64 " passed, %" PRIu64 " failed\n",
+           t->ran, t->faults, t->undefined, t->endless, t->wild, t->ran - t->failed, t->failed);
+    return !t->failed;
+}
+
 int main(int argc, char **argv)
 {
     static Check k;
     Error err = { 0 };
+    bool ok = true;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!parse(&k, argc, argv)) {
-        fprintf(stderr, "usage: check-cpu [--cases N] [--seed S] [--engine interp|x64|all] [--only NAME]... [--repro ROW:SEED] [--stop]\n");
+        fprintf(stderr, "usage: check-cpu [--cases N] [--sequences N] [--seed S] [--engine interp|x64|all] [--only NAME]... [--stop]\n"
+                        "                 [--repro ROW:SEED] [--sequence SEED[:DROPPED]]\n");
         return 2;
     }
     x86_features_available(k.features);
@@ -322,17 +313,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "check-cpu: %s\n", err.msg);
         return 2;
     }
+    SequenceCheck *q = sequence_check_new(k.engines, k.n_engines, k.features);
+
     if (k.repro) {
-        return repro(&k) ? EXIT_SUCCESS : EXIT_FAILURE;
+        ok = repro(&k);
+    } else if (k.repro_sequence) {
+        ok = repro_sequence(&k, q);
+    } else {
+        ok = run_cases(&k);
+        ok &= run_sequences(&k, q);
     }
-    pick_rows(&k);
-    for (uint64_t n = 0; k.n_rows && n < k.cases; n++) {
-        if (!run_case(&k, k.rows[n % k.n_rows], mix64(k.seed + mix64(n))) && k.stop) {
-            break;
-        }
-    }
+    sequence_check_free(q);
     for (unsigned i = 0; i < k.n_engines; i++) {
         k.engines[i].e->close(k.engines[i].state);
     }
-    return summary(&k);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

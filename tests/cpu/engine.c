@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * engine - run a case on rhea: a machine of one processor in 64-bit user mode, with the interpreter or translated code
+ * engine - run a program on rhea: a machine of one processor in 64-bit user mode, with the interpreter or translated code
  *
- * The sandbox's pages have the same addresses as on the host.  The instruction is followed by a jump, which ends its block.
+ * The sandbox's pages have the same addresses as on the host; in RAM neighbours are not neighbours.  The loop below is
+ * vcpu.c's, but that it stops at the program's end, which is never translated, and at exceptions.
  */
 #include <setjmp.h>
 
@@ -11,8 +12,9 @@
 #include "core/machine.h"
 #include "tests/cpu/cpu_test.h"
 
-enum { RAM_SIZE = 1 << 20, TABLES = 0x1000, FRAMES = 0x10000 }; /* the sandbox's page n is at FRAMES + 4096 n */
+enum { RAM_SIZE = 1 << 20, TABLES = 0x1000, FRAMES = 0x10000, CODE_CACHE = 8 << 20, MOST_ROUNDS = 100000 };
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 32, PTE_D = 64 };
+static const uint64_t PTE_NX = 1ull << 63;
 
 typedef struct RheaEngine {
     Machine *m;
@@ -49,6 +51,12 @@ static void board_fini(Machine *m)
 static const Board test_board = { .name = "cpu-test", .doc = "a processor and its memory", .arch = "x86_64", .default_cpu = "max", .max_cpus = 1,
     .default_ram = RAM_SIZE, .options = &test_board_type, .build = board_build, .reset = board_reset, .fini = board_fini };
 
+/* Of a page of the sandbox. */
+static uint64_t frame_of(uint64_t gva)
+{
+    return FRAMES + ((gva - SANDBOX) >> 12) * 7 % SANDBOX_PAGES * 4096;
+}
+
 static void put_entry(uint8_t *ram, uint64_t table, uint64_t index, uint64_t v)
 {
     memcpy(ram + table + 8 * index, &v, 8);
@@ -64,9 +72,11 @@ static void make_tables(uint8_t *ram)
     for (uint64_t a = DATA; a < DATA + DATA_SIZE; a += 4096) {
         uint64_t w = a < DATA + DATA_WRITABLE ? PTE_W | PTE_D : 0;
 
-        put_entry(ram, TABLES + 0x3000, a >> 12 & 511, (FRAMES + a - SANDBOX) | PTE_P | PTE_U | PTE_A | w);
+        put_entry(ram, TABLES + 0x3000, a >> 12 & 511, frame_of(a) | PTE_P | PTE_U | PTE_A | PTE_NX | w);
     }
-    put_entry(ram, TABLES + 0x3000, CODE_PAGE >> 12 & 511, (FRAMES + CODE_PAGE - SANDBOX) | PTE_P | PTE_U | PTE_A);
+    for (uint64_t a = CODE_PAGE; a < CODE_PAGE + CODE_SIZE; a += 4096) {
+        put_entry(ram, TABLES + 0x3000, a >> 12 & 511, frame_of(a) | PTE_P | PTE_U | PTE_A | PTE_W | PTE_D);
+    }
 }
 
 /* 64-bit user mode, everything on. */
@@ -80,8 +90,10 @@ static bool set_mode(X86Cpu *x, Error *err)
     x->efer = EFER_LME | EFER_LMA | EFER_SCE | EFER_NXE;
     x->xcr0 = 7;
     x->cpl = 3;
+    x->rflags |= EFL_IF;
+    x->seg[SEG_TR].limit = 0x67; /* no I/O bitmap */
     for (unsigned s = SEG_ES; s <= SEG_GS; s++) {
-        x->seg[s] = (X86Seg){ .sel = s == SEG_CS ? 0x33 : 0x2b, .attr = s == SEG_CS ? code : data, .limit = ~0u };
+        x->seg[s] = (X86Seg){ .sel = s == SEG_CS ? 0x33 : s == SEG_SS ? 0x2b : 0, .attr = s == SEG_CS ? code : data, .limit = ~0u };
         x->cpu.r[16 + s] = 0;
     }
     return x->cpu.arch->loaded(&x->cpu, err);
@@ -91,7 +103,7 @@ static bool engine_open(void **out, bool interp, Error *err)
 {
     char model[] = "max";
     const MachineConfig cfg = { .ram_size = RAM_SIZE, .cpus = 1, .max_cpus = 1, .sockets = 1, .dies = 1, .cores = 1, .threads = 1, .cpu_model = model,
-                                .backend_interp = interp, .thread_single = 1, .arch = "x86_64" };
+                                .backend_interp = interp, .thread_single = 1, .tb_size = CODE_CACHE, .arch = "x86_64" };
     const Accel *accel = accel_find("jit");
     RheaEngine *e = xnew(RheaEngine);
 
@@ -106,11 +118,6 @@ static bool engine_open(void **out, bool interp, Error *err)
     uint8_t *ram = ((TestBoard *)e->m->board_state)->ram.hva;
 
     make_tables(ram);
-    for (unsigned i = 0; i < DATA_SIZE; i += 8) {
-        uint64_t v = mix64(i);
-
-        memcpy(ram + FRAMES + DATA - SANDBOX + i, &v, 8);
-    }
     *out = e;
     return set_mode(e->x, err);
 }
@@ -123,10 +130,14 @@ static void engine_close(void *engine)
     xfree(e);
 }
 
+static uint8_t *ram_at(const RheaEngine *e, uint64_t gva)
+{
+    return (uint8_t *)((TestBoard *)e->m->board_state)->ram.hva + frame_of(gva) + (gva & 4095);
+}
+
 static void load_state(RheaEngine *e, const CpuState *in)
 {
     X86Cpu *x = e->x;
-    uint8_t *ram = ((TestBoard *)e->m->board_state)->ram.hva;
 
     memcpy(x->cpu.r, in->r, sizeof(in->r));
     X86_PC(&x->cpu) = in->rip;
@@ -144,13 +155,14 @@ static void load_state(RheaEngine *e, const CpuState *in)
     for (unsigned i = 0; i < 8; i++) {
         memcpy(x->fpu.st[(i + (x->fpu.fsw >> 11)) & 7], in->x + X_ST + 16 * i, 10);
     }
-    memcpy(ram + FRAMES + DATA - SANDBOX, in->data, DATA_SIZE);
+    for (unsigned i = 0; i < DATA_SIZE; i += 4096) {
+        memcpy(ram_at(e, DATA + i), in->data + i, 4096);
+    }
 }
 
-static void store_state(RheaEngine *e, CpuState *out)
+static void store_state(RheaEngine *e, const CpuProgram *p, CpuState *out)
 {
     X86Cpu *x = e->x;
-    uint8_t *ram = ((TestBoard *)e->m->board_state)->ram.hva;
 
     memcpy(out->r, x->cpu.r, sizeof(out->r));
     out->rip = X86_PC(&x->cpu);
@@ -167,11 +179,63 @@ static void store_state(RheaEngine *e, CpuState *out)
     for (unsigned i = 0; i < 8; i++) {
         memcpy(out->x + X_ST + 16 * i, x->fpu.st[(i + (x->fpu.fsw >> 11)) & 7], 10);
     }
-    memcpy(out->data, ram + FRAMES + DATA - SANDBOX, DATA_SIZE);
+    for (unsigned i = 0; i < DATA_SIZE; i += 4096) {
+        memcpy(out->data + i, ram_at(e, DATA + i), 4096);
+    }
+    for (unsigned i = 0; i < code_room(p->at, p->len); i++) {
+        out->code[i] = *ram_at(e, p->at + i);
+    }
 }
 
-/* Until the pc leaves the instruction, or it faults. */
-static void run_insn(Vcpu *v, CpuState *out)
+/* --- running --- */
+
+static void is_late(void *opaque)
+{
+    cpu_request(opaque, REQ_EXIT);
+}
+
+/* One round of the run loop. */
+static void run_block(Vcpu *v)
+{
+    Block *b = jit_find(v);
+    Link *link = v->link;
+
+    v->link = NULL;
+    if (link) {
+        block_link(v, link, b);
+    }
+    v->current = b;
+    v->executing = true;
+    JitExit why = v->jit->be->enter(v, b);
+
+    v->executing = false;
+    if (b->one_shot && why != JIT_EXIT_REQUEST) {
+        v->step = false;
+    }
+}
+
+/* Until the pc is @end, or an exception, which is noted in @out, or it takes too long. */
+static void run_loop(Vcpu *v, uint64_t end, CpuState *out)
+{
+    Cpu *c = v->cpu;
+    unsigned rounds = 0;
+
+    while (X86_PC(c) != end) {
+        uint32_t r = atomic_load(&c->request);
+
+        if (r & REQ_TLB) {
+            tlb_flush_all(c);
+        }
+        if (r & REQ_EXIT || rounds++ == MOST_ROUNDS) {
+            out->vector = VECTOR_ENDLESS;
+            return;
+        }
+        cpu_request_clear(c, ~0u);
+        run_block(v);
+    }
+}
+
+static void run(Vcpu *v, uint64_t end, CpuState *out)
 {
     Cpu *c = v->cpu;
 
@@ -180,52 +244,48 @@ static void run_insn(Vcpu *v, CpuState *out)
     int why = _setjmp(v->unwind);
 
     v->executing = false;
+    v->link = NULL;
+    v->step = why == UNWIND_STEP;
     if (c->vec_live) {
         v->jit->be->vec_save(c);
     }
-    out->vector = -1;
     if (why == UNWIND_EXCEPTION) {
         out->vector = c->exc.vector;
         out->error = c->exc.error;
         out->addr = c->exc.addr;
-        return;
+    } else {
+        run_loop(v, end, out);
     }
-    while (X86_PC(c) == CODE) {
-        c->request = 0;
-        Block *b = jit_find(v);
-
-        v->link = NULL;
-        v->current = b;
-        v->executing = true;
-        v->jit->be->enter(v, b);
-        v->executing = false;
-    }
+    v->step = false;
+    v->link = NULL;
     if (c->vec_live) {
         v->jit->be->vec_save(c);
     }
+    cpu_set_current(NULL);
 }
 
-static void engine_run(void *engine, const CpuCase *t, const CpuState *in, CpuState *out)
+static void put_code(RheaEngine *e, const CpuProgram *p)
+{
+    uint8_t image[CODE_SIZE];
+
+    program_image(p, image);
+    for (unsigned i = 0; i < CODE_SIZE; i += 4096) {
+        as_write(&e->m->mem->system, frame_of(CODE_PAGE + i), image + i, 4096);
+    }
+}
+
+static void engine_run(void *engine, const CpuProgram *p, const CpuState *in, CpuState *out)
 {
     RheaEngine *e = engine;
-    uint8_t code[40] = { 0 };
-    unsigned len = t->valid ? t->len : 15;
 
-    memcpy(code, t->code, len);
-    code[len] = 0xeb; /* jmp .+2 */
-    code[len + 1] = 0;
-    code[len + 2] = 0x9c; /* pushf, where it would go on: all flags are live */
-    as_write(&e->m->mem->system, FRAMES + CODE - SANDBOX, code, sizeof(code));
+    put_code(e, p);
     load_state(e, in);
-    run_insn(e->x->cpu.accel, out);
-    int vector = out->vector;
-
-    store_state(e, out);
-    out->vector = vector;
-    if (vector < 0 && out->rip == CODE + len + 2) { /* (a string instruction ends its block itself) */
-        out->rip -= 2;
-    }
-    cpu_set_current(NULL);
+    out->vector = VECTOR_NONE;
+    native_watch(is_late, &e->x->cpu);
+    run(e->x->cpu.accel, program_end(p), out);
+    native_watch(NULL, NULL);
+    cpu_request_clear(&e->x->cpu, REQ_EXIT);
+    store_state(e, p, out);
 }
 
 static bool open_interp(void **e, Error *err)

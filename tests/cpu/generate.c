@@ -2,8 +2,8 @@
 /*
  * generate - random instructions of a row of opcodes.def, and a state in which they make sense
  *
- * The encoding is made from the row's placement, decoded again, and the registers of its address are solved so that
- * it lies in the sandbox (now and then across its edges).
+ * The encoding is made from the row's placement and decoded again.  For a case of its own, the registers of its address
+ * are solved so that it lies in the sandbox (now and then across its edges); in a sequence the address is given.
  */
 #include "cpu/x86/model.h"
 #include "cpu/x86/opcodes.h"
@@ -15,6 +15,7 @@ typedef struct Gen {
     CpuState *in;
     unsigned n;          /* bytes so far */
     int disp_at;         /* of a disp32 that must be patched: no base register; -1: none */
+    const MemoryAim *aim; /* or NULL: any address */
 } Gen;
 
 static uint64_t next(Gen *g)
@@ -82,11 +83,19 @@ static unsigned pick_w(Gen *g, const X86Row *r)
     return r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : below(g, 2);
 }
 
+/* REX.X and B of the memory operand that is aimed at. */
+static unsigned aimed_xb(const Gen *g, unsigned bits)
+{
+    const MemoryAim *m = g->aim;
+
+    return m ? (bits & ~3u) | (m->index != 255 && m->index & 8 ? 2 : 0) | (m->base != 255 && m->base & 8 ? 1 : 0) : bits;
+}
+
 /* REX bits of a ModRM memory form are drawn here, in the order W R X B. */
 static void put_vex(Gen *g, const X86Row *r)
 {
     static const uint8_t pp[8] = { [KEY_66] = 1, [KEY_F3] = 2, [KEY_F2] = 3 };
-    unsigned map = r->map - V0F + 1u, w = pick_w(g, r), bits = below(g, 8); /* R X B */
+    unsigned map = r->map - V0F + 1u, w = pick_w(g, r), bits = aimed_xb(g, below(g, 8)); /* R X B */
     unsigned l = r->attr & XA_VEX_L0 ? 0 : r->attr & XA_VEX_L1 ? 1 : below(g, 2);
     unsigned vvvv = has_operand(r, AT_VVVV) ? below(g, 16) : 0;
     unsigned low = (~vvvv & 15) << 3 | l << 2 | pp[r->select & (KEY_66 | KEY_F3 | KEY_F2)];
@@ -106,8 +115,8 @@ static void put_opcode(Gen *g, const X86Row *r)
     if (MAP_IS_VEX(r->map)) {
         put_vex(g, r);
     } else {
-        if (r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) {
-            unsigned rex = 0x40 | below(g, 16);
+        if ((r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) || aimed_xb(g, 0)) {
+            unsigned rex = 0x40 | aimed_xb(g, below(g, 16));
 
             if (r->select >> 16 & KEY_W) {
                 rex |= 8;
@@ -154,6 +163,24 @@ static void put_memory(Gen *g, const X86Row *r, unsigned reg)
     }
 }
 
+static void put_aimed_memory(Gen *g, unsigned reg)
+{
+    const MemoryAim *m = g->aim;
+    bool none = m->base == 255, sib = none || m->index != 255 || (m->base & 7) == 4, small = m->disp == (int8_t)m->disp;
+    unsigned mod = none || (!m->disp && (m->base & 7) != 5 && chance(g, 70)) ? 0 : small && chance(g, 80) ? 1 : 2;
+
+    put(g, mod << 6 | reg << 3 | (sib ? 4 : m->base & 7));
+    if (sib) {
+        put(g, m->scale << 6 | (m->index == 255 ? 4 : m->index & 7) << 3 | (none ? 5 : m->base & 7));
+    }
+    if (mod == 1) {
+        put(g, m->disp & 0xff);
+    } else if (mod == 2 || none) {
+        memcpy(&g->t->code[g->n], &m->disp, 4);
+        g->n += 4;
+    }
+}
+
 static void put_modrm(Gen *g, const X86Row *r)
 {
     unsigned mask = r->select >> 16, reg = mask & 7 << KEY_REG ? r->select >> KEY_REG & 7 : below(g, 8);
@@ -165,6 +192,8 @@ static void put_modrm(Gen *g, const X86Row *r)
     }
     if (is_reg) {
         put(g, 0xc0 | reg << 3 | rm);
+    } else if (g->aim) {
+        put_aimed_memory(g, reg);
     } else {
         put_memory(g, r, reg);
     }
@@ -233,7 +262,7 @@ static void random_x87(Gen *g)
     }
 }
 
-static void random_state(Gen *g)
+static void random_state(Gen *g, const X86Row *row)
 {
     static const uint32_t arithmetic = 0x8d5;
     CpuState *s = g->in;
@@ -244,9 +273,9 @@ static void random_state(Gen *g)
         s->r[i] = random_value(g);
     }
     s->r[R_SP] = DATA + 0x800 + below(g, 64) * 8;
-    s->flags = (next(g) & arithmetic) | 0x202 | (is_string(g->t->row) && chance(g, 25) ? EFL_DF : 0);
+    s->flags = (next(g) & arithmetic) | 0x202 | (row && is_string(row) && chance(g, 25) ? EFL_DF : 0);
     s->rip = CODE;
-    s->vector = -1;
+    s->vector = VECTOR_NONE;
     memset(s->x, 0, sizeof(s->x));
     s->x[0] = 0x7f; /* FCW as FNINIT leaves it */
     s->x[1] = 0x03;
@@ -263,7 +292,7 @@ static void random_state(Gen *g)
         memset(s->x + X_ST + 16 * i + 8, 0xff, 2);
     }
     s->x[4] = chance(g, 50) ? 0xff : 0; /* FTW: MMX code may find either */
-    if (g->t->row->attr & XA_X87) {
+    if (row && row->attr & XA_X87) {
         random_x87(g);
     }
     memcpy(s->x + X_HEADER, &bv, 8);
@@ -397,22 +426,44 @@ static void set_string(Gen *g)
     }
 }
 
+static void encode(Gen *g, const X86Row *row, const uint64_t *features)
+{
+    CpuCase *t = g->t;
+
+    memset(t, 0, sizeof(*t));
+    t->row = row;
+    t->seed = g->state;
+    put_prefixes(g, row);
+    put_opcode(g, row);
+    put_modrm(g, row);
+    for (unsigned i = 0; i < 9; i++) {
+        t->code[g->n + i] = (uint8_t)next(g);
+    }
+    t->valid = x86_decode(&t->insn, t->code, 15, MODE_64 | MODE_PE | 3, features) == X86_DECODE_OK;
+    t->len = t->valid ? t->insn.len : 1;
+}
+
+bool insn_generate(CpuCase *t, const X86Row *row, uint64_t seed, const MemoryAim *aim, const uint64_t *features)
+{
+    Gen g = { .state = seed, .t = t, .disp_at = -1, .aim = aim };
+
+    encode(&g, row, features);
+    return t->valid;
+}
+
+void state_generate(CpuState *in, uint64_t seed, const X86Row *row)
+{
+    Gen g = { .state = seed, .in = in };
+
+    random_state(&g, row);
+}
+
 bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed, const uint64_t *features)
 {
     Gen g = { .state = seed, .t = t, .in = in, .disp_at = -1 };
 
-    memset(t, 0, sizeof(*t));
-    t->row = row;
-    t->seed = seed;
-    put_prefixes(&g, row);
-    put_opcode(&g, row);
-    put_modrm(&g, row);
-    for (unsigned i = 0; i < 9; i++) {
-        t->code[g.n + i] = (uint8_t)next(&g);
-    }
-    t->valid = x86_decode(&t->insn, t->code, 15, MODE_64 | MODE_PE | 3, features) == X86_DECODE_OK;
-    t->len = t->valid ? t->insn.len : 1;
-    random_state(&g);
+    encode(&g, row, features);
+    random_state(&g, row);
     if (!t->valid) {
         return t->insn.row == NULL || true;
     }
@@ -438,10 +489,10 @@ static bool is_rotate(unsigned op)
 }
 
 /* Shifts: nothing changes by a count of 0; OF means something for 1 only; CF not beyond the operand's size. */
-static uint64_t shift_undefined(const CpuCase *t, const CpuState *in, const X86Operand *count)
+static uint64_t shift_undefined(const X86Insn *i, uint64_t cx, const X86Operand *count)
 {
-    unsigned size = t->insn.o[0].size * 8u;
-    uint64_t n = (count->kind == X86_IMM ? (uint64_t)count->imm : in->r[R_CX]) & (size == 64 ? 63 : 31), undefined = 0;
+    unsigned size = i->o[0].size * 8u;
+    uint64_t n = (count->kind == X86_IMM ? (uint64_t)count->imm : cx) & (size == 64 ? 63 : 31), undefined = 0;
 
     if (n == 0) {
         return 0;
@@ -449,17 +500,17 @@ static uint64_t shift_undefined(const CpuCase *t, const CpuState *in, const X86O
     if (n != 1) {
         undefined |= FL_OF;
     }
-    if (!is_rotate(t->insn.row->op)) {
+    if (!is_rotate(i->row->op)) {
         undefined |= FL_AF | (n >= size ? FL_CF : 0);
     }
     return undefined;
 }
 
-uint64_t case_undefined_flags(const CpuCase *t, const CpuState *in)
+uint64_t insn_undefined_flags(const X86Insn *i, uint64_t cx)
 {
-    switch (t->insn.row->op) {
-    case X86_SHL: case X86_SHR: case X86_SAR: case X86_ROL: case X86_ROR: case X86_RCL: case X86_RCR: return shift_undefined(t, in, &t->insn.o[1]);
-    case X86_SHLD: case X86_SHRD: return shift_undefined(t, in, &t->insn.o[2]);
-    default: return t->insn.row->fl_undef;
+    switch (i->row->op) {
+    case X86_SHL: case X86_SHR: case X86_SAR: case X86_ROL: case X86_ROR: case X86_RCL: case X86_RCR: return shift_undefined(i, cx, &i->o[1]);
+    case X86_SHLD: case X86_SHRD: return shift_undefined(i, cx, &i->o[2]);
+    default: return i->row->fl_undef;
     }
 }

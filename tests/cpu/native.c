@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * native - run a case on the host processor
+ * native - run a program on the host processor
  *
- * The trampoline loads every register, jumps to the instruction, which is followed by a jump back that needs no register.
+ * The trampoline loads every register, jumps to the program, which is followed by a jump to the exit page, and on from there; no register is needed.
  * A fault comes as a signal on a stack of its own; its handler takes the state from the signal frame.
- * What the assembly shares with C is in static variables: one thread.
+ * A timer ends what runs for two of its ticks.  What the assembly shares with C is in static variables: one thread.
  */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <ucontext.h>
 
 #include "tests/cpu/cpu_test.h"
@@ -27,8 +28,20 @@ __attribute__((used)) static struct {
     alignas(64) uint8_t x[XSAVE_BYTES + 64]; /* 192 */
 } native_frame __asm__("native_frame");
 
+enum { TICK_US = 20000, TRAP_NO_STEP = 1 };
+
 static volatile bool running;
 static CpuState *fault_state;
+static volatile unsigned serial; /* of what is running */
+static struct {
+    void (*late)(void *opaque);
+    void *opaque;
+} watched;
+static struct {
+    void (*step)(void *opaque, uint64_t rip, uint64_t flags, uint64_t rcx);
+    void *opaque;
+    uint64_t from, end;
+} tracing;
 
 void native_enter(void);
 void native_exit(void);
@@ -98,11 +111,44 @@ static void take_xsave(CpuState *out, const uint8_t *x)
 
 static struct sigaction others[65];
 
+/* A single step: of the trampoline, the program, or what is behind it. */
+static void on_step(greg_t *g)
+{
+    uint64_t rip = (uint64_t)g[REG_RIP];
+
+    if (rip >= tracing.from && rip < tracing.end) {
+        uint64_t sp = (uint64_t)g[REG_RSP];
+
+        if (*(const uint8_t *)(uintptr_t)rip == 0x9d && sp >= DATA && sp < DATA + DATA_WRITABLE - 8) { /* POPF shall not end it */
+            *(uint8_t *)(uintptr_t)(sp + 1) |= EFL_TF >> 8;
+        }
+        tracing.step(tracing.opaque, rip, (uint64_t)g[REG_EFL], (uint64_t)g[REG_RCX]);
+    } else if (rip == tracing.end) {
+        g[REG_EFL] &= ~(greg_t)EFL_TF;
+    }
+}
+
+static void leave(CpuState *s, ucontext_t *u, int vector)
+{
+    greg_t *g = u->uc_mcontext.gregs;
+
+    for (unsigned i = 0; i < 16; i++) {
+        s->r[i] = (uint64_t)g[greg_of[i]];
+    }
+    s->flags = (uint64_t)g[REG_EFL];
+    s->rip = (uint64_t)g[REG_RIP];
+    s->vector = vector;
+    s->error = (uint64_t)g[REG_ERR];
+    s->addr = (uint64_t)g[REG_CR2];
+    take_xsave(s, (const uint8_t *)u->uc_mcontext.fpregs);
+    g[REG_RIP] = (greg_t)(uintptr_t)native_back;
+    g[REG_EFL] &= ~(greg_t)(EFL_DF | EFL_AC | EFL_TF);
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *u = context;
     greg_t *g = u->uc_mcontext.gregs;
-    CpuState *s = fault_state;
 
     if (!running) { /* the engine's own, or a crash of ours */
         if (others[sig].sa_flags & SA_SIGINFO) {
@@ -113,17 +159,52 @@ static void on_signal(int sig, siginfo_t *info, void *context)
         raise(sig);
         return;
     }
-    for (unsigned i = 0; i < 16; i++) {
-        s->r[i] = (uint64_t)g[greg_of[i]];
+    if (tracing.step && g[REG_TRAPNO] == TRAP_NO_STEP) {
+        on_step(g);
+        return;
     }
-    s->flags = (uint64_t)g[REG_EFL];
-    s->rip = (uint64_t)g[REG_RIP];
-    s->vector = (int)g[REG_TRAPNO];
-    s->error = (uint64_t)g[REG_ERR];
-    s->addr = (uint64_t)g[REG_CR2];
-    take_xsave(s, (const uint8_t *)u->uc_mcontext.fpregs);
-    g[REG_RIP] = (greg_t)(uintptr_t)native_back;
-    g[REG_EFL] &= ~(greg_t)(EFL_DF | EFL_AC | EFL_TF);
+    leave(fault_state, u, (int)g[REG_TRAPNO]);
+}
+
+static void on_tick(int sig, siginfo_t *info, void *context)
+{
+    static unsigned last;
+
+    (void)sig;
+    (void)info;
+    if (last != serial) {
+        last = serial;
+        return;
+    }
+    if (running && ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] >> 16 == SANDBOX >> 16) {
+        leave(fault_state, context, VECTOR_ENDLESS);
+    } else if (watched.late) {
+        watched.late(watched.opaque);
+    }
+}
+
+void native_watch(void (*late)(void *opaque), void *opaque)
+{
+    watched.late = NULL;
+    watched.opaque = opaque;
+    serial++;
+    watched.late = late;
+}
+
+/* jmp [rip]; the address */
+static bool make_exit(void)
+{
+    uint8_t *at = (uint8_t *)(uintptr_t)EXIT_PAGE;
+    uint8_t *page = mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    const uint8_t jump[6] = { 0xff, 0x25 };
+    void (*const back)(void) = native_exit;
+
+    if (page != at) {
+        return false;
+    }
+    memcpy(page, jump, 6);
+    memcpy(page + 6, &back, 8);
+    return mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0;
 }
 
 bool native_open(Error *err)
@@ -131,12 +212,16 @@ bool native_open(Error *err)
     static uint8_t stack[65536];
     const stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
     static const uint8_t signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
-    struct sigaction a = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+    const struct itimerval ticks = { { 0, TICK_US }, { 0, TICK_US } };
+    struct sigaction a = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER }, tick = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
     uint8_t *base = mmap((void *)(uintptr_t)SANDBOX, SANDBOX_PAGES * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
     if (base != (void *)(uintptr_t)SANDBOX || mprotect((void *)(uintptr_t)DATA, DATA_SIZE, PROT_READ | PROT_WRITE) ||
-        mprotect((void *)(uintptr_t)CODE_PAGE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC)) {
+        mprotect((void *)(uintptr_t)CODE_PAGE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC)) {
         return error_set(err, "cannot have the sandbox at 0x%x", SANDBOX);
+    }
+    if (!make_exit()) {
+        return error_set(err, "cannot have a page at 0x%x", EXIT_PAGE);
     }
     for (unsigned i = 0; i < DATA_SIZE; i += 8) {
         uint64_t v = mix64(i);
@@ -149,38 +234,73 @@ bool native_open(Error *err)
     for (unsigned i = 0; i < sizeof(signals); i++) {
         sigaction(signals[i], &a, &others[signals[i]]);
     }
+    tick.sa_sigaction = on_tick;
+    sigfillset(&tick.sa_mask);
+    sigaction(SIGPROF, &tick, NULL);
+    setitimer(ITIMER_PROF, &ticks, NULL);
     return true;
 }
 
-void native_run(const CpuCase *t, const CpuState *in, CpuState *out)
+/* Other bytes are HLT, which is a fault. */
+void program_image(const CpuProgram *p, uint8_t *image)
 {
-    uint8_t *code = (uint8_t *)(uintptr_t)CODE;
-    const uint8_t jump[6] = { 0xff, 0x25 }; /* jmp *0(%rip) */
-    void (*const back)(void) = native_exit;
+    uint64_t at = p->at - CODE_PAGE;
+    uint32_t distance = (uint32_t)(EXIT_PAGE - (program_end(p) + 5));
+    uint8_t jump[5] = { 0xe9 };
 
-    memcpy(code, t->code, t->len);
-    if (!t->valid) {
-        memcpy(code, t->code, 15); /* all of it: who knows how much the processor takes */
-    }
-    memcpy(code + (t->valid ? t->len : 15), jump, 6);
-    memcpy(code + (t->valid ? t->len : 15) + 6, &back, 8);
+    memcpy(jump + 1, &distance, 4);
+    memset(image, 0xf4, CODE_SIZE);
+    memcpy(image + at, p->code, code_room(p->at, p->len));
+    memcpy(image + at + p->len, jump, code_room(program_end(p), sizeof(jump)));
+}
+
+static void run(const CpuProgram *p, const CpuState *in, CpuState *out, uint64_t more_flags)
+{
+    uint8_t *end = (uint8_t *)(uintptr_t)program_end(p), tail[5];
+    unsigned n_tail = code_room(program_end(p), sizeof(tail));
+
+    program_image(p, (uint8_t *)(uintptr_t)CODE_PAGE);
+    memcpy(tail, end, n_tail);
     memcpy((void *)(uintptr_t)DATA, in->data, DATA_WRITABLE);
     memcpy(native_frame.r, in->r, sizeof(in->r));
-    native_frame.flags = in->flags;
-    native_frame.target = CODE;
+    native_frame.flags = in->flags | more_flags;
+    native_frame.target = p->at;
     memcpy(native_frame.x, in->x, XSAVE_BYTES);
-    out->vector = -1;
+    out->vector = VECTOR_NONE;
     fault_state = out;
+    serial++;
     __asm__ volatile("" ::: "memory");
     running = true;
     native_enter();
     running = false;
     __asm__ volatile("" ::: "memory");
-    if (out->vector < 0) {
+    if (out->vector >= 0 && out->rip == program_end(p)) { /* no room for the jump back */
+        out->vector = VECTOR_NONE;
+    } else if (out->vector == VECTOR_NONE) {
         memcpy(out->r, native_frame.r, sizeof(out->r));
         out->flags = native_frame.flags;
-        out->rip = CODE + t->len;
+        out->rip = program_end(p);
         take_xsave(out, native_frame.x);
     }
+    if (memcmp(tail, end, n_tail)) {
+        out->vector = VECTOR_LOST;
+    }
     memcpy(out->data, (void *)(uintptr_t)DATA, DATA_SIZE);
+    memcpy(out->code, (void *)(uintptr_t)p->at, code_room(p->at, p->len));
+}
+
+void native_run(const CpuProgram *p, const CpuState *in, CpuState *out)
+{
+    run(p, in, out, 0);
+}
+
+void native_trace(const CpuProgram *p, const CpuState *in, CpuState *out, void (*step)(void *opaque, uint64_t rip, uint64_t flags, uint64_t rcx),
+                  void *opaque)
+{
+    tracing.step = step;
+    tracing.opaque = opaque;
+    tracing.from = p->at;
+    tracing.end = program_end(p);
+    run(p, in, out, EFL_TF);
+    tracing.step = NULL;
 }

@@ -140,6 +140,17 @@ static bool toy_emit(IrBlock *b, const ToyInsn *t, Gva pc)
     }
 }
 
+/* Other processors may be writing there. */
+static void fetch_words(void *to, const uint8_t *from, unsigned n)
+{
+    uint32_t w;
+
+    for (unsigned i = 0; i < n; i += 4) {
+        w = __atomic_load_n((const uint32_t *)(const void *)(from + i), __ATOMIC_RELAXED);
+        memcpy((uint8_t *)to + i, &w, 4);
+    }
+}
+
 static bool toy_fetch(IrBlock *b, ToyInsn *out)
 {
     unsigned at = (unsigned)(b->linear & 0xfff) + b->size;
@@ -148,7 +159,7 @@ static bool toy_fetch(IrBlock *b, ToyInsn *out)
     if (at >= 4096 && b->linear % 4096 + 8 <= 4096)
         return false; /* only a first instruction crosses */
     if (first >= 8) {
-        memcpy(out, b->code[0] + at, 8);
+        fetch_words(out, b->code[0] + at, 8);
         return true;
     }
     if (b->size)
@@ -156,8 +167,8 @@ static bool toy_fetch(IrBlock *b, ToyInsn *out)
     b->code[1] = b->next_page(b);
     if (!b->code[1])
         return false;
-    memcpy(out, b->code[0] + at, first);
-    memcpy((uint8_t *)out + first, b->code[1], 8 - first);
+    fetch_words(out, b->code[0] + at, first);
+    fetch_words((uint8_t *)out + first, b->code[1], 8 - first);
     return true;
 }
 

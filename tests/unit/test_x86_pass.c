@@ -211,7 +211,7 @@ static void fill(State *s)
 
 /* --- the host --- */
 
-static jmp_buf fault_exit;
+static sigjmp_buf fault_exit; /* with the mask: ThreadSanitizer's handlers block all signals */
 static State *fault_state;
 
 static void on_fault(int sig, siginfo_t *info, void *context)
@@ -221,7 +221,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
     (void)info;
     fault_state->mxcsr = uc->uc_mcontext.fpregs->mxcsr;
     fault_state->fault = sig == SIGFPE ? FAULT_XM : FAULT_UD;
-    longjmp(fault_exit, 1);
+    siglongjmp(fault_exit, 1);
 }
 
 static void run_native(State *s, const void *code)
@@ -231,7 +231,7 @@ static void run_native(State *s, const void *code)
 
     fault_state = s;
     __asm__ volatile("stmxcsr %0" : "=m"(host));
-    if (!setjmp(fault_exit)) {
+    if (!sigsetjmp(fault_exit, 1)) {
         native_run(s, code);
         return;
     }

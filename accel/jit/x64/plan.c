@@ -92,7 +92,7 @@ bool x64_uses_r13(const Emit *e, const IrOp *o)
     }
     switch (o->op) {
     case IR_LEA: return o->type < I32 || o->asize != 8 || !fits32(o->disp) || (o->base == V_NONE && o->index == V_NONE);
-    case IR_CALL: case IR_STS: case IR_BTS: case IR_BTR: case IR_BTC: case IR_BT: case IR_SHLD: case IR_SHRD:
+    case IR_CALL: case IR_SETF: case IR_STS: case IR_BTS: case IR_BTR: case IR_BTC: case IR_BT: case IR_SHLD: case IR_SHRD:
         return true;
     default:
         return o->flags & IRF_IMM && o->type == I64 && !fits32(o->imm);
