@@ -146,11 +146,24 @@ static const struct {
 #include "tests/unit/test_x86_translate.def"
 };
 
+/* hlp_mmx is told a row number of the opcode table, which moves with every row that is added. */
+static void hide_row(char *text)
+{
+    char *row = strstr(text, "hlp_mmx k=0x");
+
+    if (row) {
+        row += strlen("hlp_mmx k=");
+        memcpy(row, "ROW", 3);
+        memmove(row + 3, row + strcspn(row, " "), strlen(row + strcspn(row, " ")) + 1);
+    }
+}
+
 START_TEST(each_encoding_becomes_the_most_direct_ir)
 {
     for (unsigned i = 0; i < COUNT_OF(cases); i++) {
         char *got = text_of(cases[i].mode, cases[i].hex);
 
+        hide_row(got);
         ck_assert_msg(strcmp(got, cases[i].ir) == 0, "%x: %s\n  got  %s\n  want %s", cases[i].mode,
                       cases[i].hex, got, cases[i].ir);
         xfree(got);
