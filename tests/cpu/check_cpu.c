@@ -16,7 +16,7 @@
 #include "cpu/x86/model.h"
 #include "tests/cpu/cpu_test.h"
 
-enum { MAX_ROWS = 2048, MAX_ONLY = 16, MAX_SHOWN = 40, DEFAULT_CASES = 2000000, CASES_PER_SEQUENCE = 8 };
+enum { MAX_ROWS = 2048, MAX_ONLY = 16, MAX_SHOWN = 40, DEFAULT_CASES = 2100000, CASES_PER_SEQUENCE = 8 };
 
 #ifdef __SANITIZE_ADDRESS__
 #define IS_ASAN 1
