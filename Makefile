@@ -17,7 +17,7 @@ B ?= build
 T ?= 60
 RUN ?=
 
-.PHONY: all run check check-unit check-cpu check-functional check-asan check-tsan check-locks
+.PHONY: all run check check-unit check-cpu check-functional check-boots check-asan check-tsan check-locks
 .PHONY: lint format fuzz bench install clean distclean help objs unit-programs fuzz-programs
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -168,6 +168,11 @@ check-functional: all
 	    echo "SKIPPED: some of the guests of $(RHEA_GUESTS) could not be fetched"
 	@$(call run-if-there,$(SRC)/tests/functional/run)
 
+# Each kernel with 1, 2 and 4 processors, N times; too slow for `check`.
+N ?= 20
+check-boots: all
+	@$(call run-if-there,$(SRC)/tests/functional/check-boots,$(N))
+
 check-asan:
 	+@$(SUB_MAKE) B=$(B)-asan CONFIGURE_ARGS=--asan check-unit check-cpu
 
@@ -231,6 +236,7 @@ help:
 	@echo 'make check-unit         unit tests and device benches'
 	@echo 'make check-cpu          instruction tests'
 	@echo 'make check-functional   whole guests'
+	@echo 'make check-boots N=20   boot every kernel N times with 1, 2 and 4 processors'
 	@echo 'make check-asan         unit and instruction tests under AddressSanitizer and UBSan'
 	@echo 'make check-tsan         unit tests under ThreadSanitizer'
 	@echo 'make check-locks        unit and functional tests with lock ranks checked'

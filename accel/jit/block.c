@@ -233,24 +233,22 @@ static Block *find_slow(Vcpu *v, Gva pc, Gva linear, uint32_t mode)
     Cpu *c = v->cpu;
     Jit *j = v->jit;
     bool single = c->one_insn || v->step;
+    uint32_t ram_page;
+    const uint8_t *code = tlb_code_page(c, linear, &ram_page, false);
+    Block *b = ram_page == ~0u || single ? NULL : block_lookup(j, pc, linear, mode, ram_page);
 
     v->stats.lookups++;
-    for (;;) {
-        uint32_t ram_page;
-        const uint8_t *code = tlb_code_page(c, linear, &ram_page, false);
-        Block *b = ram_page == ~0u || single ? NULL : block_lookup(j, pc, linear, mode, ram_page);
-
-        if (b && second_page_holds(v, b))
-            v->stats.hash_hits++;
-        else
-            b = jit_compile(v, linear, code, ram_page);
-        if (b) {
-            if (!b->one_shot)
-                block_remember(v, b);
-            return b;
-        }
+    if (b && second_page_holds(v, b))
+        v->stats.hash_hits++;
+    else
+        b = jit_compile(v, linear, code, ram_page);
+    if (!b) {
         jit_flush_all(j);
+        cpu_unwind(c, UNWIND_RETRY); /* it waited for others: the machine may have been reset meanwhile */
     }
+    if (!b->one_shot)
+        block_remember(v, b);
+    return b;
 }
 
 Block *jit_find(Vcpu *v)

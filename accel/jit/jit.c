@@ -43,11 +43,17 @@ static void ram_written(void *arg, uint32_t ram_page, uint32_t n_pages)
 
 void jit_flush_all(Jit *j)
 {
+    uint64_t before = 0;
+
+    WITH_LOCK (&j->lock)
+        before = j->total.flushes;
     sync_exclusive_begin(j);
     WITH_LOCK (&j->lock) {
-        blocks_flush(j);
-        j->be->flush(j);
-        j->total.flushes++;
+        if (j->total.flushes == before) { /* else another vCPU has just done it */
+            blocks_flush(j);
+            j->be->flush(j);
+            j->total.flushes++;
+        }
     }
     sync_exclusive_end(j);
 }

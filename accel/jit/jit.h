@@ -162,7 +162,7 @@ uint32_t jit_code_id(Jit *j, Gva linear_page, uint32_t ram_page, uint32_t mode, 
 /* The block to run next at (V_PC, mode); compiles; may raise fetch faults.  Also sets cpu->tlb->code_id for its page. */
 Block *jit_find(Vcpu *v);
 void block_link(Vcpu *v, Link *l, Block *to); /* if they may be linked; takes the lock */
-void jit_flush_all(Jit *j);        /* every vCPU is brought to a stop first */
+void jit_flush_all(Jit *j);        /* every vCPU is brought to a stop first; a vCPU that calls it must look at its state anew */
 void jit_invalidate(Jit *j, uint32_t ram_page, unsigned at, unsigned size); /* drop the blocks with code in these bytes */
 
 #endif

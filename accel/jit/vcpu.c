@@ -150,7 +150,7 @@ static void unwound(Vcpu *v, CpuUnwind why)
 
     v->stats.unwinds[why & 7]++;
     v->link = NULL;
-    v->step = why == UNWIND_STEP;
+    v->step = why == UNWIND_STEP || (why == UNWIND_RETRY && v->step);
     switch (why) {
     case UNWIND_EXCEPTION: {
         Exception e = c->exc;
@@ -322,7 +322,7 @@ void sync_exclusive_begin(Jit *j)
     Runner *self = runner_self(j);
 
     pthread_mutex_lock(&s->mutex);
-    while (s->exclusive) {
+    while (s->exclusive || (self && s->stopped && !s->quit)) { /* inv 1 */
         if (self && self->busy) {
             self->busy = false;
             pthread_cond_broadcast(&s->changed);

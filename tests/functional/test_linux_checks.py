@@ -21,7 +21,7 @@ PROGRAMS = {  # compiler, its default, arguments
     "check64v3": ("CC", "gcc", ["-O3", "-march=x86-64-v3"]),
     "check32": ("CC32", "i686-linux-gnu-gcc", ["-O2", "-mfpmath=387"]),
 }
-FILES = {f"data{n}": random.Random(n).randbytes(size) for n, size in enumerate((0, 1, 4095, 65537, 1500000))}
+FILES = {f"data{n}": random.Random(n).randbytes(size) for n, size in enumerate((0, 1, 4095, 65537, 300000))}
 
 
 def cpio(files):
@@ -88,7 +88,7 @@ class LinuxChecks(unittest.TestCase):
                 if "absent" not in (value, got.get(check)):
                     self.assertEqual(got.get(check), value, text[-500:] if check not in got else "")
 
-    def work(self, kernel, cpus, *args):
+    def work(self, kernel, cpus, *args, sums=True):
         """All programs that the kernel can run, and the sums of all files, in one boot."""
         names = [n for n in PROGRAMS if kernel != "686" or n == "check32"]
         if not any(n in self.lines for n in names):
@@ -99,7 +99,8 @@ class LinuxChecks(unittest.TestCase):
             for name in names:
                 if name in self.lines:
                     self.compare(name, e.shell(f"/{name}", 300))
-            self.sums(e)
+            if sums:
+                self.sums(e)
             e.send("poweroff -f\n")
             self.assertEqual(e.wait(60), 0)
         for name in names:
@@ -118,7 +119,7 @@ class LinuxChecks(unittest.TestCase):
                 self.assertEqual(text.split()[0], hashlib.sha256(data).hexdigest(), f"{tools} {name}")
 
     def test_interpreter(self):
-        self.work("cloud", 2, "-accel", "jit,backend=interp")
+        self.work("cloud", 2, "-accel", "jit,backend=interp", sums=False)
 
 
 def add_checks():
