@@ -31,10 +31,18 @@ typedef uint64_t Gpa; /* guest physical address */
 #define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a)-1))
 #define ALIGN_UP(x, a) ALIGN_DOWN((x) + ((__typeof__(x))(a)-1), a)
 /* Each argument is evaluated once. */
-#define MIN(a, b) \
-    ({ __auto_type min_a_ = (a); __auto_type min_b_ = (b); min_a_ < min_b_ ? min_a_ : min_b_; })
-#define MAX(a, b) \
-    ({ __auto_type max_a_ = (a); __auto_type max_b_ = (b); max_a_ > max_b_ ? max_a_ : max_b_; })
+#define MIN(a, b)                                                                                  \
+    ({                                                                                             \
+        __auto_type min_a_ = (a);                                                                  \
+        __auto_type min_b_ = (b);                                                                  \
+        min_a_ < min_b_ ? min_a_ : min_b_;                                                         \
+    })
+#define MAX(a, b)                                                                                  \
+    ({                                                                                             \
+        __auto_type max_a_ = (a);                                                                  \
+        __auto_type max_b_ = (b);                                                                  \
+        max_a_ > max_b_ ? max_a_ : max_b_;                                                         \
+    })
 #define BIT(n) (1ull << (n))
 #define KIB (1ull << 10)
 #define MIB (1ull << 20)

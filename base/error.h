@@ -10,12 +10,13 @@
 
 #include "base/base.h"
 
-typedef enum ErrorClass {     /* as QMP reports them */
-    ERROR_GENERIC,            /* GenericError */
-    ERROR_COMMAND_NOT_FOUND,  /* CommandNotFound */
-    ERROR_DEVICE_NOT_ACTIVE,  /* DeviceNotActive */
-    ERROR_DEVICE_NOT_FOUND,   /* DeviceNotFound */
-    ERROR_KVM_MISSING_CAP,    /* KVMMissingCap */
+/* As QMP reports them. */
+typedef enum ErrorClass {
+    ERROR_GENERIC,           /* GenericError */
+    ERROR_COMMAND_NOT_FOUND, /* CommandNotFound */
+    ERROR_DEVICE_NOT_ACTIVE, /* DeviceNotActive */
+    ERROR_DEVICE_NOT_FOUND,  /* DeviceNotFound */
+    ERROR_KVM_MISSING_CAP,   /* KVMMissingCap */
 } ErrorClass;
 
 typedef struct Error {
@@ -26,7 +27,8 @@ typedef struct Error {
 /* Each sets the text (cut to fit) and returns false, so that `return error_set(...)` is the path. */
 bool error_set(Error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 bool error_set_class(Error *err, ErrorClass cls, const char *fmt, ...) PRINTF_LIKE(3, 4);
-bool error_set_errno(Error *err, int errnum, const char *fmt, ...) PRINTF_LIKE(3, 4); /* ": strerror" appended */
+bool error_set_errno(Error *err, int errnum, const char *fmt, ...)
+    PRINTF_LIKE(3, 4); /* ": strerror" appended */
 bool error_prefix(Error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -12,7 +12,15 @@
 
 #include "base/base.h"
 
-enum { RANK_DEVICE = 1, RANK_TOPOLOGY = 2, RANK_IOMMU = 3, RANK_PIC = 3 /* its output is an input of the APICs */, RANK_IRQ = 4, RANK_CODE = 4, RANK_QUEUE = 5 };
+enum {
+    RANK_DEVICE = 1,
+    RANK_TOPOLOGY = 2,
+    RANK_IOMMU = 3,
+    RANK_PIC = 3 /* its output is an input of the APICs */,
+    RANK_IRQ = 4,
+    RANK_CODE = 4,
+    RANK_QUEUE = 5
+};
 
 typedef struct Lock {
     pthread_mutex_t m;
@@ -24,11 +32,21 @@ void lock_init(Lock *l, const char *name, unsigned rank);
 void lock_fini(Lock *l);
 void lock_take(Lock *l);
 void lock_drop(Lock *l);
-bool lock_held(const Lock *l); /* by this thread; always true without CONFIG_CHECK_LOCKS: for asserts only */
+bool lock_held(
+    const Lock *l); /* by this thread; always true without CONFIG_CHECK_LOCKS: for asserts only */
 
-static inline Lock *lock_scope_(Lock *l) { lock_take(l); return l; }
-static inline void lock_unscope_(Lock **l) { if (*l) lock_drop(*l); }
-#define WITH_LOCK(l) \
-    for (Lock *l_ __attribute__((cleanup(lock_unscope_))) = lock_scope_(l), *once_ = l_; once_; once_ = NULL)
+static inline Lock *lock_scope_(Lock *l)
+{
+    lock_take(l);
+    return l;
+}
+static inline void lock_unscope_(Lock **l)
+{
+    if (*l)
+        lock_drop(*l);
+}
+#define WITH_LOCK(l)                                                                               \
+    for (Lock * l_ __attribute__((cleanup(lock_unscope_))) = lock_scope_(l), *once_ = l_; once_;   \
+         once_ = NULL)
 
 #endif

@@ -12,50 +12,77 @@
 #include "base/error.h"
 
 enum {                       /* -d items; log_items names and explains them for `-d help` */
-    LOG_IN_ASM = 1 << 0,     /* guest code of each new block */
-    LOG_OP = 1 << 1,         /* its IR */
-    LOG_OUT_ASM = 1 << 2,    /* the host code */
-    LOG_INT = 1 << 3,        /* exceptions and interrupts */
-    LOG_EXEC = 1 << 4,       /* each block as it is entered (no links are made) */
-    LOG_CPU = 1 << 5,        /* registers before each block */
-    LOG_MMU = 1 << 6,
-    LOG_PCALL = 1 << 7,      /* x86: mode switches, far transfers */
-    LOG_CPU_RESET = 1 << 8,
-    LOG_UNIMP = 1 << 9,
-    LOG_GUEST_ERROR = 1 << 10,
-    LOG_NOCHAIN = 1 << 11,   /* no direct links between blocks */
-    LOG_OP_OPT = 1 << 12,    /* IR after liveness and planning */
-    LOG_PAGE = 1 << 13,
-    LOG_STATS = 1 << 14,     /* exit-reason counters at the end */
-    LOG_PERFMAP = 1 << 15,   /* /tmp/perf-PID.map */
+       LOG_IN_ASM = 1 << 0,  /* guest code of each new block */
+       LOG_OP = 1 << 1,      /* its IR */
+       LOG_OUT_ASM = 1 << 2, /* the host code */
+       LOG_INT = 1 << 3,     /* exceptions and interrupts */
+       LOG_EXEC = 1 << 4,    /* each block as it is entered (no links are made) */
+       LOG_CPU = 1 << 5,     /* registers before each block */
+       LOG_MMU = 1 << 6,
+       LOG_PCALL = 1 << 7, /* x86: mode switches, far transfers */
+       LOG_CPU_RESET = 1 << 8,
+       LOG_UNIMP = 1 << 9,
+       LOG_GUEST_ERROR = 1 << 10,
+       LOG_NOCHAIN = 1 << 11, /* no direct links between blocks */
+       LOG_OP_OPT = 1 << 12,  /* IR after liveness and planning */
+       LOG_PAGE = 1 << 13,
+       LOG_STATS = 1 << 14,   /* exit-reason counters at the end */
+       LOG_PERFMAP = 1 << 15, /* /tmp/perf-PID.map */
 };
 
-typedef struct LogItem { uint32_t mask; const char *name, *doc; } LogItem;
+typedef struct LogItem {
+    uint32_t mask;
+    const char *name, *doc;
+} LogItem;
 extern const LogItem log_items[]; /* ends with name == NULL */
 
-bool log_parse(const char *items, uint32_t *mask, Error *err);      /* "in_asm,int,trace:alarm_*,..." */
-bool log_open(const char *path, uint32_t mask, Error *err);         /* path NULL: stderr */
-void log_set_program(const char *name);                             /* the prefix of log_warn/log_error */
+bool log_parse(const char *items, uint32_t *mask, Error *err); /* "in_asm,int,trace:alarm_*,..." */
+bool log_open(const char *path, uint32_t mask, Error *err);    /* path NULL: stderr */
+void log_set_program(const char *name); /* the prefix of log_warn/log_error */
 
 extern uint32_t log_mask_; /* read through log_on() only */
-static inline bool log_on(uint32_t mask) { return UNLIKELY(log_mask_ & mask); }
+static inline bool log_on(uint32_t mask)
+{
+    return UNLIKELY(log_mask_ & mask);
+}
 
-void log_write(const char *fmt, ...) PRINTF_LIKE(1, 2);             /* as is, to the log */
+void log_write(const char *fmt, ...) PRINTF_LIKE(1, 2); /* as is, to the log */
 void log_text(const char *s);
-#define log_at(mask, ...) do { if (log_on(mask)) log_write(__VA_ARGS__); } while (0)
+#define log_at(mask, ...)                                                                          \
+    do {                                                                                           \
+        if (log_on(mask))                                                                          \
+            log_write(__VA_ARGS__);                                                                \
+    } while (0)
 
 /* "rhea: warning: ..." and "rhea: ..." on stderr. */
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* A guest did what it should not / asked for what is not modelled.  Shown with -d guest_errors / unimp;
  * at most 10 lines a second for each call site. */
-typedef struct LogSite { _Atomic int64_t window; _Atomic uint32_t count; } LogSite;
+typedef struct LogSite {
+    _Atomic int64_t window;
+    _Atomic uint32_t count;
+} LogSite;
 void log_site(LogSite *s, uint32_t mask, const char *fmt, ...) PRINTF_LIKE(3, 4);
-#define log_guest(...) do { static LogSite site_; if (log_on(LOG_GUEST_ERROR)) log_site(&site_, LOG_GUEST_ERROR, __VA_ARGS__); } while (0)
-#define log_unimp(...) do { static LogSite site_; if (log_on(LOG_UNIMP)) log_site(&site_, LOG_UNIMP, __VA_ARGS__); } while (0)
+#define log_guest(...)                                                                             \
+    do {                                                                                           \
+        static LogSite site_;                                                                      \
+        if (log_on(LOG_GUEST_ERROR))                                                               \
+            log_site(&site_, LOG_GUEST_ERROR, __VA_ARGS__);                                        \
+    } while (0)
+#define log_unimp(...)                                                                             \
+    do {                                                                                           \
+        static LogSite site_;                                                                      \
+        if (log_on(LOG_UNIMP))                                                                     \
+            log_site(&site_, LOG_UNIMP, __VA_ARGS__);                                              \
+    } while (0)
 
 /* TRACE(alarm_fire, "due %" PRId64, due): a tracepoint, off until enabled by glob (-trace alarm_*). */
-typedef struct TracePoint { const char *name; bool on; struct TracePoint *next; } TracePoint;
+typedef struct TracePoint {
+    const char *name;
+    bool on;
+    struct TracePoint *next;
+} TracePoint;
 void trace_register(TracePoint *t);
 unsigned trace_enable(const char *glob); /* how many matched; also those registered later */
 void trace_write(const TracePoint *t, const char *fmt, ...) PRINTF_LIKE(2, 3); /* one line */

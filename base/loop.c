@@ -24,7 +24,7 @@
 typedef struct Watch {
     uint32_t events; /* LOOP_*, 0: none */
     uint32_t serial;
-    bool plain;      /* a file that epoll does not take: always ready */
+    bool plain; /* a file that epoll does not take: always ready */
     LoopFdFn *fn;
     void *arg;
 } Watch;
@@ -53,9 +53,9 @@ struct Loop {
     int n_watches, n_plain;
     uint32_t serial;
 
-    Lock lock;        /* of `posts` */
-    PostQueue posts;  /* filled by any thread */
-    PostQueue taken;  /* being called; the two swap, so a steady loop does not allocate */
+    Lock lock;       /* of `posts` */
+    PostQueue posts; /* filled by any thread */
+    PostQueue taken; /* being called; the two swap, so a steady loop does not allocate */
     atomic_bool woken, stopped;
     _Atomic uintptr_t owner; /* pthread_self() of the thread that runs it, 0: none yet */
     bool no_pwait2;          /* a kernel older than 5.11 */
@@ -69,7 +69,7 @@ enum { EVENTS_AT_ONCE = 32, NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
 Loop *loop_new(Error *err)
 {
     Loop *l = xnew(Loop);
-    struct epoll_event e = { .events = EPOLLIN };
+    struct epoll_event e = {.events = EPOLLIN};
 
     lock_init(&l->lock, "loop posts", RANK_QUEUE);
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -114,12 +114,12 @@ static void watches_grow(Loop *l, int fd)
 static void watch_clear(Loop *l, Watch *w)
 {
     l->n_plain -= w->plain;
-    *w = (Watch){ 0 };
+    *w = (Watch){0};
 }
 
 bool loop_watch(Loop *l, int fd, uint32_t events, LoopFdFn *fn, void *arg)
 {
-    struct epoll_event e = { 0 };
+    struct epoll_event e = {0};
     Watch *w;
     bool known, plain = false;
 
@@ -150,7 +150,7 @@ bool loop_watch(Loop *l, int fd, uint32_t events, LoopFdFn *fn, void *arg)
         }
     }
     watch_clear(l, w);
-    *w = (Watch){ .events = events, .serial = l->serial, .plain = plain, .fn = fn, .arg = arg };
+    *w = (Watch){.events = events, .serial = l->serial, .plain = plain, .fn = fn, .arg = arg};
     l->n_plain += plain;
     return true;
 }
@@ -209,14 +209,14 @@ void loop_wake(Loop *l)
 
 void loop_post(Loop *l, LoopFn *fn, void *arg)
 {
-    WITH_LOCK(&l->lock) {
+    WITH_LOCK (&l->lock) {
         PostQueue *q = &l->posts;
 
         if (q->n == q->cap) {
             q->cap = MAX(q->cap * 2, (size_t)16);
             q->p = xrealloc(q->p, q->cap * sizeof(Post));
         }
-        q->p[q->n++] = (Post){ fn, arg };
+        q->p[q->n++] = (Post){fn, arg};
     }
     loop_wake(l);
 }
@@ -238,7 +238,7 @@ static void loop_take_wakes(Loop *l)
 
 static void loop_call_posts(Loop *l)
 {
-    WITH_LOCK(&l->lock) {
+    WITH_LOCK (&l->lock) {
         PostQueue q = l->taken;
 
         l->taken = l->posts;
@@ -259,7 +259,7 @@ void loop_timers(Loop *l, int64_t (*next)(void *arg), void (*fire)(void *arg), v
         i++;
     if (next) {
         assert(i < DEADLINES_MAX);
-        l->timers[i] = (Deadlines){ next, fire, arg };
+        l->timers[i] = (Deadlines){next, fire, arg};
         l->n_timers = MAX(l->n_timers, i + 1);
     } else if (i < l->n_timers) {
         l->timers[i] = l->timers[--l->n_timers];
@@ -277,7 +277,7 @@ static int64_t sooner(int64_t a, int64_t b)
 static int loop_wait(Loop *l, struct epoll_event *e, int64_t ns)
 {
     if (!l->no_pwait2) {
-        struct timespec t = { .tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S };
+        struct timespec t = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
         int n = epoll_pwait2(l->epoll, e, EVENTS_AT_ONCE, ns < 0 ? NULL : &t, NULL);
 
         if (n >= 0 || errno != ENOSYS)

@@ -27,10 +27,10 @@ void loop_post(Loop *l, LoopFn *fn, void *arg);
 /* Who supplies deadlines (core/clock.c): next() returns ns until the next one (-1: none), fire() runs what is due.
  * Up to 8 suppliers, told apart by @arg; @next NULL takes one away. */
 void loop_timers(Loop *l, int64_t (*next)(void *arg), void (*fire)(void *arg), void *arg);
-void loop_wake(Loop *l);     /* re-evaluate deadlines; any thread, async-signal-safe */
-void loop_run(Loop *l);      /* until loop_stop(), also one from before; may be run again after it */
+void loop_wake(Loop *l); /* re-evaluate deadlines; any thread, async-signal-safe */
+void loop_run(Loop *l);  /* until loop_stop(), also one from before; may be run again after it */
 bool loop_step(Loop *l, int64_t max_wait_ns); /* one round; false once stopped */
-void loop_stop(Loop *l);     /* any thread, async-signal-safe */
+void loop_stop(Loop *l);                      /* any thread, async-signal-safe */
 bool loop_is_mine(const Loop *l); /* is this the thread that runs it (or does none yet)? */
 
 #endif

@@ -15,13 +15,13 @@
 static void opts_add(Opts *out, const char *key, const char *value)
 {
     out->o = xrealloc(out->o, (out->n + 1) * sizeof(Opt));
-    out->o[out->n++] = (Opt){ .key = xstrdup(key), .value = xstrdup(value) };
+    out->o[out->n++] = (Opt){.key = xstrdup(key), .value = xstrdup(value)};
 }
 
 /* The text up to a single comma, doubled ones being one of its characters. */
 static char *item_take(const char **text)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
     const char *s = *text;
 
     for (; *s && !(*s == ',' && s[1] != ','); s++) {
@@ -44,7 +44,8 @@ static bool opts_parse_text(Opts *out, const char *text, const char *first, Erro
         if (equals)
             *equals = 0;
         if (!*item)
-            return error_set(err, "an option without a name before '%s'", equals ? equals + 1 : text);
+            return error_set(err, "an option without a name before '%s'",
+                             equals ? equals + 1 : text);
         if (equals)
             opts_add(out, item, equals + 1);
         else if (leading && first)
@@ -66,14 +67,16 @@ static bool opts_add_json(Opts *out, const char *key, const json_t *j, Error *er
 
     switch (json_typeof(j)) {
     case JSON_OBJECT:
-        json_object_foreach((json_t *)j, name, value) {
+        json_object_foreach((json_t *)j, name, value)
+        {
             AUTO_FREE char *inner = xasprintf("%s%s%s", key, *key ? "." : "", name);
 
             ok = ok && opts_add_json(out, inner, value, err);
         }
         return ok;
     case JSON_ARRAY:
-        json_array_foreach(j, i, value) {
+        json_array_foreach(j, i, value)
+        {
             AUTO_FREE char *inner = xasprintf("%s.%zu", key, i);
 
             ok = ok && opts_add_json(out, inner, value, err);
@@ -110,7 +113,7 @@ bool opts_parse(Opts *out, const char *text, const char *first, Error *err)
 {
     bool ok;
 
-    *out = (Opts){ 0 };
+    *out = (Opts){0};
     ok = *text == '{' ? opts_parse_json(out, text, err) : opts_parse_text(out, text, first, err);
     if (!ok)
         opts_free(out);
@@ -155,7 +158,7 @@ void opts_free(Opts *o)
         xfree(o->o[i].value);
     }
     xfree(o->o);
-    *o = (Opts){ 0 };
+    *o = (Opts){0};
 }
 
 /* --- values --- */
@@ -202,7 +205,8 @@ bool parse_size(const char *s, char unit, uint64_t *out)
         if (!isdigit((unsigned char)*++s))
             return false;
         for (; isdigit((unsigned char)*s); s++) {
-            if (scale > 1000000000000000ull) /* further digits are below one byte of any unit in use */
+            if (scale >
+                1000000000000000ull) /* further digits are below one byte of any unit in use */
                 continue;
             part = part * 10 + (unsigned)(*s - '0');
             scale *= 10;
@@ -222,8 +226,8 @@ bool parse_size(const char *s, char unit, uint64_t *out)
 
 bool parse_bool(const char *s, bool *out)
 {
-    static const char *const words[2][4] = { { "off", "no", "false", "n" },
-                                             { "on", "yes", "true", "y" } };
+    static const char *const words[2][4] = {{"off", "no", "false", "n"},
+                                            {"on", "yes", "true", "y"}};
 
     for (int v = 0; v < 2; v++) {
         for (unsigned i = 0; i < COUNT_OF(words[v]); i++) {

@@ -6,7 +6,7 @@
 #include "base/opts.h"
 #include "base/reflect_priv.h"
 
-#define SCALAR_TYPE(var, nm, mt, C) const Type var = { .name = nm, .meta = mt, .size = sizeof(C) }
+#define SCALAR_TYPE(var, nm, mt, C) const Type var = {.name = nm, .meta = mt, .size = sizeof(C)}
 SCALAR_TYPE(type_bool, "bool", META_BOOL, bool);
 SCALAR_TYPE(type_u8, "uint8", META_UINT, uint8_t);
 SCALAR_TYPE(type_u16, "uint16", META_UINT, uint16_t);
@@ -179,7 +179,8 @@ bool field_is_present(const Field *f, const void *obj)
 
 void reflect_defaults(const Type *t, void *obj, uint8_t use)
 {
-    FOR_EACH_FIELD(f, t, use) {
+    FOR_EACH_FIELD(f, t, use)
+    {
         for (unsigned i = 0; i < f->count; i++)
             value_default(f, field_at(f, obj, i), use);
         if (f->has_at)
@@ -189,7 +190,8 @@ void reflect_defaults(const Type *t, void *obj, uint8_t use)
 
 const Field *reflect_find(const Type *t, const char *name, uint8_t use)
 {
-    FOR_EACH_FIELD(f, t, use) {
+    FOR_EACH_FIELD(f, t, use)
+    {
         if (name_is(f->name, name))
             return f;
     }
@@ -198,7 +200,7 @@ const Field *reflect_find(const Type *t, const char *name, uint8_t use)
 
 bool reflect_set(const Field *f, void *obj, const char *text, Error *err)
 {
-    StrBuf want = { 0 };
+    StrBuf want = {0};
     char *old;
 
     if (f->count > 1 || f->type->meta == META_STRUCT)
@@ -242,7 +244,8 @@ static void dump_field(const Field *f, const void *obj, uint8_t use, const char 
 static void dump_values(const Type *t, const void *obj, uint8_t use, const char *prefix,
                         StrBuf *out)
 {
-    FOR_EACH_FIELD(f, t, use) {
+    FOR_EACH_FIELD(f, t, use)
+    {
         if (field_is_present(f, obj))
             dump_field(f, obj, use, prefix, out);
     }
@@ -255,7 +258,7 @@ void reflect_dump(const Type *t, const void *obj, uint8_t use, StrBuf *out)
 
 char *reflect_get(const Field *f, const void *obj)
 {
-    StrBuf out = { 0 };
+    StrBuf out = {0};
 
     if (f->type->meta == META_STRUCT) {
         dump_field(f, obj, f->use, "", &out);
@@ -270,7 +273,8 @@ char *reflect_get(const Field *f, const void *obj)
 
 void reflect_free(const Type *t, void *obj)
 {
-    FOR_EACH_FIELD(f, t, FIELD_PROP | FIELD_STATE | FIELD_ARG) {
+    FOR_EACH_FIELD(f, t, FIELD_PROP | FIELD_STATE | FIELD_ARG)
+    {
         for (unsigned i = 0; i < f->count; i++) {
             void *p = field_at(f, obj, i);
 

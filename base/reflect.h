@@ -17,9 +17,18 @@
 #include "base/strbuf.h"
 
 typedef struct Type Type;
-typedef enum Meta { META_BOOL, META_UINT, META_INT, META_SIZE, META_STR, META_ENUM, META_STRUCT, META_LINK } Meta;
-enum { FIELD_PROP = 1, FIELD_STATE = 2, FIELD_ARG = 4 };    /* Field.use */
-enum { FIELD_OPTIONAL = 1, FIELD_REQUIRED = 2 };            /* Field.flags */
+typedef enum Meta {
+    META_BOOL,
+    META_UINT,
+    META_INT,
+    META_SIZE,
+    META_STR,
+    META_ENUM,
+    META_STRUCT,
+    META_LINK
+} Meta;
+enum { FIELD_PROP = 1, FIELD_STATE = 2, FIELD_ARG = 4 }; /* Field.use */
+enum { FIELD_OPTIONAL = 1, FIELD_REQUIRED = 2 };         /* Field.flags */
 
 typedef struct Field {
     const char *name;
@@ -41,48 +50,115 @@ struct Type {
     const char *const *names; /* META_ENUM: NULL-terminated; the value is the index */
 };
 
-extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, type_i16, type_i32, type_i64,
-    type_str,  /* char *, owned */
-    type_size; /* uint64_t that takes k/M/G/T suffixes; spelled by PROP_SIZE */
+extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, type_i16, type_i32,
+    type_i64, type_str, /* char *, owned */
+    type_size;          /* uint64_t that takes k/M/G/T suffixes; spelled by PROP_SIZE */
 
-#define TYPE_OF(x) _Generic((x), bool: &type_bool, uint8_t: &type_u8, uint16_t: &type_u16, uint32_t: &type_u32, \
+#define TYPE_OF(x)                                                                                 \
+    _Generic((x), bool: &type_bool, uint8_t: &type_u8, uint16_t: &type_u16, uint32_t: &type_u32, \
     uint64_t: &type_u64, int8_t: &type_i8, int16_t: &type_i16, int32_t: &type_i32, int64_t: &type_i64, char *: &type_str)
 #define MEMBER_(S, m) (((S *)0)->m)
 
-#define PROP(S, m, nm, dflt, dc) { .name = (nm), .type = TYPE_OF(MEMBER_(S, m)), .doc = (dc), .def = (dflt), .at = offsetof(S, m), .count = 1, .use = FIELD_PROP }
-#define PROP_STR(S, m, nm, dflt, dc) { .name = (nm), .type = &type_str, .doc = (dc), .def_str = (dflt), .at = offsetof(S, m), .count = 1, .use = FIELD_PROP }
-#define PROP_SIZE(S, m, nm, dflt, dc) { .name = (nm), .type = &type_size, .doc = (dc), .def = (dflt), .at = offsetof(S, m), .count = 1, .use = FIELD_PROP }
-#define PROP_ENUM(S, m, nm, ty, dflt, dc) { .name = (nm), .type = (ty), .doc = (dc), .def = (dflt), .at = offsetof(S, m), .count = 1, .use = FIELD_PROP }
-#define PROP_LINK(S, m, nm, ty, dc) { .name = (nm), .type = (ty), .doc = (dc), .at = offsetof(S, m), .count = 1, .use = FIELD_PROP }
-#define STATE(S, m) { .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .at = offsetof(S, m), .count = 1, .use = FIELD_STATE }
-#define STATE_OPT(S, m, dflt) { .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .def = (dflt), .at = offsetof(S, m), .count = 1, .use = FIELD_STATE, .flags = FIELD_OPTIONAL }
-#define STATE_ARRAY(S, m) { .name = #m, .type = TYPE_OF(MEMBER_(S, m)[0]), .at = offsetof(S, m), .count = COUNT_OF(MEMBER_(S, m)), .use = FIELD_STATE }
-#define STATE_ENUM(S, m, ty) { .name = #m, .type = (ty), .at = offsetof(S, m), .count = 1, .use = FIELD_STATE }
-#define STATE_STRUCT(S, m, ty) { .name = #m, .type = (ty), .at = offsetof(S, m), .count = 1, .use = FIELD_STATE }
-#define STATE_STRUCT_ARRAY(S, m, ty) { .name = #m, .type = (ty), .at = offsetof(S, m), .count = COUNT_OF(MEMBER_(S, m)), .use = FIELD_STATE }
-#define ARG(S, m, dc) { .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .doc = (dc), .at = offsetof(S, m), .count = 1, .use = FIELD_ARG, .flags = FIELD_REQUIRED }
-#define ARG_OPT(S, m, dc) { .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .doc = (dc), .at = offsetof(S, m), .has_at = offsetof(S, has_##m), .count = 1, .use = FIELD_ARG, .flags = FIELD_OPTIONAL }
-#define ARG_STR_OPT(S, m, dc) { .name = #m, .type = &type_str, .doc = (dc), .at = offsetof(S, m), .count = 1, .use = FIELD_ARG, .flags = FIELD_OPTIONAL }
-#define STRUCT_TYPE(var, S, flds) const Type var = { .name = #S, .meta = META_STRUCT, .size = sizeof(S), .fields = (flds), .n_fields = COUNT_OF(flds) }
-#define ENUM_TYPE(var, E, nms) const Type var = { .name = #E, .meta = META_ENUM, .size = 4, .names = (nms) }
+#define PROP(S, m, nm, dflt, dc)                                                                   \
+    {                                                                                              \
+        .name = (nm), .type = TYPE_OF(MEMBER_(S, m)), .doc = (dc), .def = (dflt),                  \
+        .at = offsetof(S, m), .count = 1, .use = FIELD_PROP                                        \
+    }
+#define PROP_STR(S, m, nm, dflt, dc)                                                               \
+    {                                                                                              \
+        .name = (nm), .type = &type_str, .doc = (dc), .def_str = (dflt), .at = offsetof(S, m),     \
+        .count = 1, .use = FIELD_PROP                                                              \
+    }
+#define PROP_SIZE(S, m, nm, dflt, dc)                                                              \
+    {                                                                                              \
+        .name = (nm), .type = &type_size, .doc = (dc), .def = (dflt), .at = offsetof(S, m),        \
+        .count = 1, .use = FIELD_PROP                                                              \
+    }
+#define PROP_ENUM(S, m, nm, ty, dflt, dc)                                                          \
+    {                                                                                              \
+        .name = (nm), .type = (ty), .doc = (dc), .def = (dflt), .at = offsetof(S, m), .count = 1,  \
+        .use = FIELD_PROP                                                                          \
+    }
+#define PROP_LINK(S, m, nm, ty, dc)                                                                \
+    {                                                                                              \
+        .name = (nm), .type = (ty), .doc = (dc), .at = offsetof(S, m), .count = 1,                 \
+        .use = FIELD_PROP                                                                          \
+    }
+#define STATE(S, m)                                                                                \
+    {                                                                                              \
+        .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .at = offsetof(S, m), .count = 1,              \
+        .use = FIELD_STATE                                                                         \
+    }
+#define STATE_OPT(S, m, dflt)                                                                      \
+    {                                                                                              \
+        .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .def = (dflt), .at = offsetof(S, m),           \
+        .count = 1, .use = FIELD_STATE, .flags = FIELD_OPTIONAL                                    \
+    }
+#define STATE_ARRAY(S, m)                                                                          \
+    {                                                                                              \
+        .name = #m, .type = TYPE_OF(MEMBER_(S, m)[0]), .at = offsetof(S, m),                       \
+        .count = COUNT_OF(MEMBER_(S, m)), .use = FIELD_STATE                                       \
+    }
+#define STATE_ENUM(S, m, ty)                                                                       \
+    {                                                                                              \
+        .name = #m, .type = (ty), .at = offsetof(S, m), .count = 1, .use = FIELD_STATE             \
+    }
+#define STATE_STRUCT(S, m, ty)                                                                     \
+    {                                                                                              \
+        .name = #m, .type = (ty), .at = offsetof(S, m), .count = 1, .use = FIELD_STATE             \
+    }
+#define STATE_STRUCT_ARRAY(S, m, ty)                                                               \
+    {                                                                                              \
+        .name = #m, .type = (ty), .at = offsetof(S, m), .count = COUNT_OF(MEMBER_(S, m)),          \
+        .use = FIELD_STATE                                                                         \
+    }
+#define ARG(S, m, dc)                                                                              \
+    {                                                                                              \
+        .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .doc = (dc), .at = offsetof(S, m), .count = 1, \
+        .use = FIELD_ARG, .flags = FIELD_REQUIRED                                                  \
+    }
+#define ARG_OPT(S, m, dc)                                                                          \
+    {                                                                                              \
+        .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .doc = (dc), .at = offsetof(S, m),             \
+        .has_at = offsetof(S, has_##m), .count = 1, .use = FIELD_ARG, .flags = FIELD_OPTIONAL      \
+    }
+#define ARG_STR_OPT(S, m, dc)                                                                      \
+    {                                                                                              \
+        .name = #m, .type = &type_str, .doc = (dc), .at = offsetof(S, m), .count = 1,              \
+        .use = FIELD_ARG, .flags = FIELD_OPTIONAL                                                  \
+    }
+#define STRUCT_TYPE(var, S, flds)                                                                  \
+    const Type var = {.name = #S,                                                                  \
+                      .meta = META_STRUCT,                                                         \
+                      .size = sizeof(S),                                                           \
+                      .fields = (flds),                                                            \
+                      .n_fields = COUNT_OF(flds)}
+#define ENUM_TYPE(var, E, nms)                                                                     \
+    const Type var = {.name = #E, .meta = META_ENUM, .size = 4, .names = (nms)}
 
 /* Enum members are 4 bytes wide.  Links are `char *` ids resolved by whoever realizes the object. */
 
-void reflect_defaults(const Type *t, void *obj, uint8_t use);          /* strings are copied */
-const Field *reflect_find(const Type *t, const char *name, uint8_t use); /* '-' and '_' are the same */
+void reflect_defaults(const Type *t, void *obj, uint8_t use); /* strings are copied */
+const Field *reflect_find(const Type *t, const char *name,
+                          uint8_t use); /* '-' and '_' are the same */
 /* Set one field from text: on/off/yes/no/true/false, decimal/0x/octal, sizes with suffix, enum names.
  * The message names field, value and what is allowed. */
 bool reflect_set(const Field *f, void *obj, const char *text, Error *err);
-char *reflect_get(const Field *f, const void *obj);                    /* as text; caller frees */
-bool reflect_from_json(const Type *t, void *obj, const json_t *j, uint8_t use, Error *err); /* unknown keys refused by name */
+char *reflect_get(const Field *f, const void *obj); /* as text; caller frees */
+bool reflect_from_json(const Type *t, void *obj, const json_t *j, uint8_t use,
+                       Error *err); /* unknown keys refused by name */
 json_t *reflect_to_json(const Type *t, const void *obj, uint8_t use);
-json_t *reflect_schema(const Type *t, uint8_t use); /* [{name,type,description,default-value,...}] */
+json_t *reflect_schema(const Type *t,
+                       uint8_t use); /* [{name,type,description,default-value,...}] */
 void reflect_dump(const Type *t, const void *obj, uint8_t use, StrBuf *out); /* name=value lines */
-void reflect_free(const Type *t, void *obj);                           /* owned strings */
+void reflect_free(const Type *t, void *obj);                                 /* owned strings */
 
 /* Named-field state stream: fields with FIELD_STATE, in table order, `end` marked.  Loading: a missing
  * name is an error unless STATE_OPT; unknown names, wrong sizes, leftovers are errors that name the field. */
-typedef struct ByteBuf { uint8_t *p; size_t len, cap, at; } ByteBuf;
+typedef struct ByteBuf {
+    uint8_t *p;
+    size_t len, cap, at;
+} ByteBuf;
 void bytebuf_add(ByteBuf *b, const void *p, size_t n);
 bool bytebuf_take(ByteBuf *b, void *p, size_t n); /* false: too short */
 void bytebuf_free(ByteBuf *b);

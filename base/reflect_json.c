@@ -14,7 +14,7 @@
 
 static bool wrong_type(const char *name, const Type *t, Error *err)
 {
-    StrBuf want = { 0 };
+    StrBuf want = {0};
 
     type_explain(t, &want);
     error_set(err, "Invalid parameter type for '%s', expected: %s", name, strbuf_str(&want));
@@ -49,7 +49,8 @@ static bool value_from_json(const char *name, const Type *t, void *p, const json
         scalar_put(t, p, json_is_true(j));
         return true;
     }
-    if (!json_is_integer(j) || (t->meta != META_UINT && t->meta != META_INT && t->meta != META_SIZE))
+    if (!json_is_integer(j) ||
+        (t->meta != META_UINT && t->meta != META_INT && t->meta != META_SIZE))
         return wrong_type(name, t, err);
     v = json_integer_value(j);
     if (!scalar_fits(t, (uint64_t)v, v < 0))
@@ -82,7 +83,8 @@ static bool json_has(const json_t *j, const Field *f)
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)j, key, value) {
+    json_object_foreach((json_t *)j, key, value)
+    {
         if (name_is(key, f->name))
             return true;
     }
@@ -96,7 +98,8 @@ bool reflect_from_json(const Type *t, void *obj, const json_t *j, uint8_t use, E
 
     if (!json_is_object(j))
         return error_set(err, "expected an object");
-    json_object_foreach((json_t *)j, key, value) {
+    json_object_foreach((json_t *)j, key, value)
+    {
         const Field *f = reflect_find(t, key, use);
 
         if (!f)
@@ -104,7 +107,8 @@ bool reflect_from_json(const Type *t, void *obj, const json_t *j, uint8_t use, E
         if (!field_from_json(f, obj, value, use, err))
             return false;
     }
-    FOR_EACH_FIELD(f, t, use) {
+    FOR_EACH_FIELD(f, t, use)
+    {
         if (f->flags & FIELD_REQUIRED && !json_has(j, f))
             return error_set(err, "Parameter '%s' is missing", f->name);
     }
@@ -155,7 +159,8 @@ json_t *reflect_to_json(const Type *t, const void *obj, uint8_t use)
 {
     json_t *j = json_object();
 
-    FOR_EACH_FIELD(f, t, use) {
+    FOR_EACH_FIELD(f, t, use)
+    {
         json_t *value = field_is_present(f, obj) ? field_to_json(f, obj, use) : NULL;
 
         if (value && !json_is_null(value)) /* texts that are not there are left out */
@@ -208,6 +213,6 @@ json_t *reflect_schema(const Type *t, uint8_t use)
     json_t *list = json_array();
 
     FOR_EACH_FIELD(f, t, use)
-        json_array_append_new(list, field_schema(f, use));
+    json_array_append_new(list, field_schema(f, use));
     return list;
 }

@@ -6,8 +6,14 @@
 #include "base/reflect.h"
 
 /* How a value is kept. */
-static inline bool type_is_text(const Type *t) { return t->meta == META_STR || t->meta == META_LINK; }
-static inline bool type_is_signed(const Type *t) { return t->meta == META_INT; }
+static inline bool type_is_text(const Type *t)
+{
+    return t->meta == META_STR || t->meta == META_LINK;
+}
+static inline bool type_is_signed(const Type *t)
+{
+    return t->meta == META_INT;
+}
 
 static inline void *field_at(const Field *f, const void *obj, unsigned i)
 {

@@ -39,7 +39,7 @@ bool bytebuf_take(ByteBuf *b, void *p, size_t n)
 void bytebuf_free(ByteBuf *b)
 {
     xfree(b->p);
-    *b = (ByteBuf){ 0 };
+    *b = (ByteBuf){0};
 }
 
 /* --- saving --- */
@@ -55,7 +55,7 @@ static void value_save(const Type *t, const void *p, ByteBuf *out)
     }
     if (type_is_text(t)) {
         s = *(char *const *)p;
-        bytebuf_add(out, &(uint8_t){ s != NULL }, 1);
+        bytebuf_add(out, &(uint8_t){s != NULL}, 1);
         bytebuf_add(out, s, s ? strlen(s) : 0);
         return;
     }
@@ -65,12 +65,13 @@ static void value_save(const Type *t, const void *p, ByteBuf *out)
 
 void reflect_save(const Type *t, const void *obj, ByteBuf *out)
 {
-    FOR_EACH_FIELD(f, t, FIELD_STATE) {
+    FOR_EACH_FIELD(f, t, FIELD_STATE)
+    {
         size_t len = strlen(f->name), size_at;
-        uint8_t size[4] = { 0 };
+        uint8_t size[4] = {0};
 
         assert(len > 0 && len <= UINT8_MAX && !(type_is_text(f->type) && f->count > 1));
-        bytebuf_add(out, &(uint8_t){ (uint8_t)len }, 1);
+        bytebuf_add(out, &(uint8_t){(uint8_t)len}, 1);
         bytebuf_add(out, f->name, len);
         size_at = out->len;
         bytebuf_add(out, size, sizeof size);
@@ -78,7 +79,7 @@ void reflect_save(const Type *t, const void *obj, ByteBuf *out)
             value_save(f->type, field_at(f, obj, i), out);
         put_le32(out->p + size_at, (uint32_t)(out->len - size_at - sizeof size));
     }
-    bytebuf_add(out, &(uint8_t){ 0 }, 1);
+    bytebuf_add(out, &(uint8_t){0}, 1);
 }
 
 /* --- loading --- */
@@ -161,7 +162,7 @@ static bool fields_load(const Type *t, void *obj, ByteBuf *in, bool *seen, Error
         if (seen[f - t->fields])
             return error_set(err, "field '%s' comes twice", name);
         seen[f - t->fields] = true;
-        value = (ByteBuf){ .p = in->p + in->at, .len = get_le32(size) };
+        value = (ByteBuf){.p = in->p + in->at, .len = get_le32(size)};
         if (!field_load(f, obj, &value, err))
             return false;
         in->at += value.len;
@@ -174,7 +175,8 @@ bool reflect_load(const Type *t, void *obj, ByteBuf *in, Error *err)
 
     if (!fields_load(t, obj, in, seen, err))
         return false;
-    FOR_EACH_FIELD(f, t, FIELD_STATE) {
+    FOR_EACH_FIELD(f, t, FIELD_STATE)
+    {
         if (seen[f - t->fields])
             continue;
         if (!(f->flags & FIELD_OPTIONAL))

@@ -59,12 +59,12 @@ char *strbuf_take(StrBuf *b)
 {
     char *s = b->s ? b->s : xstrdup("");
 
-    *b = (StrBuf){ 0 };
+    *b = (StrBuf){0};
     return s;
 }
 
 void strbuf_free(StrBuf *b)
 {
     xfree(b->s);
-    *b = (StrBuf){ 0 };
+    *b = (StrBuf){0};
 }

@@ -26,17 +26,17 @@ struct TlbContext;
 
 /* Cpu.request: set by any thread with cpu_request(), tested by translated code at every block entry. */
 enum {
-    REQ_IRQ = 1 << 0,     /* the interrupt controller has something (arch->irq_pending decides) */
+    REQ_IRQ = 1 << 0, /* the interrupt controller has something (arch->irq_pending decides) */
     REQ_NMI = 1 << 1,
     REQ_SMI = 1 << 2,
     REQ_INIT = 1 << 3,
     REQ_SIPI = 1 << 4,
-    REQ_STOP = 1 << 5,    /* park (pause, reset, shutdown) */
-    REQ_TLB = 1 << 6,     /* flush all soft TLBs (another thread changed the memory map) */
-    REQ_EXIT = 1 << 7,    /* leave translated code once, no other meaning */
+    REQ_STOP = 1 << 5,      /* park (pause, reset, shutdown) */
+    REQ_TLB = 1 << 6,       /* flush all soft TLBs (another thread changed the memory map) */
+    REQ_EXIT = 1 << 7,      /* leave translated code once, no other meaning */
     REQ_EXCLUSIVE = 1 << 8, /* somebody wants to be alone: leave translated code and wait */
-    REQ_CODE = 1 << 9,    /* code cache was flushed or a block of ours was dropped */
-    REQ_CALL = 1 << 10,   /* work is queued for this vCPU */
+    REQ_CODE = 1 << 9,      /* code cache was flushed or a block of ours was dropped */
+    REQ_CALL = 1 << 10,     /* work is queued for this vCPU */
 };
 
 /* Bit of Cpu.mode: code addresses are linear addresses (no segment base), so that a pc and a mode name a place. */
@@ -46,28 +46,28 @@ typedef enum Access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC } Access;
 
 /* Result of a page-table walk (arch->walk). */
 typedef struct Walk {
-    Gpa pa;          /* of the byte asked for */
-    uint64_t size;   /* bytes the translation covers (4 KiB, 2 MiB, 1 GiB ...) */
+    Gpa pa;                 /* of the byte asked for */
+    uint64_t size;          /* bytes the translation covers (4 KiB, 2 MiB, 1 GiB ...) */
     bool read, write, exec; /* allowed for this mmu mode; write only once the dirty bit is set */
     bool global;
-    uint64_t error;  /* on failure: fault information of the architecture (x86: #PF error code) */
+    uint64_t error; /* on failure: fault information of the architecture (x86: #PF error code) */
 } Walk;
 
 typedef struct Exception {
-    uint16_t vector;   /* the architecture's number */
+    uint16_t vector; /* the architecture's number */
     bool has_error;
     uint64_t error;
-    Gva addr;          /* CR2, stval, FAR */
-    uint32_t detail;   /* the architecture's own (x86: DR6 bits, is_software and length) */
+    Gva addr;        /* CR2, stval, FAR */
+    uint32_t detail; /* the architecture's own (x86: DR6 bits, is_software and length) */
 } Exception;
 
 /* Why accel run loops are entered again; what cpu_unwind() reports. */
 typedef enum CpuUnwind {
     UNWIND_NONE,
     UNWIND_EXCEPTION, /* cpu->exc is to be delivered; the pc is that of the faulting instruction */
-    UNWIND_RETRY,     /* state was changed so that the instruction must be looked at again from pc */
-    UNWIND_HALT,      /* pc is past the halt instruction */
-    UNWIND_STEP,      /* run exactly one instruction from pc without linking, then go on */
+    UNWIND_RETRY, /* state was changed so that the instruction must be looked at again from pc */
+    UNWIND_HALT,  /* pc is past the halt instruction */
+    UNWIND_STEP,  /* run exactly one instruction from pc without linking, then go on */
 } CpuUnwind;
 
 typedef struct CpuModel {
@@ -76,24 +76,26 @@ typedef struct CpuModel {
 } CpuModel;
 
 typedef struct CpuArch {
-    const char *name;           /* "x86_64" ... */
-    const Type *state;          /* STATE fields of the whole cpu struct: save/load, info registers, gdb */
+    const char *name;  /* "x86_64" ... */
+    const Type *state; /* STATE fields of the whole cpu struct: save/load, info registers, gdb */
     size_t cpu_size;
     /* Parse "model,+feat,-feat,feat=on" and create one vCPU (index n of m->cpus). */
     Cpu *(*new)(Machine *m, unsigned n, const char *model, Error *err);
     void (*free)(Cpu *c);
-    void (*reset)(Cpu *c);                                   /* power-on state */
-    bool (*irq_pending)(Cpu *c);                             /* would it leave halt / be interrupted now? */
+    void (*reset)(Cpu *c);       /* power-on state */
+    bool (*irq_pending)(Cpu *c); /* would it leave halt / be interrupted now? */
     /* Serve what is due of cpu->request between two blocks (interrupt, NMI, INIT, SIPI): changes state, may unwind. */
     void (*serve)(Cpu *c);
-    void (*take_exception)(Cpu *c, const Exception *e);      /* may unwind (nested faults) */
-    bool (*walk)(Cpu *c, Gva va, Access kind, unsigned mmu_mode, Walk *out); /* sets A/D bits; general registers only */
-    void (*page_fault)(Cpu *c, Gva va, Access kind, unsigned mmu_mode, uint64_t error, Exception *out);
-    void (*align_fault)(Cpu *c, Gva va, Exception *out);     /* an IRF_ALIGN operand is misaligned */
-    void (*translate)(Cpu *c, struct IrBlock *b);            /* decode + emit IR until the block ends */
-    Gva (*pc_to_linear)(const Cpu *c);                       /* address to fetch from now (x86: CS.base + RIP) */
+    void (*take_exception)(Cpu *c, const Exception *e); /* may unwind (nested faults) */
+    bool (*walk)(Cpu *c, Gva va, Access kind, unsigned mmu_mode,
+                 Walk *out); /* sets A/D bits; general registers only */
+    void (*page_fault)(Cpu *c, Gva va, Access kind, unsigned mmu_mode, uint64_t error,
+                       Exception *out);
+    void (*align_fault)(Cpu *c, Gva va, Exception *out); /* an IRF_ALIGN operand is misaligned */
+    void (*translate)(Cpu *c, struct IrBlock *b);        /* decode + emit IR until the block ends */
+    Gva (*pc_to_linear)(const Cpu *c); /* address to fetch from now (x86: CS.base + RIP) */
     size_t (*disasm)(const uint8_t *code, size_t n, Gva pc, uint32_t mode, StrBuf *out);
-    void (*dump)(Cpu *c, StrBuf *out);                       /* registers as -d cpu shows them */
+    void (*dump)(Cpu *c, StrBuf *out); /* registers as -d cpu shows them */
     void (*pre_save)(Cpu *c);
     bool (*loaded)(Cpu *c, Error *err);
     /* Flags (FL_* of cpu/ir/ir.h) that the code at @pc certainly overwrites before it reads them; 0 is always right.  May be NULL. */
@@ -104,43 +106,48 @@ void cpu_arch_register(const CpuArch **slot, const CpuArch *a);
 
 /* What an accelerator gives to code that runs under it (soft MMU, vectors, host pc). */
 typedef struct CpuHost {
-    void (*vec_save)(Cpu *c);   /* live host vector registers -> cpu->v, mxcsr; clears vec_live */
-    void (*sync_pc)(Cpu *c);    /* make the guest pc in state that of the instruction whose helper runs */
-    void (*kick)(Cpu *c);       /* make it leave halt or KVM_RUN soon; any thread */
-    void (*code_written)(Cpu *c, uint32_t ram_page, unsigned at, unsigned size); /* a store hits a page that holds translations */
+    void (*vec_save)(Cpu *c); /* live host vector registers -> cpu->v, mxcsr; clears vec_live */
+    void (*sync_pc)(
+        Cpu *c);          /* make the guest pc in state that of the instruction whose helper runs */
+    void (*kick)(Cpu *c); /* make it leave halt or KVM_RUN soon; any thread */
+    void (*code_written)(Cpu *c, uint32_t ram_page, unsigned at,
+                         unsigned size); /* a store hits a page that holds translations */
 } CpuHost;
 
 struct Cpu {
     /* --- hot: offsets are known to accel/jit (static asserts there) --- */
     _Atomic uint32_t request; /* 0   REQ_* */
-    uint16_t cc;              /* 4   arithmetic flags: low byte OF (0/1), high byte as LAHF: SF ZF 0 AF 0 PF 1 CF */
-    uint8_t vec_live;         /* 6   host vector registers hold the guest's; cpu->v is stale */
+    uint16_t
+        cc; /* 4   arithmetic flags: low byte OF (0/1), high byte as LAHF: SF ZF 0 AF 0 PF 1 CF */
+    uint8_t vec_live; /* 6   host vector registers hold the guest's; cpu->v is stale */
     uint8_t pad0;
-    uint64_t ret;             /* 8   result of the last helper */
-    struct TlbContext *tlb;   /* 16  the current soft TLB */
-    void *host_sp;            /* 24  stack pointer of translated code while C runs */
-    uint64_t t[CPU_TEMPS];    /* 32  IR temporaries: live within one guest instruction */
-    uint64_t r[CPU_REGS];     /* 96  IR registers: cpu/ir/ir.h */
+    uint64_t ret;           /* 8   result of the last helper */
+    struct TlbContext *tlb; /* 16  the current soft TLB */
+    void *host_sp;          /* 24  stack pointer of translated code while C runs */
+    uint64_t t[CPU_TEMPS];  /* 32  IR temporaries: live within one guest instruction */
+    uint64_t r[CPU_REGS];   /* 96  IR registers: cpu/ir/ir.h */
     /* --- warm --- */
     alignas(64) uint8_t v[CPU_VREGS][32]; /* vector registers: 256 bits each */
-    uint32_t vcsr;            /* MXCSR or the like: live in the host's while vec_live */
-    uint32_t mode;            /* block key: everything translation depends on besides the code bytes; with CPU_MODE_LINEAR */
-    uint8_t mmu_mode;         /* index of the soft TLB's rights: x86 0 kernel, 1 user, 2 kernel under SMAP */
+    uint32_t vcsr;                        /* MXCSR or the like: live in the host's while vec_live */
+    uint32_t
+        mode; /* block key: everything translation depends on besides the code bytes; with CPU_MODE_LINEAR */
+    uint8_t
+        mmu_mode; /* index of the soft TLB's rights: x86 0 kernel, 1 user, 2 kernel under SMAP */
     bool halted;
-    bool one_insn;            /* blocks of one instruction (TF, pending shadows, debugging) */
+    bool one_insn; /* blocks of one instruction (TF, pending shadows, debugging) */
     /* --- cold --- */
     const CpuArch *arch;
     const CpuHost *host;
     Machine *machine;
     unsigned index;
     AddressSpace *as, *io;
-    void *accel;              /* the accelerator's per-vCPU struct */
-    void *mmu;                /* cpu/tlb.c */
-    jmp_buf *unwind;          /* where cpu_unwind() goes; set by the run loop */
+    void *accel;     /* the accelerator's per-vCPU struct */
+    void *mmu;       /* cpu/tlb.c */
+    jmp_buf *unwind; /* where cpu_unwind() goes; set by the run loop */
     Exception exc;
-    uint64_t group[32];       /* back end: host addresses of shared memory checks within a block */
-    void *stack_top, *stack_limit; /* back end: bounds of translated code's stack */
-    void *c_sp;               /* stack pointer for C called from translated code */
+    uint64_t group[32]; /* back end: host addresses of shared memory checks within a block */
+    void *stack_top, *stack_limit;  /* back end: bounds of translated code's stack */
+    void *c_sp;                     /* stack pointer for C called from translated code */
     alignas(64) uint8_t bounce[64]; /* memory operand of an access that cannot be done in place */
 };
 
@@ -150,13 +157,22 @@ noreturn void cpu_unwind(Cpu *c, CpuUnwind why);
 noreturn void cpu_raise(Cpu *c, const Exception *e);
 /* Any thread: set bits and make the vCPU notice. */
 void cpu_request(Cpu *c, uint32_t bits);
-static inline void cpu_request_clear(Cpu *c, uint32_t bits) { atomic_fetch_and(&c->request, ~bits); }
+static inline void cpu_request_clear(Cpu *c, uint32_t bits)
+{
+    atomic_fetch_and(&c->request, ~bits);
+}
 
 /* The vCPU whose instructions this thread carries out, or NULL.  Accelerators set it when they start (or,
  * with one thread for all, switch to) a vCPU; devices with one face for each processor ask. */
 extern _Thread_local Cpu *cpu_current_;
-static inline Cpu *cpu_current(void) { return cpu_current_; }
-static inline void cpu_set_current(Cpu *c) { cpu_current_ = c; }
+static inline Cpu *cpu_current(void)
+{
+    return cpu_current_;
+}
+static inline void cpu_set_current(Cpu *c)
+{
+    cpu_current_ = c;
+}
 
 /* Accelerators. */
 typedef struct Accel {
@@ -164,14 +180,20 @@ typedef struct Accel {
     bool (*probe)(const char *arch, Error *err);
     bool (*start)(struct Machine *m, Error *err); /* machine-wide state */
     void (*stop)(struct Machine *m);
-    bool (*vcpu_create)(Cpu *c, Error *err);      /* may start its (parked) thread */
+    bool (*vcpu_create)(Cpu *c, Error *err); /* may start its (parked) thread */
     void (*vcpu_destroy)(Cpu *c);
-    void (*run)(struct Machine *m);               /* let vCPUs go */
-    void (*park)(struct Machine *m);              /* returns when every vCPU stands still with its state in cpu structs */
+    void (*run)(struct Machine *m); /* let vCPUs go */
+    void (*park)(
+        struct Machine *m); /* returns when every vCPU stands still with its state in cpu structs */
     void (*stats)(struct Machine *m, StrBuf *out);
 } Accel;
 void accel_register(const Accel **slot, const Accel *a);
-#define ACCEL_REGISTER(a) __attribute__((constructor)) static void a##_register(void) { static const Accel *slot; accel_register(&slot, &a); }
+#define ACCEL_REGISTER(a)                                                                          \
+    __attribute__((constructor)) static void a##_register(void)                                    \
+    {                                                                                              \
+        static const Accel *slot;                                                                  \
+        accel_register(&slot, &a);                                                                 \
+    }
 const Accel *accel_find(const char *name);
 
 #endif

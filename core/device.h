@@ -30,12 +30,12 @@ typedef enum ResetPhase { RESET_ENTER, RESET_HOLD } ResetPhase;
 struct Device {
     const DeviceClass *cls;
     Machine *machine;
-    char *id;              /* -device id=, or NULL */
+    char *id;                         /* -device id=, or NULL */
     Device *parent, *children, *next; /* owned tree: a parent frees its children */
-    Lock *lock;            /* the domain's; release 1: the machine's one lock */
-    Clock *clock;          /* the machine's virtual clock, or a test clock */
-    IrqLine irq;           /* first output line; devices with more declare their own */
-    Region mmio;           /* set up from cls->regs if mmio_size is not 0; the board maps it */
+    Lock *lock;                       /* the domain's; release 1: the machine's one lock */
+    Clock *clock;                     /* the machine's virtual clock, or a test clock */
+    IrqLine irq;                      /* first output line; devices with more declare their own */
+    Region mmio; /* set up from cls->regs if mmio_size is not 0; the board maps it */
     bool realized;
 };
 
@@ -44,29 +44,45 @@ struct Device {
 typedef struct Reg {
     const char *name;
     uint32_t at;
-    uint8_t size;            /* 1, 2, 4, 8 */
-    uint32_t member;         /* offset of the struct member that holds it, or REG_NO_MEMBER */
+    uint8_t size;    /* 1, 2, 4, 8 */
+    uint32_t member; /* offset of the struct member that holds it, or REG_NO_MEMBER */
     uint64_t reset, writable, w1c;
-    uint64_t (*read)(Device *d);            /* instead of the member */
-    void (*write)(Device *d, uint64_t v);   /* after the member was updated; v is what it is now (no member: what was written) */
+    uint64_t (*read)(Device *d); /* instead of the member */
+    void (*write)(
+        Device *d,
+        uint64_t
+            v); /* after the member was updated; v is what it is now (no member: what was written) */
 } Reg;
 #define REG_NO_MEMBER UINT32_MAX
-#define REG_RW(S, nm, off, m, mask, ...) { .name = nm, .at = off, .size = sizeof(MEMBER_(S, m)), .member = offsetof(S, m), .writable = mask, __VA_ARGS__ }
-#define REG_RO(S, nm, off, m, ...) { .name = nm, .at = off, .size = sizeof(MEMBER_(S, m)), .member = offsetof(S, m), __VA_ARGS__ }
-#define REG_FN(nm, off, sz, ...) { .name = nm, .at = off, .size = sz, .member = REG_NO_MEMBER, __VA_ARGS__ }
+#define REG_RW(S, nm, off, m, mask, ...)                                                           \
+    {                                                                                              \
+        .name = nm, .at = off, .size = sizeof(MEMBER_(S, m)), .member = offsetof(S, m),            \
+        .writable = mask, __VA_ARGS__                                                              \
+    }
+#define REG_RO(S, nm, off, m, ...)                                                                 \
+    {                                                                                              \
+        .name = nm, .at = off, .size = sizeof(MEMBER_(S, m)), .member = offsetof(S, m),            \
+        __VA_ARGS__                                                                                \
+    }
+#define REG_FN(nm, off, sz, ...)                                                                   \
+    {                                                                                              \
+        .name = nm, .at = off, .size = sz, .member = REG_NO_MEMBER, __VA_ARGS__                    \
+    }
 
 typedef enum MigrateKind { MIGRATE_STATE, MIGRATE_NONE_NEEDED, MIGRATE_NO } MigrateKind;
 
 struct DeviceClass {
     const char *name;
-    const char *parent;    /* name of the abstract kind: "isa-device", "sys-device", ... for qom-list-types */
+    const char
+        *parent; /* name of the abstract kind: "isa-device", "sys-device", ... for qom-list-types */
     const char *doc;
-    const Type *type;      /* its struct: size, PROP and STATE fields; first member is the base struct (Device or one that embeds it) */
-    const Reg *regs;       /* optional register table ... */
+    const Type *
+        type; /* its struct: size, PROP and STATE fields; first member is the base struct (Device or one that embeds it) */
+    const Reg *regs; /* optional register table ... */
     unsigned n_regs;
-    uint32_t mmio_size;    /* ... and the size of its window */
+    uint32_t mmio_size; /* ... and the size of its window */
     MigrateKind migrate;
-    bool user;             /* may be created by -device */
+    bool user; /* may be created by -device */
     bool (*realize)(Device *d, Error *err);
     void (*unrealize)(Device *d);
     void (*reset)(Device *d, ResetPhase phase);
@@ -74,24 +90,31 @@ struct DeviceClass {
     void (*pause)(Device *d);
     void (*resume)(Device *d);
     void (*saving)(Device *d);
-    bool (*loaded)(Device *d, Error *err); /* re-derive wires and timers from state; refuse impossible values */
+    bool (*loaded)(
+        Device *d,
+        Error *err);       /* re-derive wires and timers from state; refuse impossible values */
     DeviceClass *reg_next; /* private link of the registry */
     const char *alias;     /* other name for -device, or NULL */
-    const uint16_t *_Atomic reg_index; /* private: byte of the window -> number of its register + 1 */
+    const uint16_t
+        *_Atomic reg_index; /* private: byte of the window -> number of its register + 1 */
 };
 
 /* A constructor that links the class; no allocation, no order dependence. */
 void device_class_register(DeviceClass *c);
-#define DEVICE_REGISTER(c) \
-    __attribute__((constructor)) static void c##_register(void) { device_class_register(&c); }
-const DeviceClass *device_class_find(const char *name);   /* NULL if there is none; aliases resolved */
+#define DEVICE_REGISTER(c)                                                                         \
+    __attribute__((constructor)) static void c##_register(void)                                    \
+    {                                                                                              \
+        device_class_register(&c);                                                                 \
+    }
+const DeviceClass *device_class_find(
+    const char *name); /* NULL if there is none; aliases resolved */
 const DeviceClass *device_class_next(const DeviceClass *c); /* sorted by name; NULL starts */
 
 /* new -> (device_set)* -> realize.  Owned by @parent (or the machine's root if NULL). */
 Device *device_new(Machine *m, const char *cls, const char *id, Device *parent, Error *err);
 bool device_set(Device *d, const char *prop, const char *text, Error *err);
 bool device_realize(Device *d, Error *err);
-void device_free(Device *d); /* unrealizes first; children before parents */
+void device_free(Device *d);                    /* unrealizes first; children before parents */
 void device_reset(Device *d, ResetPhase phase); /* and its children */
 void device_walk(Device *root, void (*fn)(Device *d, void *arg), void *arg);
 void device_save(Device *d, ByteBuf *out);

@@ -28,7 +28,13 @@ typedef struct RegionOps {
     uint8_t min_size, max_size; /* 0: 1 and 8 */
 } RegionOps;
 
-typedef enum RegionKind { REGION_CONTAINER, REGION_RAM, REGION_ROM, REGION_IO, REGION_ALIAS } RegionKind;
+typedef enum RegionKind {
+    REGION_CONTAINER,
+    REGION_RAM,
+    REGION_ROM,
+    REGION_IO,
+    REGION_ALIAS
+} RegionKind;
 
 struct Region {
     const char *name;
@@ -40,11 +46,12 @@ struct Region {
     Lock *lock; /* held around ops; may be NULL */
     const RegionOps *ops;
     void *arg;
-    uint8_t *hva;        /* RAM and ROM: page-aligned host memory */
-    int fd;              /* RAM by memfd, else -1 */
-    uint32_t ram_at;     /* RAM and ROM: page number of the first page among all RAM pages of the process's machine: index of per-page tables */
-    Region *alias;       /* ALIAS: what it shows ... */
-    uint64_t alias_at;   /* ... from where */
+    uint8_t *hva; /* RAM and ROM: page-aligned host memory */
+    int fd;       /* RAM by memfd, else -1 */
+    uint32_t
+        ram_at; /* RAM and ROM: page number of the first page among all RAM pages of the process's machine: index of per-page tables */
+    Region *alias;     /* ALIAS: what it shows ... */
+    uint64_t alias_at; /* ... from where */
     Region *parent, *children, *next;
     struct Memory *mem;
 };
@@ -63,7 +70,8 @@ typedef struct FlatMap {
 } FlatMap;
 
 typedef struct MemListener {
-    void (*changed)(struct MemListener *l, const FlatMap *now); /* after publication, topology lock held */
+    void (*changed)(struct MemListener *l,
+                    const FlatMap *now); /* after publication, topology lock held */
     struct MemListener *next;
 } MemListener;
 
@@ -92,14 +100,16 @@ typedef struct Memory {
 
 Memory *memory_new(void);
 void memory_free(Memory *m);
-void memory_begin(Memory *m);  /* batch changes: one publication at the outermost commit */
+void memory_begin(Memory *m); /* batch changes: one publication at the outermost commit */
 void memory_commit(Memory *m);
 
 void region_container(Region *r, const char *name, uint64_t size);
-void region_io(Region *r, const char *name, uint64_t size, const RegionOps *ops, void *arg, Lock *lock);
+void region_io(Region *r, const char *name, uint64_t size, const RegionOps *ops, void *arg,
+               Lock *lock);
 /* Zeroed host memory, huge pages advised; @share: memfd.  The region frees it in region_fini(). */
 bool region_ram(Region *r, Memory *m, const char *name, uint64_t size, bool share, Error *err);
-bool region_rom(Region *r, Memory *m, const char *name, const void *data, uint64_t size, Error *err); /* guest writes are ignored */
+bool region_rom(Region *r, Memory *m, const char *name, const void *data, uint64_t size,
+                Error *err); /* guest writes are ignored */
 void region_alias(Region *r, const char *name, Region *of, uint64_t at, uint64_t size);
 void region_map(Region *parent, Region *r, uint64_t at, int priority);
 void region_unmap(Region *r);

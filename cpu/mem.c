@@ -33,9 +33,21 @@ static inline uint64_t load_host(const void *p, unsigned size)
 {
     switch (size) {
     case 1: return *(const uint8_t *)p;
-    case 2: { uint16_t v; __builtin_memcpy(&v, p, 2); return v; }
-    case 4: { uint32_t v; __builtin_memcpy(&v, p, 4); return v; }
-    default: { uint64_t v; __builtin_memcpy(&v, p, 8); return v; }
+    case 2: {
+        uint16_t v;
+        __builtin_memcpy(&v, p, 2);
+        return v;
+    }
+    case 4: {
+        uint32_t v;
+        __builtin_memcpy(&v, p, 4);
+        return v;
+    }
+    default: {
+        uint64_t v;
+        __builtin_memcpy(&v, p, 8);
+        return v;
+    }
     }
 }
 
@@ -62,8 +74,11 @@ static Piece piece_of(const L2Entry *e, Gva va, unsigned len)
     unsigned off = va & 0xfff;
     bool io = e->kind == KIND_IO;
 
-    return (Piece){ .host = io ? NULL : (uint8_t *)(uintptr_t)e->host + off, .pa = io ? e->host + off : 0,
-                    .ram_page = e->ram_page, .len = (uint16_t)len, .kind = e->kind };
+    return (Piece){.host = io ? NULL : (uint8_t *)(uintptr_t)e->host + off,
+                   .pa = io ? e->host + off : 0,
+                   .ram_page = e->ram_page,
+                   .len = (uint16_t)len,
+                   .kind = e->kind};
 }
 
 /* Resolve [va, va+size), size <= 4096, into pieces; stores are announced. */
@@ -120,7 +135,8 @@ static void piece_write(Cpu *c, const Piece *p, const void *from)
         after_device(c);
     } else if (log_on(LOG_GUEST_ERROR)) {
         before_device(c); /* as much a call out */
-        log_guest("cpu %u: store to ROM at offset 0x%x of a page\n", c->index, (unsigned)((uintptr_t)p->host & 0xfff));
+        log_guest("cpu %u: store to ROM at offset 0x%x of a page\n", c->index,
+                  (unsigned)((uintptr_t)p->host & 0xfff));
     }
 }
 
@@ -247,7 +263,8 @@ uint8_t *mem_host(Cpu *c, Gva va, Access access, unsigned mmu_mode, unsigned *le
 
     if (e->kind == KIND_IO || (e->kind == KIND_ROM && access == ACCESS_WRITE))
         return NULL;
-    if (access == ACCESS_WRITE && (current ? !tlb_install(c, e, va, access) : tlb_page_watched(tlb_of(c), e->ram_page)))
+    if (access == ACCESS_WRITE &&
+        (current ? !tlb_install(c, e, va, access) : tlb_page_watched(tlb_of(c), e->ram_page)))
         return NULL;
     if (access == ACCESS_READ && current)
         tlb_install(c, e, va, access);
@@ -260,7 +277,9 @@ static void *slow_bounce(Cpu *c, Gva va, unsigned size, unsigned access)
 {
     Tlb *t = tlb_of(c);
     Piece p[2];
-    unsigned n = pieces_of(c, va, size, access == ACCESS_READ ? ACCESS_READ : ACCESS_WRITE, c->mmu_mode, p), at = 0;
+    unsigned n = pieces_of(c, va, size, access == ACCESS_READ ? ACCESS_READ : ACCESS_WRITE,
+                           c->mmu_mode, p),
+             at = 0;
 
     for (unsigned i = 0; i < n; at += p[i++].len) {
         if (p[i].host || access != ACCESS_WRITE)
@@ -333,12 +352,14 @@ bool mem_phys_cas64(Cpu *c, Gpa pa, uint64_t old, uint64_t new_v)
 {
     uint64_t *p = (uint64_t *)(void *)phys_host(c, pa, 8, true);
 
-    return p && __atomic_compare_exchange_n(p, &old, new_v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return p &&
+           __atomic_compare_exchange_n(p, &old, new_v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 bool mem_phys_cas32(Cpu *c, Gpa pa, uint32_t old, uint32_t new_v)
 {
     uint32_t *p = (uint32_t *)(void *)phys_host(c, pa, 4, true);
 
-    return p && __atomic_compare_exchange_n(p, &old, new_v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return p &&
+           __atomic_compare_exchange_n(p, &old, new_v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }

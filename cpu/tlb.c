@@ -18,7 +18,13 @@
 #include "base/alloc.h"
 
 /* Word of a RAM page: watch bit, number of slots noted (3: many), two slots. */
-enum { PAGE_WATCHED = 1, PAGE_COUNT_SHIFT = 1, PAGE_COUNT = 3 << PAGE_COUNT_SHIFT, PAGE_MANY = PAGE_COUNT, PAGE_SLOT_SHIFT = 4 };
+enum {
+    PAGE_WATCHED = 1,
+    PAGE_COUNT_SHIFT = 1,
+    PAGE_COUNT = 3 << PAGE_COUNT_SHIFT,
+    PAGE_MANY = PAGE_COUNT,
+    PAGE_SLOT_SHIFT = 4
+};
 
 struct TlbPages {
     unsigned users;
@@ -223,7 +229,7 @@ static uint32_t space_sid(Tlb *t, uint64_t space)
     SpaceSlot *s = space_slot(t, space);
 
     if (s->space != space || s->epoch != t->space_epoch)
-        *s = (SpaceSlot){ space, sid_new(t), t->space_epoch };
+        *s = (SpaceSlot){space, sid_new(t), t->space_epoch};
     return s->sid;
 }
 
@@ -296,7 +302,8 @@ void tlb_flush_nonglobal(Cpu *c)
         if (t->by_mode[m])
             context_clear_nonglobal(t->by_mode[m]);
     }
-    for (unsigned i = 0; i < t->n_contexts; i++) { /* the others are cleared when they are taken over */
+    for (unsigned i = 0; i < t->n_contexts;
+         i++) { /* the others are cleared when they are taken over */
         if (t->contexts[i].nonglobal)
             t->contexts[i].live = false;
     }
@@ -444,7 +451,9 @@ static bool install_write(Tlb *t, TlbContext *x, const L2Entry *e, Gva page, uns
     __atomic_store_n(&x->wr_page[slot], e->ram_page, __ATOMIC_RELAXED);
     x->wr[slot].host = e->host;
     __atomic_store_n(&x->wr[slot].tag, page, __ATOMIC_RELAXED);
-    if (w && t->smp && atomic_fetch_add(w, 0) & PAGE_WATCHED) { /* a read-modify-write: the barrier of invariant 3 */
+    if (w && t->smp &&
+        atomic_fetch_add(w, 0) &
+            PAGE_WATCHED) { /* a read-modify-write: the barrier of invariant 3 */
         entry_clear(x->wr, slot);
         return false;
     }
@@ -507,7 +516,8 @@ bool tlb_protect_page(Machine *m, uint32_t ram_page)
             found |= unwrite_slot(m, ram_page, slot);
     } else {
         for (unsigned i = 0; i < n; i++)
-            found |= unwrite_slot(m, ram_page, old >> (PAGE_SLOT_SHIFT + i * TLB_BITS) & (TLB_SIZE - 1));
+            found |=
+                unwrite_slot(m, ram_page, old >> (PAGE_SLOT_SHIFT + i * TLB_BITS) & (TLB_SIZE - 1));
     }
     atomic_fetch_and(w, PAGE_WATCHED);
     return found;
@@ -529,8 +539,11 @@ static PhysSection *section_add(Cpu *c, const MemSection *s)
     Tlb *t = tlb_of(c);
     PhysSection *p = &t->sections[t->next_section++ % SECTION_SLOTS];
 
-    *p = (PhysSection){ .at = s->at, .end = s->at + s->size, .host = s->region->hva + s->region_at, .rom = s->region->kind == REGION_ROM,
-                        .ram_page = s->region->ram_at + (uint32_t)(s->region_at >> TLB_PAGE_BITS) };
+    *p = (PhysSection){.at = s->at,
+                       .end = s->at + s->size,
+                       .host = s->region->hva + s->region_at,
+                       .rom = s->region->kind == REGION_ROM,
+                       .ram_page = s->region->ram_at + (uint32_t)(s->region_at >> TLB_PAGE_BITS)};
     return p;
 }
 
@@ -590,7 +603,7 @@ static L2Entry *l2_walk(Cpu *c, Gva va, Access access, unsigned mode, Walk *w)
     uint64_t key = (va & ~0xfffull) | KEY_VALID | mode;
 
     t->stats.walks++;
-    *w = (Walk){ 0 };
+    *w = (Walk){0};
     if (!c->arch->walk(c, va, access, mode, w))
         return NULL;
     L2Entry *e = l2_victim(t, key);
@@ -598,7 +611,8 @@ static L2Entry *l2_walk(Cpu *c, Gva va, Access access, unsigned mode, Walk *w)
     e->key = key;
     e->sid = w->global ? t->global_sid : t->sid;
     e->global = w->global;
-    e->rights = (uint8_t)(w->read * RIGHT(ACCESS_READ) | w->write * RIGHT(ACCESS_WRITE) | w->exec * RIGHT(ACCESS_EXEC) | RIGHT(access));
+    e->rights = (uint8_t)(w->read * RIGHT(ACCESS_READ) | w->write * RIGHT(ACCESS_WRITE) |
+                          w->exec * RIGHT(ACCESS_EXEC) | RIGHT(access));
     e->shift = (uint8_t)(63 - __builtin_clzll(w->size | 4096));
     if (e->shift > TLB_PAGE_BITS) {
         unsigned i = large_index(va, e->shift);
@@ -616,7 +630,8 @@ static inline L2Entry *l2_find(Tlb *t, Gva va, Access access, unsigned mode)
     uint64_t key = (va & ~0xfffull) | KEY_VALID | mode;
 
     for (unsigned j = 0; j < L2_WAYS; j++) {
-        if (set[j].key == key && (set[j].sid == t->sid || set[j].sid == t->global_sid) && set[j].rights & RIGHT(access)) {
+        if (set[j].key == key && (set[j].sid == t->sid || set[j].sid == t->global_sid) &&
+            set[j].rights & RIGHT(access)) {
             t->stats.l2_hits++;
             return &set[j];
         }
@@ -634,7 +649,7 @@ static noreturn void raise_at(Cpu *c, const Exception *e)
 const L2Entry *tlb_resolve(Cpu *c, Gva va, Access access, unsigned mode)
 {
     const L2Entry *e = l2_find(tlb_of(c), va, access, mode);
-    Exception x = { 0 };
+    Exception x = {0};
     Walk w;
 
     if (LIKELY(e != NULL))
@@ -648,7 +663,7 @@ const L2Entry *tlb_resolve(Cpu *c, Gva va, Access access, unsigned mode)
 
 noreturn void mem_align_fault(Cpu *c, Gva va)
 {
-    Exception x = { 0 };
+    Exception x = {0};
 
     c->arch->align_fault(c, va, &x);
     raise_at(c, &x);
@@ -703,7 +718,8 @@ static TlbPages *pages_new(const Machine *m, Error *err)
         return NULL;
     }
     size_t bytes = sizeof(TlbPages) + n * sizeof(_Atomic uint32_t);
-    TlbPages *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    TlbPages *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (p == MAP_FAILED) {
         error_set(err, "cannot allocate page tables of the soft MMU");
@@ -718,7 +734,8 @@ bool tlb_init(Cpu *c, Error *err)
 {
     Machine *m = c->machine;
     size_t bytes = TLB_CONTEXTS * sizeof(TlbContext);
-    TlbContext *contexts = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    TlbContext *contexts =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (contexts == MAP_FAILED)
         return error_set(err, "cannot allocate the soft MMU");

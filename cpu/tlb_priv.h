@@ -8,7 +8,8 @@
 
 enum {
     TLB_CONTEXTS = 16,
-    L2_WAYS = 4, L2_SETS = 1024,
+    L2_WAYS = 4,
+    L2_SETS = 1024,
     SPACE_SLOTS = 256,
     SECTION_SLOTS = 4,
     LARGE_BITS = 32768,
@@ -20,11 +21,11 @@ enum { KIND_RAM, KIND_ROM, KIND_IO };
 
 /* One 4 KiB page for one space and rights mode (large pages: the parts that were used). */
 typedef struct L2Entry {
-    uint64_t key;      /* page address | KEY_VALID | mode */
-    uint64_t host;     /* of the page's first byte; IO: guest-physical address */
-    uint32_t sid;      /* valid while this is the space's number, or that of the global pages */
+    uint64_t key;  /* page address | KEY_VALID | mode */
+    uint64_t host; /* of the page's first byte; IO: guest-physical address */
+    uint32_t sid;  /* valid while this is the space's number, or that of the global pages */
     uint32_t ram_page;
-    uint8_t rights;    /* RIGHT() */
+    uint8_t rights; /* RIGHT() */
     uint8_t kind, shift, global;
 } L2Entry;
 
@@ -56,18 +57,20 @@ typedef struct TlbPages TlbPages;
 typedef struct Tlb {
     L2Entry l2[L2_SETS][L2_WAYS];
     SpaceSlot spaces[SPACE_SLOTS];
-    uint64_t large[LARGE_BITS / 64]; /* filter: (page shift, page number) of large pages seen since the last full flush */
+    uint64_t large
+        [LARGE_BITS /
+         64]; /* filter: (page shift, page number) of large pages seen since the last full flush */
     uint64_t large_shifts;
-    TlbContext *contexts;            /* TLB_CONTEXTS of them, one mapping; `n_contexts` were ever used */
+    TlbContext *contexts; /* TLB_CONTEXTS of them, one mapping; `n_contexts` were ever used */
     unsigned n_contexts;
-    TlbContext *by_mode[TLB_MODES];  /* of the current space; NULL: not looked up yet */
+    TlbContext *by_mode[TLB_MODES]; /* of the current space; NULL: not looked up yet */
     uint64_t space, stamp;
     uint32_t sid, global_sid, last_sid, space_epoch, victim;
     PhysSection sections[SECTION_SLOTS];
     unsigned next_section;
     TlbPages *pages;
     bool smp;
-    Piece pending[2];                /* of cpu->bounce, for mem_commit() */
+    Piece pending[2]; /* of cpu->bounce, for mem_commit() */
     unsigned n_pending;
     unsigned next_code;
     alignas(64) uint8_t code[2][4096]; /* code that is fetched from devices */

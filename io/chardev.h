@@ -27,10 +27,11 @@ typedef struct CharFront {
 
 typedef struct ChardevOps {
     const char *name;
-    size_t (*write)(Chardev *c, const uint8_t *p, size_t n); /* how many were taken; 0: full, CHAR_WRITABLE follows. Any thread */
-    void (*accept_ready)(Chardev *c);                        /* the front end can take more now. Any thread */
+    size_t (*write)(Chardev *c, const uint8_t *p,
+                    size_t n); /* how many were taken; 0: full, CHAR_WRITABLE follows. Any thread */
+    void (*accept_ready)(Chardev *c); /* the front end can take more now. Any thread */
     void (*close)(Chardev *c);
-    void (*stop)(Chardev *c);                                /* the loop ends: unwatch, post no more; NULL: nothing to do */
+    void (*stop)(Chardev *c); /* the loop ends: unwatch, post no more; NULL: nothing to do */
 } ChardevOps;
 
 struct Chardev {
@@ -40,8 +41,21 @@ struct Chardev {
     const CharFront *front; /* NULL: none; set by chardev_attach */
 };
 
-static inline size_t chardev_write(Chardev *c, const uint8_t *p, size_t n) { return c ? c->ops->write(c, p, n) : n; }
-static inline void chardev_accept_ready(Chardev *c) { if (c && c->ops->accept_ready) c->ops->accept_ready(c); }
-static inline void chardev_attach(Chardev *c, const CharFront *f) { if (c) { c->front = f; chardev_accept_ready(c); } }
+static inline size_t chardev_write(Chardev *c, const uint8_t *p, size_t n)
+{
+    return c ? c->ops->write(c, p, n) : n;
+}
+static inline void chardev_accept_ready(Chardev *c)
+{
+    if (c && c->ops->accept_ready)
+        c->ops->accept_ready(c);
+}
+static inline void chardev_attach(Chardev *c, const CharFront *f)
+{
+    if (c) {
+        c->front = f;
+        chardev_accept_ready(c);
+    }
+}
 
 #endif

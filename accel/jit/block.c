@@ -17,7 +17,12 @@ typedef struct CodeId {
     uint32_t ram_page, mode, id; /* id 0: free */
 } CodeId;
 
-enum { IDS_MIN = 1024, IDS_MAX = 1 << 20, HASH_BITS = 18, CODE_PER_BLOCK = 64 /* host bytes, at least */ };
+enum {
+    IDS_MIN = 1024,
+    IDS_MAX = 1 << 20,
+    HASH_BITS = 18,
+    CODE_PER_BLOCK = 64 /* host bytes, at least */
+};
 
 static inline uint32_t mix(uint64_t v, unsigned bits)
 {
@@ -36,11 +41,14 @@ static inline unsigned recent_of(Gva pc)
 
 /* --- page ids --- */
 
-static CodeId *id_slot(CodeId *ids, uint32_t cap, Gva page, uint32_t ram_page, uint32_t mode, uint64_t cs_base)
+static CodeId *id_slot(CodeId *ids, uint32_t cap, Gva page, uint32_t ram_page, uint32_t mode,
+                       uint64_t cs_base)
 {
-    uint32_t i = mix(page ^ (uint64_t)ram_page << 20 ^ (uint64_t)mode << 32 ^ cs_base << 7, 32) & (cap - 1);
+    uint32_t i =
+        mix(page ^ (uint64_t)ram_page << 20 ^ (uint64_t)mode << 32 ^ cs_base << 7, 32) & (cap - 1);
 
-    while (ids[i].id && !(ids[i].page == page && ids[i].ram_page == ram_page && ids[i].mode == mode && ids[i].cs_base == cs_base))
+    while (ids[i].id && !(ids[i].page == page && ids[i].ram_page == ram_page &&
+                          ids[i].mode == mode && ids[i].cs_base == cs_base))
         i = (i + 1) & (cap - 1);
     return &ids[i];
 }
@@ -68,7 +76,7 @@ uint32_t jit_code_id(Jit *j, Gva linear_page, uint32_t ram_page, uint32_t mode, 
     CodeId *e = id_slot(j->ids, j->ids_cap, linear_page, ram_page, mode, cs_base);
 
     if (!e->id) {
-        *e = (CodeId){ linear_page, cs_base, ram_page, mode, ++j->next_id };
+        *e = (CodeId){linear_page, cs_base, ram_page, mode, ++j->next_id};
         j->n_ids++;
     }
     return e->id;
@@ -76,20 +84,22 @@ uint32_t jit_code_id(Jit *j, Gva linear_page, uint32_t ram_page, uint32_t mode, 
 
 /* --- where a block's bytes are --- */
 
-typedef struct Span { unsigned at, size; } Span; /* in a page */
+typedef struct Span {
+    unsigned at, size;
+} Span; /* in a page */
 
 static Span block_span(const Block *b, unsigned page)
 {
     unsigned at = b->linear & 0xfff, first = MIN((unsigned)b->size, 4096 - at);
 
-    return page == 0 ? (Span){ at, first } : (Span){ 0, b->size - first };
+    return page == 0 ? (Span){at, first} : (Span){0, b->size - first};
 }
 
 static Span peek_span(const Block *b, unsigned i)
 {
     if (b->peek[i] == 0xffff)
-        return (Span){ 0, 0 };
-    return (Span){ b->peek[i], MIN((unsigned)JIT_PEEK, 4096u - b->peek[i]) };
+        return (Span){0, 0};
+    return (Span){b->peek[i], MIN((unsigned)JIT_PEEK, 4096u - b->peek[i])};
 }
 
 uint64_t block_lines(const Block *b, unsigned page)
@@ -112,10 +122,12 @@ static bool span_hit(Span s, unsigned at, unsigned size)
 
 static bool block_is_hit(const Block *b, uint32_t ram_page, unsigned at, unsigned size)
 {
-    if (b->ram_page[0] == ram_page && (span_hit(block_span(b, 0), at, size) || span_hit(peek_span(b, 0), at, size) ||
-                                       span_hit(peek_span(b, 1), at, size)))
+    if (b->ram_page[0] == ram_page &&
+        (span_hit(block_span(b, 0), at, size) || span_hit(peek_span(b, 0), at, size) ||
+         span_hit(peek_span(b, 1), at, size)))
         return true;
-    return block_has_two_pages(b) && b->ram_page[1] == ram_page && span_hit(block_span(b, 1), at, size);
+    return block_has_two_pages(b) && b->ram_page[1] == ram_page &&
+           span_hit(block_span(b, 1), at, size);
 }
 
 /* --- page lists --- */
@@ -196,10 +208,11 @@ void block_take_back(Jit *j, Block *b)
 
 Block *block_lookup(Jit *j, Gva pc, Gva linear, uint32_t mode, uint32_t ram_page)
 {
-    Block *b = atomic_load_explicit(&j->hash[hash_of(j, pc, linear, mode, ram_page)], memory_order_acquire);
+    Block *b = atomic_load_explicit(&j->hash[hash_of(j, pc, linear, mode, ram_page)],
+                                    memory_order_acquire);
 
-    while (b && !(b->pc == pc && b->linear == linear && b->mode == mode && b->ram_page[0] == ram_page &&
-                  !__atomic_load_n(&b->dead, __ATOMIC_RELAXED)))
+    while (b && !(b->pc == pc && b->linear == linear && b->mode == mode &&
+                  b->ram_page[0] == ram_page && !__atomic_load_n(&b->dead, __ATOMIC_RELAXED)))
         b = __atomic_load_n(&b->hash_next, __ATOMIC_RELAXED);
     return b;
 }
@@ -211,7 +224,8 @@ static bool second_page_holds(Vcpu *v, const Block *b)
 
     if (!block_has_two_pages(b))
         return true;
-    return tlb_code_page(v->cpu, (b->linear & ~0xfffull) + 4096, &ram_page, true) && ram_page == b->ram_page[1];
+    return tlb_code_page(v->cpu, (b->linear & ~0xfffull) + 4096, &ram_page, true) &&
+           ram_page == b->ram_page[1];
 }
 
 /* Let @b be found quickly under the translations just checked. */
@@ -224,7 +238,9 @@ static void block_remember(Vcpu *v, Block *b)
     if (b->page_id[1])
         x->code_id[code_slot(b->linear + 4096)] = b->page_id[1];
     atomic_store(slot, b);
-    if (__atomic_load_n(&b->dead, __ATOMIC_SEQ_CST)) /* whoever drops it looks at the slot after setting `dead` */
+    if (__atomic_load_n(
+            &b->dead,
+            __ATOMIC_SEQ_CST)) /* whoever drops it looks at the slot after setting `dead` */
         atomic_store_explicit(slot, NULL, memory_order_relaxed);
 }
 
@@ -244,7 +260,8 @@ static Block *find_slow(Vcpu *v, Gva pc, Gva linear, uint32_t mode)
         b = jit_compile(v, linear, code, ram_page);
     if (!b) {
         jit_flush_all(j);
-        cpu_unwind(c, UNWIND_RETRY); /* it waited for others: the machine may have been reset meanwhile */
+        cpu_unwind(
+            c, UNWIND_RETRY); /* it waited for others: the machine may have been reset meanwhile */
     }
     if (!b->one_shot)
         block_remember(v, b);
@@ -258,7 +275,9 @@ Block *jit_find(Vcpu *v)
     uint32_t mode = c->mode;
     Block *b = atomic_load_explicit(&v->recent[recent_of(pc)], memory_order_acquire);
 
-    if (LIKELY(b && b->pc == pc && b->linear == linear && b->mode == mode && block_is_mapped(c->tlb, b)) && !(c->one_insn | v->step))
+    if (LIKELY(b && b->pc == pc && b->linear == linear && b->mode == mode &&
+               block_is_mapped(c->tlb, b)) &&
+        !(c->one_insn | v->step))
         return b;
     return find_slow(v, pc, linear, mode);
 }
@@ -349,7 +368,8 @@ static bool drop_hits(Jit *j, uint32_t ram_page, unsigned at, unsigned size, Gva
 
 void jit_invalidate(Jit *j, uint32_t ram_page, unsigned at, unsigned size)
 {
-    if (ram_page >= j->n_pages || !size || !(atomic_load(&j->page_lines[ram_page]) & lines_of(at, size)))
+    if (ram_page >= j->n_pages || !size ||
+        !(atomic_load(&j->page_lines[ram_page]) & lines_of(at, size)))
         return;
     WITH_LOCK (&j->lock)
         drop_hits(j, ram_page, at, size, 0, 0);
@@ -455,7 +475,8 @@ void blocks_flush(Jit *j)
 
 static void *map_zeroed(size_t bytes)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
 
     return p == MAP_FAILED ? NULL : p;
 }
@@ -469,7 +490,8 @@ bool blocks_init(Jit *j, Error *err)
     j->n_pages = (uint32_t)n;
     j->hash_bits = HASH_BITS;
     j->hash = xalloc(sizeof *j->hash << j->hash_bits);
-    j->max_blocks = (j->m->cfg.tb_size ? MAX(j->m->cfg.tb_size, (size_t)MIB) : 128 * MIB) / CODE_PER_BLOCK;
+    j->max_blocks =
+        (j->m->cfg.tb_size ? MAX(j->m->cfg.tb_size, (size_t)MIB) : 128 * MIB) / CODE_PER_BLOCK;
     j->blocks = map_zeroed(j->max_blocks * sizeof *j->blocks);
     j->page_blocks = map_zeroed(n * sizeof *j->page_blocks);
     j->page_lines = map_zeroed(n * sizeof *j->page_lines);
@@ -478,7 +500,8 @@ bool blocks_init(Jit *j, Error *err)
         blocks_fini(j);
         return error_set(err, "cannot allocate tables of the translator");
     }
-    madvise(j->blocks, j->max_blocks * sizeof *j->blocks, MADV_HUGEPAGE); /* may be off on this host: slower, not wrong */
+    madvise(j->blocks, j->max_blocks * sizeof *j->blocks,
+            MADV_HUGEPAGE); /* may be off on this host: slower, not wrong */
     return true;
 }
 

@@ -99,7 +99,8 @@ static uint16_t dead_at(Vcpu *v, Block *b, unsigned i, Gva pc)
     b->peek[i] = 0xffff;
     if ((linear ^ ir->linear) >> TLB_PAGE_BITS)
         return 0;
-    uint16_t dead = v->cpu->arch->flags_dead(v->cpu, ir->code[0] + at, MIN((unsigned)JIT_PEEK, 4096u - at), pc, ir->mode);
+    uint16_t dead = v->cpu->arch->flags_dead(v->cpu, ir->code[0] + at,
+                                             MIN((unsigned)JIT_PEEK, 4096u - at), pc, ir->mode);
 
     if (dead)
         b->peek[i] = (uint16_t)at;
@@ -136,7 +137,7 @@ static uint16_t live_out(Vcpu *v, Block *b)
 static void log_asm(const Vcpu *v)
 {
     const IrBlock *ir = &v->ir;
-    StrBuf s = { 0 };
+    StrBuf s = {0};
     uint8_t code[JIT_MAX_INSNS * INSN_BYTES];
     unsigned n = MIN(ir->size, (unsigned)sizeof code);
 
@@ -158,7 +159,7 @@ static void log_asm(const Vcpu *v)
 
 static void log_ir(const IrBlock *ir, const char *what)
 {
-    StrBuf s = { 0 };
+    StrBuf s = {0};
 
     strbuf_addf(&s, "%s:\n", what);
     ir_print(ir, &s);
@@ -169,7 +170,7 @@ static void log_ir(const IrBlock *ir, const char *what)
 
 static void check(const IrBlock *ir)
 {
-    StrBuf why = { 0 };
+    StrBuf why = {0};
 
     if (ir_verify(ir, &why))
         return;
@@ -185,8 +186,13 @@ static Block *block_new(Vcpu *v, uint32_t ram_page, bool single)
 
     if (!b)
         return NULL;
-    *b = (Block){ .pc = ir->pc, .linear = ir->linear, .mode = ir->mode, .cs_base = ir->linear - ir->pc,
-                  .size = (uint16_t)ir->size, .n_insns = (uint16_t)ir->n_insns, .ram_page = { ram_page, ram_page } };
+    *b = (Block){.pc = ir->pc,
+                 .linear = ir->linear,
+                 .mode = ir->mode,
+                 .cs_base = ir->linear - ir->pc,
+                 .size = (uint16_t)ir->size,
+                 .n_insns = (uint16_t)ir->n_insns,
+                 .ram_page = {ram_page, ram_page}};
     bool two = block_has_two_pages(b);
 
     if (two)
@@ -196,13 +202,15 @@ static Block *block_new(Vcpu *v, uint32_t ram_page, bool single)
         return b;
     const Block *near = v->jit->page_blocks[ram_page]; /* most pages are mapped once */
 
-    if (near && near->ram_page[0] == ram_page && near->mode == b->mode && near->cs_base == b->cs_base &&
-        !((near->linear ^ b->linear) >> TLB_PAGE_BITS))
+    if (near && near->ram_page[0] == ram_page && near->mode == b->mode &&
+        near->cs_base == b->cs_base && !((near->linear ^ b->linear) >> TLB_PAGE_BITS))
         b->page_id[0] = near->page_id[0];
     else
-        b->page_id[0] = jit_code_id(v->jit, b->linear >> TLB_PAGE_BITS, ram_page, b->mode, b->cs_base);
+        b->page_id[0] =
+            jit_code_id(v->jit, b->linear >> TLB_PAGE_BITS, ram_page, b->mode, b->cs_base);
     if (two)
-        b->page_id[1] = jit_code_id(v->jit, (b->linear >> TLB_PAGE_BITS) + 1, v->next_ram, b->mode, b->cs_base);
+        b->page_id[1] =
+            jit_code_id(v->jit, (b->linear >> TLB_PAGE_BITS) + 1, v->next_ram, b->mode, b->cs_base);
     return b;
 }
 
@@ -217,7 +225,8 @@ static void settle_page(Jit *j, uint32_t ram_page, uint64_t lines)
 static void settle(Vcpu *v, const Block *b, uint32_t ram_page, const uint64_t before[2])
 {
     Jit *j = v->jit;
-    uint64_t lines = before[0] | (b ? block_lines(b, 0) : 0), next = b && block_has_two_pages(b) ? block_lines(b, 1) : 0;
+    uint64_t lines = before[0] | (b ? block_lines(b, 0) : 0),
+             next = b && block_has_two_pages(b) ? block_lines(b, 1) : 0;
 
     if (v->next_ram == ram_page) {
         settle_page(j, ram_page, lines | next);
@@ -268,7 +277,7 @@ static Block *compile_locked(Vcpu *v, uint32_t ram_page, bool single)
     Cpu *c = v->cpu;
     Jit *j = v->jit;
     jmp_buf *outer = c->unwind, here;
-    uint64_t start = now_ns(v), before[2] = { 0, 0 };
+    uint64_t start = now_ns(v), before[2] = {0, 0};
     Block *b;
     int why;
 

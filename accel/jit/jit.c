@@ -21,7 +21,10 @@ static void vec_save(Cpu *c)
     ((Vcpu *)c->accel)->jit->be->vec_save(c);
 }
 
-static const CpuHost jit_host = { .vec_save = vec_save, .sync_pc = vcpu_sync_pc, .kick = vcpu_kick, .code_written = jit_code_written };
+static const CpuHost jit_host = {.vec_save = vec_save,
+                                 .sync_pc = vcpu_sync_pc,
+                                 .kick = vcpu_kick,
+                                 .code_written = jit_code_written};
 
 /* --- what others tell --- */
 
@@ -111,7 +114,8 @@ static void stats_sum(const Jit *j, JitStats *sum)
 {
     *sum = j->total;
     for (unsigned i = 0; i < j->n_vcpus; i++) {
-        const uint64_t *from = j->vcpus[i] ? (const uint64_t *)(const void *)&j->vcpus[i]->stats : NULL;
+        const uint64_t *from =
+            j->vcpus[i] ? (const uint64_t *)(const void *)&j->vcpus[i]->stats : NULL;
 
         for (size_t k = 0; from && k < sizeof *sum / sizeof *from; k++)
             ((uint64_t *)(void *)sum)[k] += from[k];
@@ -120,9 +124,10 @@ static void stats_sum(const Jit *j, JitStats *sum)
 
 static void tlb_sum(const Jit *j, TlbStats *sum)
 {
-    *sum = (TlbStats){ 0 };
+    *sum = (TlbStats){0};
     for (unsigned i = 0; i < j->n_vcpus; i++) {
-        const uint64_t *from = j->vcpus[i] ? (const uint64_t *)(const void *)tlb_stats(j->vcpus[i]->cpu) : NULL;
+        const uint64_t *from =
+            j->vcpus[i] ? (const uint64_t *)(const void *)tlb_stats(j->vcpus[i]->cpu) : NULL;
 
         for (size_t k = 0; from && k < sizeof *sum / sizeof *from; k++)
             ((uint64_t *)(void *)sum)[k] += from[k];
@@ -131,8 +136,8 @@ static void tlb_sum(const Jit *j, TlbStats *sum)
 
 static void jit_stats(Machine *m, StrBuf *out)
 {
-    static const char *const exits[JIT_EXIT_COUNT] = { "lookup", "link", "sync", "request" };
-    static const char *const unwinds[] = { NULL, "exception", "retry", "halt", "step" };
+    static const char *const exits[JIT_EXIT_COUNT] = {"lookup", "link", "sync", "request"};
+    static const char *const unwinds[] = {NULL, "exception", "retry", "halt", "step"};
     const Jit *j = jit_of(m);
     JitStats s;
     TlbStats t;
@@ -141,24 +146,37 @@ static void jit_stats(Machine *m, StrBuf *out)
         return;
     stats_sum(j, &s);
     tlb_sum(j, &t);
-    strbuf_addf(out, "back end: %s, %s\n", j->be->name, j->single ? "one thread" : "a thread for each processor");
-    strbuf_addf(out, "blocks: %" PRIu64 ", %.1f instructions and %.0f host bytes each, %.0f ns an instruction to translate\n", s.blocks,
-                s.blocks ? (double)s.insns / (double)s.blocks : 0, s.blocks ? (double)s.host_bytes / (double)s.blocks : 0,
-                s.insns ? (double)s.translate_ns / (double)s.insns : 0);
+    strbuf_addf(out, "back end: %s, %s\n", j->be->name,
+                j->single ? "one thread" : "a thread for each processor");
+    strbuf_addf(
+        out,
+        "blocks: %" PRIu64
+        ", %.1f instructions and %.0f host bytes each, %.0f ns an instruction to translate\n",
+        s.blocks, s.blocks ? (double)s.insns / (double)s.blocks : 0,
+        s.blocks ? (double)s.host_bytes / (double)s.blocks : 0,
+        s.insns ? (double)s.translate_ns / (double)s.insns : 0);
     strbuf_add(out, "exits:");
     for (unsigned i = 0; i < JIT_EXIT_COUNT; i++)
         strbuf_addf(out, " %s %" PRIu64, exits[i], s.exits[i]);
     strbuf_add(out, "\nunwinds:");
     for (unsigned i = 1; i < COUNT_OF(unwinds); i++)
         strbuf_addf(out, " %s %" PRIu64, unwinds[i], s.unwinds[i]);
-    strbuf_addf(out, "\nslow look-ups: %" PRIu64 ", found %" PRIu64 "; links %" PRIu64 "; requests %" PRIu64 "\n", s.lookups, s.hash_hits,
-                s.links, s.interrupts);
-    strbuf_addf(out, "stores to pages with code: %" PRIu64 ", into the running block %" PRIu64 "; blocks dropped %" PRIu64 "; flushes %" PRIu64 "\n",
+    strbuf_addf(out,
+                "\nslow look-ups: %" PRIu64 ", found %" PRIu64 "; links %" PRIu64
+                "; requests %" PRIu64 "\n",
+                s.lookups, s.hash_hits, s.links, s.interrupts);
+    strbuf_addf(out,
+                "stores to pages with code: %" PRIu64 ", into the running block %" PRIu64
+                "; blocks dropped %" PRIu64 "; flushes %" PRIu64 "\n",
                 s.smc_writes, s.smc_same_block, s.invalidated, s.flushes);
-    strbuf_addf(out, "soft TLB: slow %" PRIu64 " fills %" PRIu64 " second level %" PRIu64 " walks %" PRIu64 " devices %" PRIu64 "\n", t.slow,
-                t.fills, t.l2_hits, t.walks, t.mmio);
-    strbuf_addf(out, "soft TLB: switches %" PRIu64 " flushes %" PRIu64 " page flushes %" PRIu64 " evicted contexts %" PRIu64 "\n", t.switches,
-                t.flushes, t.flush_pages, t.evictions);
+    strbuf_addf(out,
+                "soft TLB: slow %" PRIu64 " fills %" PRIu64 " second level %" PRIu64
+                " walks %" PRIu64 " devices %" PRIu64 "\n",
+                t.slow, t.fills, t.l2_hits, t.walks, t.mmio);
+    strbuf_addf(out,
+                "soft TLB: switches %" PRIu64 " flushes %" PRIu64 " page flushes %" PRIu64
+                " evicted contexts %" PRIu64 "\n",
+                t.switches, t.flushes, t.flush_pages, t.evictions);
 }
 
 static void jit_vcpu_destroy(Cpu *c)

@@ -11,16 +11,18 @@ enum { JIT_PEEK = 32 }; /* bytes of a successor that are looked at for dead flag
 
 bool blocks_init(Jit *j, Error *err);
 void blocks_fini(Jit *j);
-void blocks_flush(Jit *j);                 /* every vCPU stands still; lock held */
-void block_insert(Jit *j, Block *b);       /* lock held */
-Block *block_alloc(Jit *j);                /* contents are undefined; NULL: no room until the next flush; lock held */
-void block_take_back(Jit *j, Block *b);    /* the last one made; lock held */
+void blocks_flush(Jit *j);           /* every vCPU stands still; lock held */
+void block_insert(Jit *j, Block *b); /* lock held */
+Block *block_alloc(
+    Jit *j); /* contents are undefined; NULL: no room until the next flush; lock held */
+void block_take_back(Jit *j, Block *b); /* the last one made; lock held */
 Block *block_lookup(Jit *j, Gva pc, Gva linear, uint32_t mode, uint32_t ram_page); /* no lock */
 uint64_t block_lines(const Block *b, unsigned page); /* of ram_page[page] */
 /* A store of this vCPU is about to hit lines with code.  Unwinds with UNWIND_STEP if it hits the running block. */
 void block_written(Vcpu *v, uint32_t ram_page, unsigned at, unsigned size);
-void block_recheck_later(Vcpu *v, uint32_t ram_page, unsigned at, unsigned size); /* lock held, any thread */
-void block_rechecks(Vcpu *v);              /* REQ_CODE */
+void block_recheck_later(Vcpu *v, uint32_t ram_page, unsigned at,
+                         unsigned size); /* lock held, any thread */
+void block_rechecks(Vcpu *v);            /* REQ_CODE */
 
 static inline bool block_has_two_pages(const Block *b)
 {
@@ -39,18 +41,20 @@ Block *jit_compile(Vcpu *v, Gva linear, const uint8_t *code, uint32_t ram_page);
 
 /* --- smc.c: general registers only --- */
 
-void jit_code_written(Cpu *c, uint32_t ram_page, unsigned at, unsigned size); /* CpuHost.code_written */
+void jit_code_written(Cpu *c, uint32_t ram_page, unsigned at,
+                      unsigned size); /* CpuHost.code_written */
 
 /* --- vcpu.c: threads --- */
 
 bool sync_init(Jit *j, Error *err);
-void sync_fini(Jit *j);                    /* ends the threads; sync_run() makes new ones */
+void sync_fini(Jit *j); /* ends the threads; sync_run() makes new ones */
 void sync_free(Jit *j);
 bool sync_run(Jit *j);
 void sync_park(Jit *j);
-void sync_exclusive_begin(Jit *j);         /* all other vCPUs stand still until _end; no lock held by the caller */
+void sync_exclusive_begin(
+    Jit *j); /* all other vCPUs stand still until _end; no lock held by the caller */
 void sync_exclusive_end(Jit *j);
-void vcpu_kick(Cpu *c);                    /* CpuHost.kick */
-void vcpu_sync_pc(Cpu *c);                 /* CpuHost.sync_pc: does nothing outside of translated code */
+void vcpu_kick(Cpu *c);    /* CpuHost.kick */
+void vcpu_sync_pc(Cpu *c); /* CpuHost.sync_pc: does nothing outside of translated code */
 
 #endif

@@ -29,7 +29,8 @@ void jit_code_written(Cpu *c, uint32_t ram_page, unsigned at, unsigned size)
             atomic_fetch_add(&v->wrote[v->next_wrote], 0); /* the barrier all the same */
         }
     }
-    if (!(atomic_load_explicit(&j->page_lines[ram_page], memory_order_relaxed) & lines_of(at, size)))
+    if (!(atomic_load_explicit(&j->page_lines[ram_page], memory_order_relaxed) &
+          lines_of(at, size)))
         return;
     if (c->vec_live)
         c->host->vec_save(c);

@@ -32,7 +32,7 @@ typedef struct Runner {
     _Atomic uint32_t sleeping; /* futex */
     Vcpu **v;
     unsigned n;
-    Vcpu *_Atomic now;         /* thread=single: whose turn it is */
+    Vcpu *_Atomic now; /* thread=single: whose turn it is */
 } Runner;
 
 typedef struct Sync {
@@ -62,9 +62,10 @@ static void log_block(const Vcpu *v, const Block *b)
 {
     Cpu *c = v->cpu;
 
-    log_at(LOG_EXEC, "Trace %u: %p [%" PRIx64 "/%" PRIx64 "/%x]\n", c->index, (const void *)b->entry, b->cs_base, b->pc, b->mode);
+    log_at(LOG_EXEC, "Trace %u: %p [%" PRIx64 "/%" PRIx64 "/%x]\n", c->index,
+           (const void *)b->entry, b->cs_base, b->pc, b->mode);
     if (log_on(LOG_CPU)) {
-        StrBuf s = { 0 };
+        StrBuf s = {0};
 
         c->arch->dump(c, &s);
         log_text(strbuf_str(&s));
@@ -163,7 +164,8 @@ static void unwound(Vcpu *v, CpuUnwind why)
         v->stats.halts++;
         break;
     case UNWIND_STEP: v->stats.steps++; break;
-    case UNWIND_RETRY: case UNWIND_NONE: break;
+    case UNWIND_RETRY:
+    case UNWIND_NONE: break;
     }
 }
 

@@ -9,14 +9,14 @@
 #include "base/alloc.h"
 
 const IrOpInfo ir_ops[IR_COUNT] = {
-#define OP(name, form) [IR_##name] = { #name, form },
+#define OP(name, form) [IR_##name] = {#name, form},
 #include "cpu/ir/ops.def"
 #undef OP
 };
 
-static const char *const type_names[] = { "i8", "i16", "i32", "i64", "v128", "v256" };
-static const char *const cond_names[] = { "o", "no", "b", "ae", "e", "ne", "be", "a",
-                                          "s", "ns", "p", "np", "l", "ge", "le", "g" };
+static const char *const type_names[] = {"i8", "i16", "i32", "i64", "v128", "v256"};
+static const char *const cond_names[] = {"o", "no", "b", "ae", "e", "ne", "be", "a",
+                                         "s", "ns", "p", "np", "l", "ge", "le", "g"};
 
 uint16_t ir_cond_flags(unsigned cc)
 {
@@ -37,8 +37,15 @@ IrOp *ir_add(IrBlock *b, IrOpcode op, IrType type)
     }
     IrOp *o = &b->ops[b->n++];
 
-    *o = (IrOp){ .op = (uint16_t)op, .type = (uint8_t)type, .d = V_NONE, .a = V_NONE, .b = V_NONE,
-                 .c = V_NONE, .base = V_NONE, .index = V_NONE, .seg = V_NONE };
+    *o = (IrOp){.op = (uint16_t)op,
+                .type = (uint8_t)type,
+                .d = V_NONE,
+                .a = V_NONE,
+                .b = V_NONE,
+                .c = V_NONE,
+                .base = V_NONE,
+                .index = V_NONE,
+                .seg = V_NONE};
     return o;
 }
 
@@ -63,7 +70,8 @@ void ir_flags_live(IrBlock *b, uint16_t live_out)
 
     for (IrOp *o = b->ops + b->n; o-- > b->ops;) {
         o->fl_live = live;
-        if (o->op >= IR_SHL && o->op <= IR_SHRD) /* reads flags only to keep them for a zero count */
+        if (o->op >= IR_SHL &&
+            o->op <= IR_SHRD) /* reads flags only to keep them for a zero count */
             o->fl_in &= live | (o->op == IR_RCL || o->op == IR_RCR ? FL_CF : 0);
         live = (uint16_t)((live & ~o->fl_out) | o->fl_in);
     }
@@ -170,8 +178,11 @@ static void print_operands(const IrOp *o, StrBuf *out)
 
 static void print_flags(const char *what, uint16_t fl, StrBuf *out)
 {
-    static const struct { uint16_t bit; char c; } names[] = {
-        { FL_OF, 'o' }, { FL_SF, 's' }, { FL_ZF, 'z' }, { FL_AF, 'a' }, { FL_PF, 'p' }, { FL_CF, 'c' },
+    static const struct {
+        uint16_t bit;
+        char c;
+    } names[] = {
+        {FL_OF, 'o'}, {FL_SF, 's'}, {FL_ZF, 'z'}, {FL_AF, 'a'}, {FL_PF, 'p'}, {FL_CF, 'c'},
     };
 
     if (!fl)
@@ -186,9 +197,20 @@ static void print_flags(const char *what, uint16_t fl, StrBuf *out)
 static void print_special(const IrOp *o, StrBuf *out)
 {
     switch (o->op) {
-    case IR_LEA: print_operands(o, out); strbuf_add(out, ", "); print_mem(o, out); break;
-    case IR_LDS: strbuf_add(out, " "); print_reg(o->d, out); strbuf_addf(out, ", cpu+%" PRId64, o->disp); break;
-    case IR_STS: strbuf_addf(out, " cpu+%" PRId64 ",", o->disp); print_operands(o, out); break;
+    case IR_LEA:
+        print_operands(o, out);
+        strbuf_add(out, ", ");
+        print_mem(o, out);
+        break;
+    case IR_LDS:
+        strbuf_add(out, " ");
+        print_reg(o->d, out);
+        strbuf_addf(out, ", cpu+%" PRId64, o->disp);
+        break;
+    case IR_STS:
+        strbuf_addf(out, " cpu+%" PRId64 ",", o->disp);
+        print_operands(o, out);
+        break;
     case IR_PASS:
         strbuf_addf(out, " %s", ir_pass_rows ? ir_pass_rows[o->pass].name : "?");
         print_operands(o, out);
@@ -196,15 +218,19 @@ static void print_special(const IrOp *o, StrBuf *out)
         break;
     case IR_CALL:
         print_operands(o, out);
-        strbuf_addf(out, " helper %p k=0x%" PRIx64 "%s%s%s%s", (void *)(uintptr_t)o->imm, (uint64_t)o->disp,
-                    o->cc & IRC_FAST ? " fast" : "", o->cc & IRC_PC ? " pc" : "",
+        strbuf_addf(out, " helper %p k=0x%" PRIx64 "%s%s%s%s", (void *)(uintptr_t)o->imm,
+                    (uint64_t)o->disp, o->cc & IRC_FAST ? " fast" : "", o->cc & IRC_PC ? " pc" : "",
                     o->cc & IRC_FLAGS_IN ? " fin" : "", o->cc & IRC_FLAGS_OUT ? " fout" : "");
         break;
-    case IR_BR: case IR_BRZ: case IR_BRNZ:
+    case IR_BR:
+    case IR_BRZ:
+    case IR_BRNZ:
         print_operands(o, out);
         strbuf_addf(out, " 0x%" PRIx64 " else 0x%" PRIx64, (uint64_t)o->imm, (uint64_t)o->disp);
         break;
-    case IR_JMP: case IR_EXIT: case IR_SETC: strbuf_addf(out, " 0x%" PRIx64, (uint64_t)o->imm); break;
+    case IR_JMP:
+    case IR_EXIT:
+    case IR_SETC: strbuf_addf(out, " 0x%" PRIx64, (uint64_t)o->imm); break;
     default: print_operands(o, out);
     }
 }
@@ -254,44 +280,70 @@ void ir_print(const IrBlock *b, StrBuf *out)
 
 /* --- verifier --- */
 
-enum { /* what an op demands of its operands and flags, besides its form */
-    RULE_RD_D = 1 << 0,  /* d is a source too */
-    RULE_WR_B = 1 << 1,
-    RULE_WR_A = 1 << 2,
-    RULE_CARRY = 1 << 3, /* reads CF */
-    RULE_SHIFT = 1 << 4, /* flags survive a count of 0 */
-    RULE_COND = 1 << 5,
-    RULE_FLAGS = 1 << 6, /* may write flags */
-    RULE_FAULT = 1 << 7, /* may fault without a memory operand */
+enum {                     /* what an op demands of its operands and flags, besides its form */
+       RULE_RD_D = 1 << 0, /* d is a source too */
+       RULE_WR_B = 1 << 1,
+       RULE_WR_A = 1 << 2,
+       RULE_CARRY = 1 << 3, /* reads CF */
+       RULE_SHIFT = 1 << 4, /* flags survive a count of 0 */
+       RULE_COND = 1 << 5,
+       RULE_FLAGS = 1 << 6, /* may write flags */
+       RULE_FAULT = 1 << 7, /* may fault without a memory operand */
 };
 
 static const uint8_t rules[IR_COUNT] = {
     [IR_INSH] = RULE_RD_D,
-    [IR_ADD] = RULE_FLAGS, [IR_ADC] = RULE_FLAGS | RULE_CARRY, [IR_SUB] = RULE_FLAGS,
-    [IR_SBB] = RULE_FLAGS | RULE_CARRY, [IR_AND] = RULE_FLAGS, [IR_OR] = RULE_FLAGS,
-    [IR_XOR] = RULE_FLAGS, [IR_CMP] = RULE_FLAGS, [IR_TEST] = RULE_FLAGS, [IR_NEG] = RULE_FLAGS,
-    [IR_INC] = RULE_FLAGS, [IR_DEC] = RULE_FLAGS,
-    [IR_SHL] = RULE_FLAGS | RULE_SHIFT, [IR_SHR] = RULE_FLAGS | RULE_SHIFT,
-    [IR_SAR] = RULE_FLAGS | RULE_SHIFT, [IR_ROL] = RULE_FLAGS | RULE_SHIFT,
-    [IR_ROR] = RULE_FLAGS | RULE_SHIFT, [IR_RCL] = RULE_FLAGS | RULE_SHIFT | RULE_CARRY,
+    [IR_ADD] = RULE_FLAGS,
+    [IR_ADC] = RULE_FLAGS | RULE_CARRY,
+    [IR_SUB] = RULE_FLAGS,
+    [IR_SBB] = RULE_FLAGS | RULE_CARRY,
+    [IR_AND] = RULE_FLAGS,
+    [IR_OR] = RULE_FLAGS,
+    [IR_XOR] = RULE_FLAGS,
+    [IR_CMP] = RULE_FLAGS,
+    [IR_TEST] = RULE_FLAGS,
+    [IR_NEG] = RULE_FLAGS,
+    [IR_INC] = RULE_FLAGS,
+    [IR_DEC] = RULE_FLAGS,
+    [IR_SHL] = RULE_FLAGS | RULE_SHIFT,
+    [IR_SHR] = RULE_FLAGS | RULE_SHIFT,
+    [IR_SAR] = RULE_FLAGS | RULE_SHIFT,
+    [IR_ROL] = RULE_FLAGS | RULE_SHIFT,
+    [IR_ROR] = RULE_FLAGS | RULE_SHIFT,
+    [IR_RCL] = RULE_FLAGS | RULE_SHIFT | RULE_CARRY,
     [IR_RCR] = RULE_FLAGS | RULE_SHIFT | RULE_CARRY,
-    [IR_SHLD] = RULE_FLAGS | RULE_SHIFT, [IR_SHRD] = RULE_FLAGS | RULE_SHIFT,
-    [IR_MULU] = RULE_FLAGS, [IR_MULS] = RULE_FLAGS, [IR_IMUL] = RULE_FLAGS,
-    [IR_DIVU] = RULE_FAULT | RULE_RD_D | RULE_FLAGS, [IR_DIVS] = RULE_FAULT | RULE_RD_D | RULE_FLAGS,
-    [IR_BT] = RULE_FLAGS, [IR_BTS] = RULE_FLAGS, [IR_BTR] = RULE_FLAGS, [IR_BTC] = RULE_FLAGS,
-    [IR_BSF] = RULE_FLAGS | RULE_RD_D, [IR_BSR] = RULE_FLAGS | RULE_RD_D,
-    [IR_XCHG] = RULE_RD_D | RULE_WR_B, [IR_XADD] = RULE_FLAGS | RULE_RD_D | RULE_WR_B,
-    [IR_CMPXCHG] = RULE_FLAGS | RULE_RD_D | RULE_WR_A, [IR_CMPXCHG2] = RULE_FLAGS,
-    [IR_SETCC] = RULE_COND, [IR_CMOV] = RULE_COND | RULE_RD_D, [IR_BR] = RULE_COND,
-    [IR_SETF] = RULE_FLAGS, [IR_SETC] = RULE_FLAGS, [IR_PASS] = RULE_FLAGS, [IR_CALL] = RULE_FLAGS,
+    [IR_SHLD] = RULE_FLAGS | RULE_SHIFT,
+    [IR_SHRD] = RULE_FLAGS | RULE_SHIFT,
+    [IR_MULU] = RULE_FLAGS,
+    [IR_MULS] = RULE_FLAGS,
+    [IR_IMUL] = RULE_FLAGS,
+    [IR_DIVU] = RULE_FAULT | RULE_RD_D | RULE_FLAGS,
+    [IR_DIVS] = RULE_FAULT | RULE_RD_D | RULE_FLAGS,
+    [IR_BT] = RULE_FLAGS,
+    [IR_BTS] = RULE_FLAGS,
+    [IR_BTR] = RULE_FLAGS,
+    [IR_BTC] = RULE_FLAGS,
+    [IR_BSF] = RULE_FLAGS | RULE_RD_D,
+    [IR_BSR] = RULE_FLAGS | RULE_RD_D,
+    [IR_XCHG] = RULE_RD_D | RULE_WR_B,
+    [IR_XADD] = RULE_FLAGS | RULE_RD_D | RULE_WR_B,
+    [IR_CMPXCHG] = RULE_FLAGS | RULE_RD_D | RULE_WR_A,
+    [IR_CMPXCHG2] = RULE_FLAGS,
+    [IR_SETCC] = RULE_COND,
+    [IR_CMOV] = RULE_COND | RULE_RD_D,
+    [IR_BR] = RULE_COND,
+    [IR_SETF] = RULE_FLAGS,
+    [IR_SETC] = RULE_FLAGS,
+    [IR_PASS] = RULE_FLAGS,
+    [IR_CALL] = RULE_FLAGS,
 };
 
 typedef struct Verify {
     const IrBlock *b;
     const IrOp *o;
     StrBuf *why;
-    uint8_t temps;  /* defined in this instruction */
-    bool changed;   /* guest state was changed in this instruction */
+    uint8_t temps; /* defined in this instruction */
+    bool changed;  /* guest state was changed in this instruction */
 } Verify;
 
 static bool fail(Verify *v, const char *what)
@@ -373,15 +425,16 @@ static bool check_operands(Verify *v)
         return false;
     if (form == FORM_DAB && o->a == V_NONE && !(o->flags & IRF_MEM_D))
         return fail(v, "first source is missing");
-    if ((form == FORM_DB || form == FORM_DAB || form == FORM_AB) && o->op != IR_LEA && o->op != IR_SETF &&
-        o->b == V_NONE && !(o->flags & (IRF_IMM | IRF_MEM_B)))
+    if ((form == FORM_DB || form == FORM_DAB || form == FORM_AB) && o->op != IR_LEA &&
+        o->op != IR_SETF && o->b == V_NONE && !(o->flags & (IRF_IMM | IRF_MEM_B)))
         return fail(v, "second source is missing");
     if (rule & RULE_FAULT && v->changed)
         return fail(v, "may fault after a change of state (invariant 3)");
     if (o->flags & IRF_MEM_D && o->op != IR_BT)
         v->changed = true;
     return check_write(v, o->d) && (!(rule & RULE_WR_B) || check_write(v, o->b)) &&
-           (!(rule & RULE_WR_A) || check_write(v, o->a)) && (form != FORM_WIDE || check_write(v, o->c));
+           (!(rule & RULE_WR_A) || check_write(v, o->a)) &&
+           (form != FORM_WIDE || check_write(v, o->c));
 }
 
 static bool check_flags(Verify *v)
@@ -404,7 +457,8 @@ static bool check_flags(Verify *v)
     }
     if (o->op == IR_GETF && o->fl_in != FL_ALL)
         return fail(v, "GETF reads all flags");
-    if (o->op == IR_CALL && ((o->cc & IRC_FLAGS_IN && o->fl_in != FL_ALL) || (o->cc & IRC_FLAGS_OUT && o->fl_out != FL_ALL)))
+    if (o->op == IR_CALL && ((o->cc & IRC_FLAGS_IN && o->fl_in != FL_ALL) ||
+                             (o->cc & IRC_FLAGS_OUT && o->fl_out != FL_ALL)))
         return fail(v, "flags of a helper");
     if (o->fl_out)
         v->changed = true;
@@ -433,7 +487,7 @@ static bool check_op(Verify *v)
 
 bool ir_verify(const IrBlock *b, StrBuf *why)
 {
-    Verify v = { .b = b, .why = why };
+    Verify v = {.b = b, .why = why};
 
     for (v.o = b->ops; v.o < b->ops + b->n; v.o++) {
         if (!check_op(&v))

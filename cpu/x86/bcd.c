@@ -12,8 +12,14 @@ static uint16_t flags_szp(uint8_t v)
     return (uint16_t)((v & FL_SF) | (v == 0) << 6 | parity << 2);
 }
 
-static uint64_t set_al(uint64_t rax, uint64_t al) { return (rax & ~0xffull) | (al & 0xff); }
-static uint64_t set_ax(uint64_t rax, unsigned ah, unsigned al) { return (rax & ~0xffffull) | (ah & 0xff) << 8 | (al & 0xff); }
+static uint64_t set_al(uint64_t rax, uint64_t al)
+{
+    return (rax & ~0xffull) | (al & 0xff);
+}
+static uint64_t set_ax(uint64_t rax, unsigned ah, unsigned al)
+{
+    return (rax & ~0xffffull) | (ah & 0xff) << 8 | (al & 0xff);
+}
 
 /* DAA and DAS. */
 static uint64_t adjust_packed(uint64_t rax, uint64_t *f, bool sub)
@@ -55,13 +61,9 @@ uint64_t hlp_bcd(Cpu *c, uint64_t base, uint64_t b UNUSED, uint64_t kind)
 
     switch (kind) {
     case BCD_DAA:
-    case BCD_DAS:
-        rax = adjust_packed(rax, &f, kind == BCD_DAS);
-        break;
+    case BCD_DAS: rax = adjust_packed(rax, &f, kind == BCD_DAS); break;
     case BCD_AAA:
-    case BCD_AAS:
-        rax = adjust_unpacked(rax, &f, kind == BCD_AAS);
-        break;
+    case BCD_AAS: rax = adjust_unpacked(rax, &f, kind == BCD_AAS); break;
     case BCD_AAM:
         if (n == 0)
             x86_raise_noerr(c, EX_DE);
@@ -105,7 +107,8 @@ uint64_t hlp_enter(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
         stack_push(&s, os, frame);
     }
     s.sp = (s.sp & ~s.mask) | ((s.sp - size) & s.mask);
-    mem_probe(c, s.mask == ~0ull ? s.sp : (uint32_t)(s.ss.base + (s.sp & s.mask)), 1, ACCESS_WRITE, s.mmu_mode);
+    mem_probe(c, s.mask == ~0ull ? s.sp : (uint32_t)(s.ss.base + (s.sp & s.mask)), 1, ACCESS_WRITE,
+              s.mmu_mode);
     c->r[R_BP] = reg_merge(c->r[R_BP], frame, os);
     stack_commit(&s);
     return 0;
@@ -114,7 +117,8 @@ uint64_t hlp_enter(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
 uint64_t hlp_bound(Cpu *c, uint64_t index, uint64_t va, uint64_t os)
 {
     int64_t low = sext(mem_load(c, va, (unsigned)os, c->mmu_mode), 8 * (unsigned)os);
-    int64_t high = sext(mem_load(c, (uint32_t)(va + os), (unsigned)os, c->mmu_mode), 8 * (unsigned)os);
+    int64_t high =
+        sext(mem_load(c, (uint32_t)(va + os), (unsigned)os, c->mmu_mode), 8 * (unsigned)os);
 
     if ((int64_t)index < low || (int64_t)index > high)
         x86_raise_noerr(c, EX_BR);

@@ -11,7 +11,7 @@
 enum { EAX, EBX, ECX, EDX };
 
 typedef struct Topology {
-    unsigned threads, cores, dies;          /* of a core, die, package */
+    unsigned threads, cores, dies;             /* of a core, die, package */
     unsigned thread_bits, core_bits, die_bits; /* of the APIC ID */
 } Topology;
 
@@ -27,7 +27,7 @@ static unsigned width(unsigned n)
 
 static Topology topology(const X86Cpu *x)
 {
-    Topology t = { 1, 1, 1, 0, 0, 0 };
+    Topology t = {1, 1, 1, 0, 0, 0};
 
     if (x->cpu.machine) {
         const MachineConfig *c = &x->cpu.machine->cfg;
@@ -82,7 +82,8 @@ static void leaf_features(const X86Cpu *x, const Topology *t, uint32_t *out)
     unsigned n = package_threads(t);
 
     out[EAX] = signature(x->model);
-    out[EBX] = (x->cpu.index & 0xff) << 24 | (n > 1 ? MIN(n, 255u) << 16 : 0) | 8 << 8; /* CLFLUSH: 64 bytes */
+    out[EBX] = (x->cpu.index & 0xff) << 24 | (n > 1 ? MIN(n, 255u) << 16 : 0) |
+               8 << 8; /* CLFLUSH: 64 bytes */
     out[ECX] = word(x, F_1_ECX) | (x->cr4 & CR4_OSXSAVE ? 1u << 27 : 0);
     out[EDX] = word(x, F_1_EDX) | (n > 1 ? 1u << 28 : 0); /* HTT */
 }
@@ -92,8 +93,8 @@ static const struct Cache {
     uint8_t type, level; /* type: 1 data, 2 instructions, 3 unified */
     uint8_t ways;
     uint16_t sets;
-    uint8_t amd_ways;    /* APM's code */
-} caches[] = { { 1, 1, 8, 64, 8 }, { 2, 1, 8, 64, 8 }, { 3, 2, 16, 512, 8 }, { 3, 3, 16, 16384, 8 } };
+    uint8_t amd_ways; /* APM's code */
+} caches[] = {{1, 1, 8, 64, 8}, {2, 1, 8, 64, 8}, {3, 2, 16, 512, 8}, {3, 3, 16, 16384, 8}};
 
 static uint32_t cache_kib(const struct Cache *c)
 {
@@ -108,7 +109,8 @@ static void leaf_caches(const Topology *t, uint32_t subleaf, uint32_t *out)
     const struct Cache *c = &caches[subleaf];
     unsigned sharing = c->level == 3 ? t->thread_bits + t->core_bits + t->die_bits : t->thread_bits;
 
-    out[EAX] = c->type | c->level << 5 | 1 << 8 | ((1u << sharing) - 1) << 14 | ((1u << (t->core_bits + t->die_bits)) - 1) << 26;
+    out[EAX] = c->type | c->level << 5 | 1 << 8 | ((1u << sharing) - 1) << 14 |
+               ((1u << (t->core_bits + t->die_bits)) - 1) << 26;
     out[EBX] = 63 | (c->ways - 1u) << 22;
     out[ECX] = c->sets - 1u;
 }
@@ -126,7 +128,8 @@ static void leaf_7(const X86Cpu *x, uint32_t subleaf, uint32_t *out)
 }
 
 /* 0xb: threads and cores; 0x1f: dies too. */
-static void leaf_topology(const X86Cpu *x, const Topology *t, bool with_dies, uint32_t subleaf, uint32_t *out)
+static void leaf_topology(const X86Cpu *x, const Topology *t, bool with_dies, uint32_t subleaf,
+                          uint32_t *out)
 {
     out[ECX] = subleaf & 0xff;
     out[EDX] = x->cpu.index;
@@ -147,7 +150,9 @@ static void leaf_topology(const X86Cpu *x, const Topology *t, bool with_dies, ui
 
 static uint32_t xsave_size(uint64_t components)
 {
-    return components & BIT(9) ? XSAVE_PKRU_AT + 8 : components & BIT(2) ? XSAVE_AVX_AT + 256 : 512 + 64;
+    return components & BIT(9)   ? XSAVE_PKRU_AT + 8
+           : components & BIT(2) ? XSAVE_AVX_AT + 256
+                                 : 512 + 64;
 }
 
 static void leaf_xsave(const X86Cpu *x, uint32_t subleaf, uint32_t *out)
@@ -175,7 +180,8 @@ static void leaf_xsave(const X86Cpu *x, uint32_t subleaf, uint32_t *out)
     }
 }
 
-static void basic_leaf(const X86Cpu *x, const Topology *t, uint32_t leaf, uint32_t subleaf, uint32_t *out)
+static void basic_leaf(const X86Cpu *x, const Topology *t, uint32_t leaf, uint32_t subleaf,
+                       uint32_t *out)
 {
     switch (leaf) {
     case 0: leaf_vendor(x, x->model ? x->model->level : 13, out); break;
@@ -228,7 +234,8 @@ static uint32_t extended_edx(const X86Cpu *x)
 
 static void extended_leaf(const X86Cpu *x, const Topology *t, uint32_t leaf, uint32_t *out)
 {
-    unsigned n = package_threads(t), phys = x->phys_mask ? 64 - (unsigned)__builtin_clzll(x->phys_mask) : 40;
+    unsigned n = package_threads(t),
+             phys = x->phys_mask ? 64 - (unsigned)__builtin_clzll(x->phys_mask) : 40;
 
     switch (leaf & 0x7fffffff) {
     case 0: leaf_vendor(x, x->model ? x->model->xlevel : 0x80000008, out); break;
@@ -237,7 +244,9 @@ static void extended_leaf(const X86Cpu *x, const Topology *t, uint32_t leaf, uin
         out[ECX] = word(x, F_8_1_ECX) | (n > 1 ? 1 << 1 : 0); /* CmpLegacy: HTT counts cores */
         out[EDX] = extended_edx(x);
         break;
-    case 2: case 3: case 4: leaf_brand(x, (leaf - 0x80000002) * 16, out); break;
+    case 2:
+    case 3:
+    case 4: leaf_brand(x, (leaf - 0x80000002) * 16, out); break;
     case 5: /* L1 TLBs, caches */
         out[EAX] = 0x01ff01ff;
         out[EBX] = 0x01ff01ff;
@@ -247,11 +256,14 @@ static void extended_leaf(const X86Cpu *x, const Topology *t, uint32_t leaf, uin
     case 6:
         out[EBX] = 0x42004200;
         out[ECX] = cache_kib(&caches[2]) << 16 | (uint32_t)caches[2].amd_ways << 12 | 1 << 8 | 64;
-        out[EDX] = cache_kib(&caches[3]) / 512 << 18 | (uint32_t)caches[3].amd_ways << 12 | 1 << 8 | 64;
+        out[EDX] =
+            cache_kib(&caches[3]) / 512 << 18 | (uint32_t)caches[3].amd_ways << 12 | 1 << 8 | 64;
         break;
     case 7: out[EDX] = word(x, F_8_7_EDX); break;
     case 8:
-        out[EAX] = phys | (x86_has(x->features, X86F_LM) ? (x86_has(x->features, X86F_LA57) ? 57 : 48) : 32) << 8;
+        out[EAX] =
+            phys |
+            (x86_has(x->features, X86F_LM) ? (x86_has(x->features, X86F_LA57) ? 57 : 48) : 32) << 8;
         out[EBX] = word(x, F_8_8_EBX);
         out[ECX] = n > 1 ? (t->thread_bits + t->core_bits + t->die_bits) << 12 | (n - 1) : 0;
         break;
@@ -261,7 +273,8 @@ static void extended_leaf(const X86Cpu *x, const Topology *t, uint32_t leaf, uin
 void x86_cpuid(const X86Cpu *x, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
     Topology t = topology(x);
-    uint32_t level = x->model ? x->model->level : 13, xlevel = x->model ? x->model->xlevel : 0x80000008;
+    uint32_t level = x->model ? x->model->level : 13,
+             xlevel = x->model ? x->model->xlevel : 0x80000008;
 
     out[EAX] = out[EBX] = out[ECX] = out[EDX] = 0;
     if (t.dies > 1 && level >= 0xb) {

@@ -10,11 +10,17 @@ enum { BP_CODE, BP_WRITE, BP_IO, BP_ACCESS }; /* DR7.R/W */
 #define DR6_FIXED 0xffff0ff0ull
 #define DR7_GD (1ull << 13)
 
-static bool bp_enabled(const X86Cpu *x, unsigned i) { return x->dr[7] >> (2 * i) & 3; }
-static unsigned bp_kind(const X86Cpu *x, unsigned i) { return x->dr[7] >> (16 + 4 * i) & 3; }
+static bool bp_enabled(const X86Cpu *x, unsigned i)
+{
+    return x->dr[7] >> (2 * i) & 3;
+}
+static unsigned bp_kind(const X86Cpu *x, unsigned i)
+{
+    return x->dr[7] >> (16 + 4 * i) & 3;
+}
 static unsigned bp_size(const X86Cpu *x, unsigned i)
 {
-    static const uint8_t sizes[] = { 1, 2, 8, 4 };
+    static const uint8_t sizes[] = {1, 2, 8, 4};
 
     return sizes[x->dr[7] >> (18 + 4 * i) & 3];
 }
@@ -52,7 +58,8 @@ uint64_t hlp_watch(Cpu *c, uint64_t va, uint64_t b UNUSED, uint64_t k)
 {
     bool write = k >> 16 & 1;
 
-    X86(c)->watch_hits |= (uint8_t)hits(X86(c), va, k & 0xff, 1 << BP_ACCESS | (unsigned)write << BP_WRITE);
+    X86(c)->watch_hits |=
+        (uint8_t)hits(X86(c), va, k & 0xff, 1 << BP_ACCESS | (unsigned)write << BP_WRITE);
     return 0;
 }
 
@@ -68,13 +75,16 @@ static unsigned dr_number(X86Cpu *x, unsigned n)
     }
     if (x->dr[7] & DR7_GD) {
         c->host->sync_pc(c);
-        c->exc = (Exception){ .vector = EX_DB, .detail = 1 << 13 };
+        c->exc = (Exception){.vector = EX_DB, .detail = 1 << 13};
         cpu_raise(c, &c->exc);
     }
     return n;
 }
 
-uint64_t hlp_read_dr(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t n) { return X86(c)->dr[dr_number(X86(c), (unsigned)n)]; }
+uint64_t hlp_read_dr(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t n)
+{
+    return X86(c)->dr[dr_number(X86(c), (unsigned)n)];
+}
 
 uint64_t hlp_write_dr(Cpu *c, uint64_t v, uint64_t b UNUSED, uint64_t k)
 {

@@ -11,13 +11,19 @@
 enum { PASS_BASE = __COUNTER__ + 1 };
 
 static const X86Row rows[] __attribute__((aligned(64))) = {
-#define ROW(op, name, kind, map, opc, sel, a, b, c, d, attr, feat, in, out, un, pass)                                          \
-    { #name, op, kind, attr, X86F_##feat, FLS_##in, FLS_##out, FLS_##un, pass, #a "," #b "," #c "," #d, map, opc, sel,         \
-      { OPD_##a, OPD_##b, OPD_##c, OPD_##d } },
-#define TR(id, name, map, opc, sel, a, b, c, d, attr, feat, in, out, un) \
+#define ROW(op, name, kind, map, opc, sel, a, b, c, d, attr, feat, in, out, un, pass)              \
+    {#name,       op,                                                                              \
+     kind,        attr,                                                                            \
+     X86F_##feat, FLS_##in,                                                                        \
+     FLS_##out,   FLS_##un,                                                                        \
+     pass,        #a "," #b "," #c "," #d,                                                         \
+     map,         opc,                                                                             \
+     sel,         {OPD_##a, OPD_##b, OPD_##c, OPD_##d}},
+#define TR(id, name, map, opc, sel, a, b, c, d, attr, feat, in, out, un)                           \
     ROW(X86_##id, name, X86K_TR, map, opc, sel, a, b, c, d, attr, feat, in, out, un, 0)
-#define PASS(name, fn, map, opc, sel, rw, a, b, c, d, attr, feat, in, out, un, impl) \
-    ROW(X86_OP_NONE, name, X86K_PASS, map, opc, sel, a, b, c, d, attr, feat, in, out, un, __COUNTER__ - PASS_BASE)
+#define PASS(name, fn, map, opc, sel, rw, a, b, c, d, attr, feat, in, out, un, impl)               \
+    ROW(X86_OP_NONE, name, X86K_PASS, map, opc, sel, a, b, c, d, attr, feat, in, out, un,          \
+        __COUNTER__ - PASS_BASE)
 #include "cpu/x86/opcodes.def"
 #undef PASS
 #undef TR
@@ -56,7 +62,7 @@ static bool row_covers(const X86Row *r, unsigned map, unsigned opcode)
 __attribute__((constructor)) static void decode_index(void)
 {
     uint16_t by_map[MAP_COUNT][COUNT_OF(rows)];
-    unsigned n_map[MAP_COUNT] = { 0 }, n = 0;
+    unsigned n_map[MAP_COUNT] = {0}, n = 0;
 
     for (unsigned i = 0; i < COUNT_OF(rows); i++) {
         by_map[rows[i].map][n_map[rows[i].map]++] = (uint16_t)i;
@@ -71,9 +77,11 @@ __attribute__((constructor)) static void decode_index(void)
 
                 if (row_covers(r, map, opcode)) {
                     assert(n < COUNT_OF(row_order));
-                    row_order[n++] = (struct OrderedRow){ r->select, r->attr, by_map[map][i], r->feature };
+                    row_order[n++] =
+                        (struct OrderedRow){r->select, r->attr, by_map[map][i], r->feature};
                     e->count++;
-                    e->modrm |= row_has(r, AT_REG) || row_has(r, AT_RM) || (r->select >> 16 & (0x3f << KEY_REG));
+                    e->modrm |= row_has(r, AT_REG) || row_has(r, AT_RM) ||
+                                (r->select >> 16 & (0x3f << KEY_REG));
                 }
             }
         }
@@ -91,24 +99,27 @@ const X86Row *x86_row(unsigned i)
 }
 
 /* Bytes of S_x by operand size (2, 4, 8) and VEX.L. */
-#define SIZES(o, l)                                                                                                              \
-    { [S_b] = 1, [S_w] = 2, [S_d] = 4, [S_q] = 8, [S_t] = 10, [S_dq] = 16, [S_qq] = 32, [S_v] = (o), [S_z] = (o) == 2 ? 2 : 4,   \
-      [S_y] = (o) == 8 ? 8 : 4, [S_x] = 16 << (l), [S_h] = 8 << (l), [S_f] = 4 << (l), [S_e] = 2 << (l), [S_p] = (o) + 2,          \
-      [S_s] = (o) == 8 ? 10 : 6, [S_a] = 2 * (o), [S_env] = (o) == 2 ? 14 : 28, [S_save] = (o) == 2 ? 94 : 108, [S_dw] = 16 }
+#define SIZES(o, l)                                                                                \
+    {                                                                                              \
+        [S_b] = 1, [S_w] = 2, [S_d] = 4, [S_q] = 8, [S_t] = 10, [S_dq] = 16, [S_qq] = 32,          \
+        [S_v] = (o), [S_z] = (o) == 2 ? 2 : 4, [S_y] = (o) == 8 ? 8 : 4, [S_x] = 16 << (l),        \
+        [S_h] = 8 << (l), [S_f] = 4 << (l), [S_e] = 2 << (l), [S_p] = (o) + 2,                     \
+        [S_s] = (o) == 8 ? 10 : 6, [S_a] = 2 * (o), [S_env] = (o) == 2 ? 14 : 28,                  \
+        [S_save] = (o) == 2 ? 94 : 108, [S_dw] = 16                                                \
+    }
 static const uint8_t sizes[3][2][S_COUNT] = {
-    { SIZES(2, 0), SIZES(2, 1) }, { SIZES(4, 0), SIZES(4, 1) }, { SIZES(8, 0), SIZES(8, 1) }
-};
+    {SIZES(2, 0), SIZES(2, 1)}, {SIZES(4, 0), SIZES(4, 1)}, {SIZES(8, 0), SIZES(8, 1)}};
 
 enum { REX_W = 8, REX_R = 4, REX_X = 2, REX_B = 1, REX = 0x40 };
 enum { NO_REG = 255 };
 
 typedef struct Decoder {
     X86Insn *i;
-    const uint8_t *p;       /* next byte; the buffer is long enough for any instruction */
-    const uint8_t *sizes;   /* of the row's operand size */
-    uint8_t mode;           /* bytes of default code size: 2 4 8 */
-    uint8_t rex;            /* REX bits, of VEX too */
-    uint8_t seg;            /* override or NO_REG */
+    const uint8_t *p;     /* next byte; the buffer is long enough for any instruction */
+    const uint8_t *sizes; /* of the row's operand size */
+    uint8_t mode;         /* bytes of default code size: 2 4 8 */
+    uint8_t rex;          /* REX bits, of VEX too */
+    uint8_t seg;          /* override or NO_REG */
     uint8_t rep;
     bool p66, p67, protected;
     uint8_t map, vvvv;
@@ -151,12 +162,16 @@ static void decode_prefixes(Decoder *d)
             continue;
         }
         switch (c) {
-        case 0x26: case 0x2e: case 0x36: case 0x3e:
+        case 0x26:
+        case 0x2e:
+        case 0x36:
+        case 0x3e:
             if (d->mode != 8) {
                 d->seg = (c >> 3) & 3;
             }
             break;
-        case 0x64: case 0x65: d->seg = SEG_FS + (c & 1); break;
+        case 0x64:
+        case 0x65: d->seg = SEG_FS + (c & 1); break;
         case 0x66: d->p66 = true; break;
         case 0x67: d->p67 = true; break;
         case 0xf0: d->i->lock = true; break;
@@ -189,7 +204,7 @@ static bool decode_vex(Decoder *d)
     }
     d->i->vex_w = three && b2 & 0x80;
     d->i->vex_l = b2 & 4;
-    static const uint8_t pp[4] = { 0, KEY_66, KEY_F3, KEY_F2 };
+    static const uint8_t pp[4] = {0, KEY_66, KEY_F3, KEY_F2};
     d->key = pp[b2 & 3] | (d->i->vex_l ? KEY_L : 0) | (d->i->vex_w ? KEY_W : 0);
     return true;
 }
@@ -208,7 +223,11 @@ static bool decode_opcode(Decoder *d)
             d->map = c == 0x38 ? M38 : c == 0x3a ? M3A : M0F;
             d->p += d->map != M0F;
         }
-        d->key = (d->p66 ? KEY_66 : 0) | (d->rep == 0xf3 ? KEY_F3 : d->rep ? KEY_F2 : 0) | (d->rex & REX_W ? KEY_W : 0);
+        d->key = (d->p66 ? KEY_66 : 0) |
+                 (d->rep == 0xf3 ? KEY_F3
+                  : d->rep       ? KEY_F2
+                                 : 0) |
+                 (d->rex & REX_W ? KEY_W : 0);
     }
     d->key |= (d->mode == 8 ? KEY_64 : 0) | (d->rex & REX_B ? KEY_B : 0);
     d->i->opcode = *d->p++;
@@ -218,11 +237,14 @@ static bool decode_opcode(Decoder *d)
 static const X86Row *decode_row(Decoder *d, const uint64_t *features)
 {
     const struct OpcodeRows *e = &opcode_rows[d->map][d->i->opcode];
-    uint32_t forbidden = (d->mode == 8 ? XA_NO64 : XA_ONLY64) | (d->protected ? 0 : XA_PROT | XA_AVX) | (d->i->vex_l ? XA_VEX_L0 : XA_VEX_L1);
+    uint32_t forbidden = (d->mode == 8 ? XA_NO64 : XA_ONLY64) |
+                         (d->protected ? 0 : XA_PROT | XA_AVX) |
+                         (d->i->vex_l ? XA_VEX_L0 : XA_VEX_L1);
 
     if (e->modrm) {
         d->i->modrm = *d->p++;
-        d->key |= (d->i->modrm & 0x38u) | (d->i->modrm & 7u) << KEY_RM | (d->i->modrm >= 0xc0 ? KEY_MOD3 : 0);
+        d->key |= (d->i->modrm & 0x38u) | (d->i->modrm & 7u) << KEY_RM |
+                  (d->i->modrm >= 0xc0 ? KEY_MOD3 : 0);
         forbidden |= d->i->modrm >= 0xc0 ? XA_MEM_ONLY : XA_REG_ONLY;
     }
     for (unsigned i = 0; i < e->count; i++) {
@@ -231,8 +253,10 @@ static const X86Row *decode_row(Decoder *d, const uint64_t *features)
         if (((d->key ^ r->select) & r->select >> 16) || r->attr & forbidden) {
             continue;
         }
-        if (!features || (x86_has(features, r->feature) && (!(r->attr & XA_AVX) || x86_has(features, X86F_AVX)) &&
-                          (!(r->attr & XA_L1_AVX2 && d->i->vex_l) || x86_has(features, X86F_AVX2)))) {
+        if (!features ||
+            (x86_has(features, r->feature) &&
+             (!(r->attr & XA_AVX) || x86_has(features, X86F_AVX)) &&
+             (!(r->attr & XA_L1_AVX2 && d->i->vex_l) || x86_has(features, X86F_AVX2)))) {
             return &rows[r->row];
         }
     }
@@ -256,8 +280,8 @@ static void decode_sizes(Decoder *d)
 
 static void decode_mem16(Decoder *d)
 {
-    static const uint8_t base[8] = { R_BX, R_BX, R_BP, R_BP, R_SI, R_DI, R_BP, R_BX };
-    static const uint8_t index[8] = { R_SI, R_DI, R_SI, R_DI, NO_REG, NO_REG, NO_REG, NO_REG };
+    static const uint8_t base[8] = {R_BX, R_BX, R_BP, R_BP, R_SI, R_DI, R_BP, R_BX};
+    static const uint8_t index[8] = {R_SI, R_DI, R_SI, R_DI, NO_REG, NO_REG, NO_REG, NO_REG};
     unsigned mod = d->i->modrm >> 6, rm = d->i->modrm & 7;
     X86Mem *m = &d->i->mem;
 
@@ -368,7 +392,8 @@ static bool decode_operand(Decoder *d, X86Operand *o, uint32_t code)
     case AT_OPCODE: return set_reg(d, o, X86_GPR, d->i->opcode & 7, d->rex & REX_B);
     case AT_FIXED: o->reg = OPD_FIXED_REG(code); break;
     case AT_IMM: o->imm = (int64_t)take(d, o->size); break;
-    case AT_SIMM: case AT_REL: o->imm = take_signed(d, o->size); break;
+    case AT_SIMM:
+    case AT_REL: o->imm = take_signed(d, o->size); break;
     case AT_IMM64: o->imm = take_signed(d, o->size); break;
     case AT_ONE: o->imm = 1; break;
     case AT_IS4:
@@ -410,7 +435,8 @@ static bool is_valid(const Decoder *d)
         return false;
     }
     if (r->attr & XA_VSIB) { /* destination, index and mask must differ */
-        return i->o[0].reg != i->mem.index && i->o[0].reg != i->o[2].reg && i->o[2].reg != i->mem.index;
+        return i->o[0].reg != i->mem.index && i->o[0].reg != i->o[2].reg &&
+               i->o[2].reg != i->mem.index;
     }
     return true;
 }
@@ -450,7 +476,7 @@ static void clear(X86Insn *i)
 int x86_decode(X86Insn *out, const uint8_t *p, size_t n, uint32_t mode, const uint64_t *features)
 {
     uint8_t copy[48];
-    Decoder d = { .i = out, .p = p, .seg = NO_REG };
+    Decoder d = {.i = out, .p = p, .seg = NO_REG};
 
     if (n < sizeof(copy)) { /* an instruction never takes more than this from its first byte on */
         memset(copy, 0, sizeof(copy));

@@ -11,7 +11,9 @@
 
 static size_t capstone_line(const uint8_t *code, size_t n, uint64_t pc, uint32_t mode, StrBuf *out)
 {
-    cs_mode size = (mode & MODE_SIZE) == MODE_64 ? CS_MODE_64 : (mode & MODE_SIZE) == MODE_32 ? CS_MODE_32 : CS_MODE_16;
+    cs_mode size = (mode & MODE_SIZE) == MODE_64   ? CS_MODE_64
+                   : (mode & MODE_SIZE) == MODE_32 ? CS_MODE_32
+                                                   : CS_MODE_16;
     size_t len = 0;
     csh cs;
 
@@ -23,7 +25,8 @@ static size_t capstone_line(const uint8_t *code, size_t n, uint64_t pc, uint32_t
 
     if (insn && cs_disasm_iter(cs, &code, &n, &pc, insn)) {
         len = insn->size;
-        strbuf_addf(out, "0x%08" PRIx64 ":  %-8s %s\n", insn->address, insn->mnemonic, insn->op_str);
+        strbuf_addf(out, "0x%08" PRIx64 ":  %-8s %s\n", insn->address, insn->mnemonic,
+                    insn->op_str);
     }
     cs_free(insn, 1);
     cs_close(&cs);

@@ -14,10 +14,10 @@
 
 typedef struct Event {
     uint8_t vector;
-    bool soft;       /* INT n, INT3, INTO: gates' DPL counts */
+    bool soft; /* INT n, INT3, INTO: gates' DPL counts */
     bool has_error, rf;
     uint32_t error;
-    uint64_t pc;     /* to return to */
+    uint64_t pc; /* to return to */
 } Event;
 
 void x86_raise(Cpu *c, unsigned vector, uint64_t error)
@@ -28,20 +28,20 @@ void x86_raise(Cpu *c, unsigned vector, uint64_t error)
         error |= 1; /* EXT */
     if (!x->pc_final)
         c->host->sync_pc(c);
-    c->exc = (Exception){ .vector = (uint16_t)vector, .has_error = true, .error = error };
+    c->exc = (Exception){.vector = (uint16_t)vector, .has_error = true, .error = error};
     cpu_raise(c, &c->exc);
 }
 
 void x86_raise_noerr(Cpu *c, unsigned vector)
 {
     c->host->sync_pc(c);
-    c->exc = (Exception){ .vector = (uint16_t)vector };
+    c->exc = (Exception){.vector = (uint16_t)vector};
     cpu_raise(c, &c->exc);
 }
 
 uint64_t hlp_raise(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
 {
-    c->exc = (Exception){ .vector = k & 0xff, .has_error = k >> 8 & 1, .error = k >> 16 };
+    c->exc = (Exception){.vector = k & 0xff, .has_error = k >> 8 & 1, .error = k >> 16};
     cpu_raise(c, &c->exc);
 }
 
@@ -86,7 +86,10 @@ static void deliver_real(X86Cpu *x, const Event *e)
 /* --- protected mode --- */
 
 /* Error code that points into the IDT. */
-static noreturn void raise_idt(X86Cpu *x, unsigned vector, const Event *e) { x86_raise(&x->cpu, vector, e->vector * 8u | 2); }
+static noreturn void raise_idt(X86Cpu *x, unsigned vector, const Event *e)
+{
+    x86_raise(&x->cpu, vector, e->vector * 8u | 2);
+}
 
 static uint64_t gate_load(X86Cpu *x, const Event *e, uint32_t types, unsigned size)
 {
@@ -142,7 +145,7 @@ static void deliver_task(X86Cpu *x, const Event *e, uint16_t tss)
 /* What lies on an inner stack below SS:ESP of a VM86 program. */
 static void push_vm86_segments(X86Cpu *x, Stack *s, unsigned size)
 {
-    static const uint8_t order[] = { SEG_GS, SEG_FS, SEG_DS, SEG_ES };
+    static const uint8_t order[] = {SEG_GS, SEG_FS, SEG_DS, SEG_ES};
 
     for (unsigned i = 0; i < COUNT_OF(order); i++)
         stack_push(s, size, x->seg[order[i]].sel);
@@ -150,8 +153,12 @@ static void push_vm86_segments(X86Cpu *x, Stack *s, unsigned size)
 
 static void deliver_prot(X86Cpu *x, const Event *e)
 {
-    static const uint8_t data[] = { SEG_GS, SEG_FS, SEG_DS, SEG_ES };
-    uint64_t raw = gate_load(x, e, 1 << SYS_TASK | 1 << SYS_INT16 | 1 << SYS_TRAP16 | 1 << SYS_INT32 | 1 << SYS_TRAP32, 8), sp;
+    static const uint8_t data[] = {SEG_GS, SEG_FS, SEG_DS, SEG_ES};
+    uint64_t raw = gate_load(x, e,
+                             1 << SYS_TASK | 1 << SYS_INT16 | 1 << SYS_TRAP16 | 1 << SYS_INT32 |
+                                 1 << SYS_TRAP32,
+                             8),
+             sp;
     unsigned type = desc_type(raw), size = type >= SYS_INT32 ? 4 : 2, cpl;
     uint32_t offset = (uint32_t)((raw & 0xffff) | (size == 4 ? raw >> 32 & 0xffff0000 : 0));
     bool vm = x->rflags & EFL_VM, inner;
@@ -184,7 +191,7 @@ static void deliver_prot(X86Cpu *x, const Event *e)
         x86_seg_set(x, SEG_SS, s.ss);
         x->cpl = (uint8_t)cpl;
         for (unsigned i = 0; vm && i < COUNT_OF(data); i++)
-            x86_seg_set(x, data[i], (X86Seg){ 0 });
+            x86_seg_set(x, data[i], (X86Seg){0});
     }
     stack_commit(&s);
     x86_seg_set(x, SEG_CS, cs);
@@ -196,7 +203,8 @@ static void deliver_prot(X86Cpu *x, const Event *e)
 
 static X86Seg null_ss(unsigned cpl)
 {
-    return (X86Seg){ .sel = (uint16_t)cpl, .attr = (uint16_t)(cpl << 5 | ATTR_DB), .limit = UINT32_MAX };
+    return (X86Seg){
+        .sel = (uint16_t)cpl, .attr = (uint16_t)(cpl << 5 | ATTR_DB), .limit = UINT32_MAX};
 }
 
 static void deliver_long(X86Cpu *x, const Event *e)
@@ -214,7 +222,8 @@ static void deliver_long(X86Cpu *x, const Event *e)
     cs = handler_code(x, raw >> 16 & 0xffff, &cpl);
     s = stack_current(x);
     if (cpl != x->cpl || ist)
-        s = stack_of(x, null_ss(cpl), tss_stack64(x, ist ? 0x24 + 8 * (ist - 1) : 4 + 8 * cpl), cpl);
+        s = stack_of(x, null_ss(cpl), tss_stack64(x, ist ? 0x24 + 8 * (ist - 1) : 4 + 8 * cpl),
+                     cpl);
     s.mask = ~0ull;
     s.sp &= ~15ull;
     stack_push(&s, 8, x->seg[SEG_SS].sel);
@@ -236,9 +245,15 @@ static void deliver_long(X86Cpu *x, const Event *e)
 }
 
 /* Access byte and L, D of a present, accessed, non-conforming 64-bit code segment of level @dpl. */
-static inline bool is_plain_code64(uint64_t raw, unsigned dpl) { return (raw >> 40 & 0x60fd) == (0x2099u | dpl << 5); }
+static inline bool is_plain_code64(uint64_t raw, unsigned dpl)
+{
+    return (raw >> 40 & 0x60fd) == (0x2099u | dpl << 5);
+}
 /* The same of a present, accessed, writable data segment. */
-static inline bool is_plain_data(uint64_t raw, unsigned dpl) { return (raw >> 40 & 0xff) == (0x93u | dpl << 5); }
+static inline bool is_plain_data(uint64_t raw, unsigned dpl)
+{
+    return (raw >> 40 & 0xff) == (0x93u | dpl << 5);
+}
 
 /* The 8-byte descriptor of @sel by a probe of the present context: GDT, not null. */
 static inline const uint8_t *probe_gdt(const X86Cpu *x, uint16_t sel)
@@ -251,7 +266,13 @@ static inline const uint8_t *probe_gdt(const X86Cpu *x, uint16_t sel)
 }
 
 /* What the fast path found; everything is checked. */
-typedef struct FastEntry { uint64_t offset, sp; uint64_t *frame; uint64_t cs; uint16_t cs_sel; bool is_trap; } FastEntry;
+typedef struct FastEntry {
+    uint64_t offset, sp;
+    uint64_t *frame;
+    uint64_t cs;
+    uint16_t cs_sel;
+    bool is_trap;
+} FastEntry;
 
 /* Into 64-bit code of level 0, in its soft TLB context. */
 static bool fast_entry(const X86Cpu *x, const Event *e, FastEntry *f)
@@ -278,7 +299,8 @@ static bool fast_entry(const X86Cpu *x, const Event *e, FastEntry *f)
     if (x->cpl != 0 || ist) {
         unsigned at = ist ? 0x1c + 8 * ist : 4;
 
-        if (at + 7 > x->seg[SEG_TR].limit || !(tss = x86_probe(x->cpu.tlb->rd, x->seg[SEG_TR].base + at, 8)))
+        if (at + 7 > x->seg[SEG_TR].limit ||
+            !(tss = x86_probe(x->cpu.tlb->rd, x->seg[SEG_TR].base + at, 8)))
             return false;
         f->sp = load_uint64_t(tss);
     }
@@ -349,14 +371,14 @@ enum { CLASS_BENIGN, CLASS_CONTRIBUTORY, CLASS_PAGE_FAULT, CLASS_DOUBLE };
 static unsigned exception_class(unsigned vector)
 {
     switch (vector) {
-    case EX_DE: case EX_TS: case EX_NP: case EX_SS: case EX_GP:
-        return CLASS_CONTRIBUTORY;
-    case EX_PF:
-        return CLASS_PAGE_FAULT;
-    case EX_DF:
-        return CLASS_DOUBLE;
-    default:
-        return CLASS_BENIGN;
+    case EX_DE:
+    case EX_TS:
+    case EX_NP:
+    case EX_SS:
+    case EX_GP: return CLASS_CONTRIBUTORY;
+    case EX_PF: return CLASS_PAGE_FAULT;
+    case EX_DF: return CLASS_DOUBLE;
+    default: return CLASS_BENIGN;
     }
 }
 
@@ -377,11 +399,13 @@ static noreturn void shut_down(X86Cpu *x)
 /* SDM vol 3 table 6-5: a double fault if @vector came while another was being delivered. */
 static bool becomes_double(X86Cpu *x, unsigned vector)
 {
-    unsigned first = x->delivering >= 0 ? exception_class((unsigned)x->delivering) : CLASS_BENIGN, second = exception_class(vector);
+    unsigned first = x->delivering >= 0 ? exception_class((unsigned)x->delivering) : CLASS_BENIGN,
+             second = exception_class(vector);
 
     if (first == CLASS_DOUBLE && second != CLASS_BENIGN)
         shut_down(x);
-    return (first == CLASS_CONTRIBUTORY && second == CLASS_CONTRIBUTORY) || (first == CLASS_PAGE_FAULT && second != CLASS_BENIGN);
+    return (first == CLASS_CONTRIBUTORY && second == CLASS_CONTRIBUTORY) ||
+           (first == CLASS_PAGE_FAULT && second != CLASS_BENIGN);
 }
 
 void x86_take_exception(Cpu *c, const Exception *e)
@@ -390,7 +414,11 @@ void x86_take_exception(Cpu *c, const Exception *e)
     bool trap = e->detail & EXC_TRAP || e->vector == EX_BP || e->vector == EX_OF;
     bool breakpoint = e->vector == EX_DB && e->detail & 15; /* whose handler sets RF itself */
     unsigned vector = e->vector == EX_XM && !(x->cr4 & CR4_OSXMMEXCPT) ? EX_UD : e->vector;
-    Event ev = { .vector = (uint8_t)vector, .has_error = e->has_error, .rf = !trap && !breakpoint, .error = (uint32_t)e->error, .pc = X86_PC(c) };
+    Event ev = {.vector = (uint8_t)vector,
+                .has_error = e->has_error,
+                .rf = !trap && !breakpoint,
+                .error = (uint32_t)e->error,
+                .pc = X86_PC(c)};
 
     x->shadow = x->pc_final = 0;
     if (c->mmu_mode != x86_mmu_mode(x, x->cpl))
@@ -402,7 +430,7 @@ void x86_take_exception(Cpu *c, const Exception *e)
         x->dr[7] &= ~(1ull << 13); /* GD */
     }
     if (UNLIKELY(becomes_double(x, vector)))
-        ev = (Event){ .vector = EX_DF, .has_error = true, .rf = true, .pc = X86_PC(c) };
+        ev = (Event){.vector = EX_DF, .has_error = true, .rf = true, .pc = X86_PC(c)};
     x->watch_hits = 0;
     x->delivering = ev.vector;
     deliver(x, &ev);
@@ -421,7 +449,9 @@ static bool vme_redirects(X86Cpu *x, unsigned vector)
     map = (unsigned)mem_load(&x->cpu, tr->base + 102, 2, x86_sys_mode(x));
     if (map < 32 || map - 32 + vector / 8 > tr->limit)
         return false;
-    return !(mem_load(&x->cpu, tr->base + map - 32 + vector / 8, 1, x86_sys_mode(x)) >> (vector & 7) & 1);
+    return !(mem_load(&x->cpu, tr->base + map - 32 + vector / 8, 1, x86_sys_mode(x)) >>
+                 (vector & 7) &
+             1);
 }
 
 /* INT n of a VM86 program through its own vector table at 0. */
@@ -448,7 +478,7 @@ uint64_t hlp_int(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
 {
     X86Cpu *x = X86(c);
     unsigned kind = k >> 16 & 0xff;
-    Event e = { .vector = k & 0xff, .soft = kind != 3, .pc = X86_PC(c) + (k >> 8 & 0xff) };
+    Event e = {.vector = k & 0xff, .soft = kind != 3, .pc = X86_PC(c) + (k >> 8 & 0xff)};
 
     if (kind == 0 && c->mode & MODE_VM86) {
         if (vme_redirects(x, e.vector)) {
@@ -492,7 +522,8 @@ static bool iret_fast(X86Cpu *x)
     const uint8_t *desc;
     uint16_t cs_sel, ss_sel;
     unsigned rpl;
-    uint64_t cs, flags = EFL_TF | EFL_IF | EFL_DF | EFL_IOPL | EFL_NT | EFL_RF | EFL_AC | EFL_ID | EFL_VIF | EFL_VIP;
+    uint64_t cs, flags = EFL_TF | EFL_IF | EFL_DF | EFL_IOPL | EFL_NT | EFL_RF | EFL_AC | EFL_ID |
+                         EFL_VIF | EFL_VIP;
     X86Seg ss;
 
     if (!p || x->cpl != 0 || x->rflags & EFL_NT)
@@ -528,7 +559,7 @@ static bool iret_fast(X86Cpu *x)
 /* Protected mode, level 0, VM set in the image: SDM vol 3 20.2.2. */
 static void iret_to_vm86(X86Cpu *x, uint64_t flags)
 {
-    static const uint8_t order[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
+    static const uint8_t order[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
     Stack s = stack_current(x);
     uint64_t pc = stack_pop(&s, 4), sp;
     uint16_t cs = (uint16_t)stack_pop(&s, 4), ss, data[COUNT_OF(order)];
@@ -557,7 +588,8 @@ static void iret_prot(X86Cpu *x, unsigned os)
     if (x->rflags & EFL_NT) {
         if (x->efer & EFER_LMA)
             x86_raise(&x->cpu, EX_GP, 0);
-        task_switch(x, (uint16_t)mem_load(&x->cpu, x->seg[SEG_TR].base, 2, x86_sys_mode(x)), TASK_RETURN, X86_PC(&x->cpu) + 1, EX_TS);
+        task_switch(x, (uint16_t)mem_load(&x->cpu, x->seg[SEG_TR].base, 2, x86_sys_mode(x)),
+                    TASK_RETURN, X86_PC(&x->cpu) + 1, EX_TS);
         return;
     }
     if (x->cpl == 0)
@@ -639,11 +671,11 @@ uint64_t hlp_step(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
         x->rflags &= ~(uint64_t)EFL_RF;
     x->step_rf = (x->rflags & EFL_RF) != 0;
     if (hits) {
-        c->exc = (Exception){ .vector = EX_DB, .detail = hits | EXC_TRAP };
+        c->exc = (Exception){.vector = EX_DB, .detail = hits | EXC_TRAP};
         cpu_unwind(c, UNWIND_EXCEPTION);
     }
     if (!x->step_rf && debug_code_hit(x, c->arch->pc_to_linear(c), &hits)) {
-        c->exc = (Exception){ .vector = EX_DB, .detail = hits };
+        c->exc = (Exception){.vector = EX_DB, .detail = hits};
         cpu_unwind(c, UNWIND_EXCEPTION);
     }
     return 0;
@@ -693,7 +725,7 @@ static void serve_sipi(X86Cpu *x)
 
 static void serve_nmi(X86Cpu *x)
 {
-    Event e = { .vector = EX_NMI, .pc = X86_PC(&x->cpu) };
+    Event e = {.vector = EX_NMI, .pc = X86_PC(&x->cpu)};
 
     cpu_request_clear(&x->cpu, REQ_NMI);
     if (x->nmi_blocked) {
@@ -708,7 +740,7 @@ static void serve_nmi(X86Cpu *x)
 static void serve_irq(X86Cpu *x)
 {
     Cpu *c = &x->cpu;
-    Event e = { .pc = X86_PC(c) };
+    Event e = {.pc = X86_PC(c)};
     int vector;
 
     cpu_request_clear(c, REQ_IRQ);

@@ -5,7 +5,10 @@
 #include "cpu/ir/ir.h"
 #include "cpu/x86/sys_priv.h"
 
-uint64_t x86_flags(const X86Cpu *x) { return x->rflags | x86_flags_from_cc(x->cpu.cc); }
+uint64_t x86_flags(const X86Cpu *x)
+{
+    return x->rflags | x86_flags_from_cc(x->cpu.cc);
+}
 
 void x86_set_flags(X86Cpu *x, uint64_t v, uint64_t mask)
 {

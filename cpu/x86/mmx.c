@@ -33,8 +33,11 @@ __asm__(".pushsection .text\n"
 
 static uint64_t run(const uint8_t *fn, uint64_t d, uint64_t s)
 {
-    __asm__ volatile("sub $128, %%rsp\n\tmovq %0, %%mm0\n\tmovq %1, %%mm1\n\tcall *%2\n\tmovq %%mm0, %0\n\temms\n\tadd $128, %%rsp"
-                     : "+r"(d) : "r"(s), "a"(fn) : "memory", "cc");
+    __asm__ volatile("sub $128, %%rsp\n\tmovq %0, %%mm0\n\tmovq %1, %%mm1\n\tcall *%2\n\tmovq "
+                     "%%mm0, %0\n\temms\n\tadd $128, %%rsp"
+                     : "+r"(d)
+                     : "r"(s), "a"(fn)
+                     : "memory", "cc");
     return d;
 }
 
@@ -55,7 +58,7 @@ static void mm_set(X86Cpu *x, unsigned n, uint64_t v)
 static uint64_t shift_imm(unsigned opcode, unsigned reg, uint64_t v, unsigned count)
 {
     /* 71 72 73: words, double words, the quad word; /2 logical right, /4 arithmetic right, /6 left: 0F Dx, Ex, Fx by register */
-    static const uint8_t base[4] = { 0, 0xd0, 0xe0, 0xf0 };
+    static const uint8_t base[4] = {0, 0xd0, 0xe0, 0xf0};
 
     return run(mmx_ops + (base[reg >> 1] + opcode - 0x70u - 0x60u) * 8, v, count);
 }
@@ -120,9 +123,8 @@ uint64_t hlp_mmx(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
         return 0;
     }
     switch (row->opcode) {
-    case 0x6e: case 0x6f: /* MOVD, MOVQ */
-        mm_set(x, reg, s);
-        return 0;
+    case 0x6e:
+    case 0x6f: /* MOVD, MOVQ */ mm_set(x, reg, s); return 0;
     case 0x7e: return d; /* to a general register: the front end takes what it needs */
     case 0x7f:
         if (!mem)
@@ -130,7 +132,11 @@ uint64_t hlp_mmx(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
         return 0;
     case 0xe7: return 0; /* MOVNTQ: stored above */
     case 0x70: mm_set(x, reg, shuffle(s, imm)); return 0;
-    case 0x71: case 0x72: case 0x73: mm_set(x, rm, shift_imm(row->opcode, SEL_EXT(row->select), mm_get(x, rm), imm)); return 0;
+    case 0x71:
+    case 0x72:
+    case 0x73:
+        mm_set(x, rm, shift_imm(row->opcode, SEL_EXT(row->select), mm_get(x, rm), imm));
+        return 0;
     case 0xc4: mm_set(x, reg, bits_set(d, (imm & 3) * 16, 16, s)); return 0;
     case 0xc5: return bits(mm_get(x, rm), (imm & 3) * 16, 16);
     case 0xd7: return byte_mask(mm_get(x, rm));

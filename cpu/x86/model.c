@@ -21,34 +21,46 @@ static const struct Feature {
     const char *name;
     uint16_t id;
 } feature_names[] = {
-#define FEATURE(id, word, bit, name) { name, X86F_##id },
+#define FEATURE(id, word, bit, name) {name, X86F_##id},
 #include "cpu/x86/features.def"
 #undef FEATURE
     /* other names of the same */
-    { "sse3", X86F_SSE3 }, { "sse4-1", X86F_SSE41 }, { "sse4-2", X86F_SSE42 }, { "pclmuldq", X86F_PCLMULQDQ }, { "xd", X86F_NX },
-    { "ffxsr", X86F_FXSR_OPT }, { "i64", X86F_LM }, { "sha", X86F_SHA },
+    {"sse3", X86F_SSE3},    {"sse4-1", X86F_SSE41},
+    {"sse4-2", X86F_SSE42}, {"pclmuldq", X86F_PCLMULQDQ},
+    {"xd", X86F_NX},        {"ffxsr", X86F_FXSR_OPT},
+    {"i64", X86F_LM},       {"sha", X86F_SHA},
 };
 
 /* Done by rhea itself: decoding, system registers, the processor's own state. */
 static const uint16_t emulated[] = {
-    X86F_FPU, X86F_DE, X86F_PSE, X86F_TSC, X86F_MSR, X86F_PAE, X86F_MCE, X86F_CX8, X86F_APIC, X86F_SEP, X86F_MTRR, X86F_PGE, X86F_MCA,
-    X86F_CMOV, X86F_PAT, X86F_PSE36, X86F_CLFLUSH, X86F_ACPI, X86F_MMX, X86F_FXSR, X86F_SS, X86F_CX16, X86F_PCID, X86F_X2APIC, X86F_MOVBE,
-    X86F_TSC_DEADLINE, X86F_XSAVE, X86F_RDRAND, X86F_HYPERVISOR, X86F_FSGSBASE, X86F_TSC_ADJUST, X86F_SMEP, X86F_ERMS, X86F_INVPCID,
-    X86F_RDSEED, X86F_SMAP, X86F_CLFLUSHOPT, X86F_CLWB, X86F_UMIP, X86F_PKU, X86F_LA57, X86F_RDPID, X86F_FSRM, X86F_SYSCALL, X86F_NX,
-    X86F_MMXEXT, X86F_PDPE1GB, X86F_RDTSCP, X86F_LM, X86F_LAHF_LM, X86F_PREFETCHW, X86F_XSAVEOPT, X86F_XSAVEC, X86F_XGETBV1, X86F_XSAVES,
-    X86F_WBNOINVD, X86F_INVTSC, X86F_ARAT, X86F_MONITOR,
+    X86F_FPU,          X86F_DE,         X86F_PSE,    X86F_TSC,        X86F_MSR,
+    X86F_PAE,          X86F_MCE,        X86F_CX8,    X86F_APIC,       X86F_SEP,
+    X86F_MTRR,         X86F_PGE,        X86F_MCA,    X86F_CMOV,       X86F_PAT,
+    X86F_PSE36,        X86F_CLFLUSH,    X86F_ACPI,   X86F_MMX,        X86F_FXSR,
+    X86F_SS,           X86F_CX16,       X86F_PCID,   X86F_X2APIC,     X86F_MOVBE,
+    X86F_TSC_DEADLINE, X86F_XSAVE,      X86F_RDRAND, X86F_HYPERVISOR, X86F_FSGSBASE,
+    X86F_TSC_ADJUST,   X86F_SMEP,       X86F_ERMS,   X86F_INVPCID,    X86F_RDSEED,
+    X86F_SMAP,         X86F_CLFLUSHOPT, X86F_CLWB,   X86F_UMIP,       X86F_PKU,
+    X86F_LA57,         X86F_RDPID,      X86F_FSRM,   X86F_SYSCALL,    X86F_NX,
+    X86F_MMXEXT,       X86F_PDPE1GB,    X86F_RDTSCP, X86F_LM,         X86F_LAHF_LM,
+    X86F_PREFETCHW,    X86F_XSAVEOPT,   X86F_XSAVEC, X86F_XGETBV1,    X86F_XSAVES,
+    X86F_WBNOINVD,     X86F_INVTSC,     X86F_ARAT,   X86F_MONITOR,
 };
 
 /* Offered on request only: LA57 makes kernels walk five levels; MONITOR makes them idle in MWAIT. */
-static const uint16_t not_in_max[] = { X86F_LA57, X86F_MONITOR };
+static const uint16_t not_in_max[] = {X86F_LA57, X86F_MONITOR};
 
 /* A feature is of no use without another. */
-static const struct { uint16_t feature, needs; } dependencies[] = {
-    { X86F_SSE2, X86F_SSE }, { X86F_AVX, X86F_XSAVE }, { X86F_AVX2, X86F_AVX }, { X86F_FMA, X86F_AVX }, { X86F_F16C, X86F_AVX },
-    { X86F_XSAVEOPT, X86F_XSAVE }, { X86F_XSAVEC, X86F_XSAVE }, { X86F_XGETBV1, X86F_XSAVE }, { X86F_XSAVES, X86F_XSAVEC },
-    { X86F_PKU, X86F_XSAVE }, { X86F_FSRM, X86F_ERMS },
+static const struct {
+    uint16_t feature, needs;
+} dependencies[] = {
+    {X86F_SSE2, X86F_SSE},     {X86F_AVX, X86F_XSAVE},     {X86F_AVX2, X86F_AVX},
+    {X86F_FMA, X86F_AVX},      {X86F_F16C, X86F_AVX},      {X86F_XSAVEOPT, X86F_XSAVE},
+    {X86F_XSAVEC, X86F_XSAVE}, {X86F_XGETBV1, X86F_XSAVE}, {X86F_XSAVES, X86F_XSAVEC},
+    {X86F_PKU, X86F_XSAVE},    {X86F_FSRM, X86F_ERMS},
 };
-static const uint16_t long_mode_only[] = { X86F_LM, X86F_LAHF_LM, X86F_SYSCALL, X86F_PCID, X86F_FSGSBASE, X86F_LA57, X86F_CX16, X86F_PDPE1GB };
+static const uint16_t long_mode_only[] = {X86F_LM,       X86F_LAHF_LM, X86F_SYSCALL, X86F_PCID,
+                                          X86F_FSGSBASE, X86F_LA57,    X86F_CX16,    X86F_PDPE1GB};
 
 static void feature_set(uint64_t *features, unsigned f, bool on)
 {
@@ -98,7 +110,7 @@ static const X86Model *model_exact(const char *s, size_t n)
 
 const X86Model *x86_model_find(const char *name)
 {
-    static const char *const suffixes[] = { "-IBRS", "-IBPB", "-noTSX" };
+    static const char *const suffixes[] = {"-IBRS", "-IBPB", "-noTSX"};
     size_t n = strlen(name), digits = n;
 
     while (digits > 2 && isdigit((unsigned char)name[digits - 1])) {
@@ -147,7 +159,7 @@ static void host_features(uint64_t *f)
         f[F_8_1_ECX] = c;
     }
     if (!(f[F_1_ECX] & BIT(27)) || (host_xcr0() & 6) != 6) { /* the OS does not keep YMM */
-        static const uint16_t ymm[] = { X86F_AVX, X86F_AVX2, X86F_FMA, X86F_F16C };
+        static const uint16_t ymm[] = {X86F_AVX, X86F_AVX2, X86F_FMA, X86F_F16C};
 
         for (unsigned i = 0; i < COUNT_OF(ymm); i++) {
             feature_set(f, ymm[i], false);
@@ -169,7 +181,7 @@ static unsigned row_extra_feature(const X86Row *row)
 
 void x86_features_available(uint64_t features[F_WORDS])
 {
-    uint64_t host[F_WORDS] = { 0 }, absent[F_WORDS] = { 0 };
+    uint64_t host[F_WORDS] = {0}, absent[F_WORDS] = {0};
 
     memset(features, 0, F_WORDS * sizeof(features[0]));
     host_features(host);
@@ -201,11 +213,13 @@ typedef struct Request {
     bool check, enforce;
 } Request;
 
-static bool unknown(const char *what, const char *s, const char *const *names, unsigned n, Error *err)
+static bool unknown(const char *what, const char *s, const char *const *names, unsigned n,
+                    Error *err)
 {
     const char *near = nearest_name(s, names, n);
 
-    return error_set(err, near ? "%s '%s' not found; did you mean '%s'?" : "%s '%s' not found", what, s, near);
+    return error_set(err, near ? "%s '%s' not found; did you mean '%s'?" : "%s '%s' not found",
+                     what, s, near);
 }
 
 static bool unknown_model(const char *s, Error *err)
@@ -261,7 +275,8 @@ static bool set_vendor(Request *r, const char *value, Error *err)
     return error_set(err, "CPU vendor '%s' is not modelled: GenuineIntel or AuthenticAMD", value);
 }
 
-static bool set_number(uint64_t v, uint64_t max, void *to, unsigned size, const char *key, Error *err)
+static bool set_number(uint64_t v, uint64_t max, void *to, unsigned size, const char *key,
+                       Error *err)
 {
     if (v > max) {
         return error_set(err, "CPU property '%s': %" PRIu64 " is over %" PRIu64, key, v, max);
@@ -273,27 +288,50 @@ static bool set_number(uint64_t v, uint64_t max, void *to, unsigned size, const 
 /* key=value that is no feature.  *known tells whether it is anything. */
 static bool set_property(Request *r, const char *key, const char *value, bool *known, Error *err)
 {
-    const struct { const char *key; void *to; unsigned size; uint64_t max; } numbers[] = {
-        { "family", &r->m->family, 2, 0xff + 0xf }, { "model", &r->m->model, 2, 0xff }, { "stepping", &r->m->stepping, 2, 0xf },
-        { "level", &r->m->level, 4, 0x1f }, { "xlevel", &r->m->xlevel, 4, 0x8000001f }, { "phys-bits", &r->phys_bits, 4, 52 },
+    const struct {
+        const char *key;
+        void *to;
+        unsigned size;
+        uint64_t max;
+    } numbers[] = {
+        {"family", &r->m->family, 2, 0xff + 0xf}, {"model", &r->m->model, 2, 0xff},
+        {"stepping", &r->m->stepping, 2, 0xf},    {"level", &r->m->level, 4, 0x1f},
+        {"xlevel", &r->m->xlevel, 4, 0x8000001f}, {"phys-bits", &r->phys_bits, 4, 52},
     };
-    const struct { const char *key; bool *to; } switches[] = { { "check", &r->check }, { "enforce", &r->enforce } };
-    static const char *const ignored[] = { /* of other accelerators, or about migration */
-        "kvm", "migratable", "pmu", "l3-cache", "host-cache-info", "host-phys-bits", "tcg-cpuid", "lmce", "full-cpuid-auto-level", "legacy-cache",
-        "min-level", "min-xlevel", "fill-mtrr-mask",
+    const struct {
+        const char *key;
+        bool *to;
+    } switches[] = {{"check", &r->check}, {"enforce", &r->enforce}};
+    static const char *const ignored[] = {
+        /* of other accelerators, or about migration */
+        "kvm",
+        "migratable",
+        "pmu",
+        "l3-cache",
+        "host-cache-info",
+        "host-phys-bits",
+        "tcg-cpuid",
+        "lmce",
+        "full-cpuid-auto-level",
+        "legacy-cache",
+        "min-level",
+        "min-xlevel",
+        "fill-mtrr-mask",
     };
     uint64_t v;
 
     *known = true;
     for (unsigned i = 0; i < COUNT_OF(numbers); i++) {
         if (name_equal(key, strlen(key), numbers[i].key)) {
-            return parse_u64(value, &v) ? set_number(v, numbers[i].max, numbers[i].to, numbers[i].size, key, err)
-                                        : error_set(err, "CPU property '%s': '%s' is no number", key, value);
+            return parse_u64(value, &v)
+                       ? set_number(v, numbers[i].max, numbers[i].to, numbers[i].size, key, err)
+                       : error_set(err, "CPU property '%s': '%s' is no number", key, value);
         }
     }
     for (unsigned i = 0; i < COUNT_OF(switches); i++) {
         if (!strcmp(key, switches[i].key)) {
-            return parse_bool(value, switches[i].to) || error_set(err, "CPU property '%s': '%s' is neither on nor off", key, value);
+            return parse_bool(value, switches[i].to) ||
+                   error_set(err, "CPU property '%s': '%s' is neither on nor off", key, value);
         }
     }
     for (unsigned i = 0; i < COUNT_OF(ignored); i++) {
@@ -353,7 +391,7 @@ static bool apply_item(Request *r, char *item, Error *err)
 static bool filter(Request *r, bool long_mode, Error *err)
 {
     uint64_t can[F_WORDS];
-    StrBuf missing = { 0 };
+    StrBuf missing = {0};
     bool ok = true;
 
     x86_features_available(can);
@@ -409,7 +447,7 @@ bool x86_model_apply(X86Cpu *x, const char *text, bool long_mode, Error *err)
 {
     char *copy AUTO_FREE = xstrdup(text);
     char *items = strchr(copy, ',');
-    Request r = { .x = x, .phys_bits = 40, .check = true };
+    Request r = {.x = x, .phys_bits = 40, .check = true};
 
     if (items) {
         *items++ = 0;

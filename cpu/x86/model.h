@@ -12,9 +12,20 @@
 #include "base/strbuf.h"
 #include "cpu/x86/x86.h"
 
-enum {                 /* index of X86Cpu.features; 0 is unused, so that X86F_ALWAYS can be 0 */
-    F_1_EDX = 1, F_1_ECX, F_7_EBX, F_7_ECX, F_7_EDX, F_8_1_EDX, F_8_1_ECX, F_D_1_EAX, F_8_8_EBX, F_8_7_EDX, F_7_1_EAX,
-    F_6_EAX, F_WORDS
+enum { /* index of X86Cpu.features; 0 is unused, so that X86F_ALWAYS can be 0 */
+       F_1_EDX = 1,
+       F_1_ECX,
+       F_7_EBX,
+       F_7_ECX,
+       F_7_EDX,
+       F_8_1_EDX,
+       F_8_1_ECX,
+       F_D_1_EAX,
+       F_8_8_EBX,
+       F_8_7_EDX,
+       F_7_1_EAX,
+       F_6_EAX,
+       F_WORDS
 };
 enum {
     X86F_ALWAYS = 0,
@@ -24,22 +35,27 @@ enum {
     X86F_END = F_WORDS << 5
 };
 
-static inline bool x86_has(const uint64_t *features, unsigned f) { return f == X86F_ALWAYS || (features[f >> 5] >> (f & 31) & 1); }
+static inline bool x86_has(const uint64_t *features, unsigned f)
+{
+    return f == X86F_ALWAYS || (features[f >> 5] >> (f & 31) & 1);
+}
 
 typedef enum X86Vendor { VENDOR_INTEL, VENDOR_AMD } X86Vendor;
 
-struct X86Model {      /* of the table, or a vCPU's own copy with its options */
-    const char *name, *brand;         /* brand: CPUID 0x80000002..., 48 bytes at most */
+struct X86Model {             /* of the table, or a vCPU's own copy with its options */
+    const char *name, *brand; /* brand: CPUID 0x80000002..., 48 bytes at most */
     uint8_t vendor;
     uint16_t family, model, stepping; /* display values (extended parts added) */
     uint32_t level, xlevel;           /* largest basic and extended leaf */
-    const char *features;             /* names added to base's, separated by spaces, "-x": taken away; "*": all rhea has */
-    const char *base;                 /* model whose features it has too */
+    const char *
+        features; /* names added to base's, separated by spaces, "-x": taken away; "*": all rhea has */
+    const char *base; /* model whose features it has too */
     const char *doc;
 };
 
-const X86Model *x86_model_find(const char *name); /* '_' equals '-'; "-v1", "-IBRS" and the like are the plain model */
-const char *x86_feature_name(unsigned feature);   /* NULL: no such bit */
+const X86Model *x86_model_find(
+    const char *name); /* '_' equals '-'; "-v1", "-IBRS" and the like are the plain model */
+const char *x86_feature_name(unsigned feature); /* NULL: no such bit */
 
 /*
  * Parse "model[,+feature][,-feature][,feature=on|off][,vendor=..][,family=..]..." and set x->model, x->features and
@@ -49,7 +65,7 @@ bool x86_model_apply(X86Cpu *x, const char *text, bool long_mode, Error *err);
 void x86_model_free(X86Cpu *x);
 /* All that rhea can do on this host. */
 void x86_features_available(uint64_t features[F_WORDS]);
-void x86_model_help(StrBuf *out);                 /* `-cpu help` */
+void x86_model_help(StrBuf *out); /* `-cpu help` */
 
 /* CPUID: out = EAX EBX ECX EDX.  General registers only. */
 void x86_cpuid(const X86Cpu *x, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);

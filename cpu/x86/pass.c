@@ -33,24 +33,43 @@
 #undef PASS
 
 /* Class of the operand @o if it is at place @at. */
-#define CLASS_IF(o, at)                                                                                                \
-    (OPD_AT(o) != (at) ? 0 : OPD_KIND(o) == X86_GPR ? PC_GPR : OPD_KIND(o) == X86_XMM || OPD_KIND(o) == X86_MEM ? PC_XMM : 0)
-#define CLASS(at, a, b, c, d) (CLASS_IF(a, at) + CLASS_IF(b, at) + CLASS_IF(c, at) + CLASS_IF(d, at))
-#define IS(at, a, b, c, d) (OPD_AT(a) == (at) || OPD_AT(b) == (at) || OPD_AT(c) == (at) || OPD_AT(d) == (at))
+#define CLASS_IF(o, at)                                                                            \
+    (OPD_AT(o) != (at)                                  ? 0                                        \
+     : OPD_KIND(o) == X86_GPR                           ? PC_GPR                                   \
+     : OPD_KIND(o) == X86_XMM || OPD_KIND(o) == X86_MEM ? PC_XMM                                   \
+                                                        : 0)
+#define CLASS(at, a, b, c, d)                                                                      \
+    (CLASS_IF(a, at) + CLASS_IF(b, at) + CLASS_IF(c, at) + CLASS_IF(d, at))
+#define IS(at, a, b, c, d)                                                                         \
+    (OPD_AT(a) == (at) || OPD_AT(b) == (at) || OPD_AT(c) == (at) || OPD_AT(d) == (at))
 #define IS_VY(o) (OPD_KIND(o) == X86_GPR && (OPD_RSIZE(o) == S_v || OPD_RSIZE(o) == S_y))
-#define WIDTH(sel, a, b, c, d, impl) \
-    (IS_VY(a) || IS_VY(b) || IS_VY(c) || IS_VY(d) || (impl)&PI_W_OPSIZE ? 2 : (sel) >> 16 & (sel)&KEY_W ? 1 : 0)
+#define WIDTH(sel, a, b, c, d, impl)                                                               \
+    (IS_VY(a) || IS_VY(b) || IS_VY(c) || IS_VY(d) || (impl)&PI_W_OPSIZE ? 2                        \
+     : (sel) >> 16 & (sel)&KEY_W                                        ? 1                        \
+                                                                        : 0)
 #define HAS_EXT(sel) (SEL_EXT(sel) != 255)
 
 static const IrPassRow rows[] = {
-#define ROW(name, fn, map, op, sel, rw, o1, o2, o3, o4, impl)                                                                     \
-    { #name, SEL_PP(sel), MAP_IS_VEX(map) ? (map)-V0F + 1 : (map)-M0F + 1, op, MAP_IS_VEX(map), WIDTH(sel, o1, o2, o3, o4, impl),  \
-      HAS_EXT(sel) ? CLASS(AT_VVVV, o1, o2, o3, o4) : CLASS(AT_REG, o1, o2, o3, o4),                                              \
-      HAS_EXT(sel) ? PC_NONE : CLASS(AT_VVVV, o1, o2, o3, o4), CLASS(AT_RM, o1, o2, o3, o4),                                      \
-      IS(AT_IMM, o1, o2, o3, o4) ? 1 : IS(AT_IS4, o1, o2, o3, o4) ? PC_IS4 : 0, SEL_EXT(sel),                                     \
-      OPD_AT(o1) == AT_RM ? !HAS_EXT(sel) : ((rw)&RW_R) != 0, OPD_AT(o1) != AT_RM && (rw)&RW_W, OPD_AT(o1) == AT_RM && (rw)&RW_W, \
-      pass_##fn, (uint8_t)(impl) },
-#define PASS(name, fn, map, op, sel, rw, o1, o2, o3, o4, attr, feat, in, out, un, impl) \
+#define ROW(name, fn, map, op, sel, rw, o1, o2, o3, o4, impl)                                      \
+    {#name,                                                                                        \
+     SEL_PP(sel),                                                                                  \
+     MAP_IS_VEX(map) ? (map)-V0F + 1 : (map)-M0F + 1,                                              \
+     op,                                                                                           \
+     MAP_IS_VEX(map),                                                                              \
+     WIDTH(sel, o1, o2, o3, o4, impl),                                                             \
+     HAS_EXT(sel) ? CLASS(AT_VVVV, o1, o2, o3, o4) : CLASS(AT_REG, o1, o2, o3, o4),                \
+     HAS_EXT(sel) ? PC_NONE : CLASS(AT_VVVV, o1, o2, o3, o4),                                      \
+     CLASS(AT_RM, o1, o2, o3, o4),                                                                 \
+     IS(AT_IMM, o1, o2, o3, o4)   ? 1                                                              \
+     : IS(AT_IS4, o1, o2, o3, o4) ? PC_IS4                                                         \
+                                  : 0,                                                             \
+     SEL_EXT(sel),                                                                                 \
+     OPD_AT(o1) == AT_RM ? !HAS_EXT(sel) : ((rw)&RW_R) != 0,                                       \
+     OPD_AT(o1) != AT_RM && (rw)&RW_W,                                                             \
+     OPD_AT(o1) == AT_RM && (rw)&RW_W,                                                             \
+     pass_##fn,                                                                                    \
+     (uint8_t)(impl)},
+#define PASS(name, fn, map, op, sel, rw, o1, o2, o3, o4, attr, feat, in, out, un, impl)            \
     ROW(name, fn, map, op, sel, RW_##rw, OPD_##o1, OPD_##o2, OPD_##o3, OPD_##o4, impl)
 #include "cpu/x86/opcodes.def"
 #undef PASS

@@ -8,9 +8,15 @@
  */
 #include "cpu/x86/sys_priv.h"
 
-noreturn void raise_sel(X86Cpu *x, unsigned vector, uint16_t sel) { x86_raise(&x->cpu, vector, sel & ~SEL_RPL); }
+noreturn void raise_sel(X86Cpu *x, unsigned vector, uint16_t sel)
+{
+    x86_raise(&x->cpu, vector, sel & ~SEL_RPL);
+}
 
-bool desc_is_code64(const X86Cpu *x, uint64_t raw) { return x->efer & EFER_LMA && raw >> 53 & 1; }
+bool desc_is_code64(const X86Cpu *x, uint64_t raw)
+{
+    return x->efer & EFER_LMA && raw >> 53 & 1;
+}
 
 bool desc_find(X86Cpu *x, uint16_t sel, unsigned size, Gva *va)
 {
@@ -57,8 +63,12 @@ void desc_set_accessed(X86Cpu *x, Desc *d)
 
 Stack stack_of(X86Cpu *x, X86Seg ss, uint64_t sp, unsigned cpl)
 {
-    return (Stack){ .x = x, .ss = ss, .sp = sp, .mask = ss.attr & ATTR_DB ? 0xffffffff : 0xffff,
-                    .mmu_mode = (uint8_t)x86_mmu_mode(x, cpl), .error = ss.sel & ~SEL_RPL };
+    return (Stack){.x = x,
+                   .ss = ss,
+                   .sp = sp,
+                   .mask = ss.attr & ATTR_DB ? 0xffffffff : 0xffff,
+                   .mmu_mode = (uint8_t)x86_mmu_mode(x, cpl),
+                   .error = ss.sel & ~SEL_RPL};
 }
 
 Stack stack_current(X86Cpu *x)
@@ -113,7 +123,10 @@ uint64_t stack_pop(Stack *s, unsigned size)
     return v;
 }
 
-void stack_commit(Stack *s) { s->x->cpu.r[R_SP] = s->mask == 0xffffffff ? (uint32_t)s->sp : s->sp; }
+void stack_commit(Stack *s)
+{
+    s->x->cpu.r[R_SP] = s->mask == 0xffffffff ? (uint32_t)s->sp : s->sp;
+}
 
 X86Seg stack_seg(X86Cpu *x, uint16_t sel, unsigned cpl, unsigned vector)
 {
@@ -121,8 +134,8 @@ X86Seg stack_seg(X86Cpu *x, uint16_t sel, unsigned cpl, unsigned vector)
 
     if (!(sel & ~SEL_RPL))
         x86_raise(&x->cpu, vector, 0);
-    if (!desc_load(x, sel, &d) || (sel & SEL_RPL) != cpl || desc_dpl(d.raw) != cpl || !desc_is_s(d.raw) || desc_is_code(d.raw) ||
-        !(d.raw >> 40 & ATTR_RW))
+    if (!desc_load(x, sel, &d) || (sel & SEL_RPL) != cpl || desc_dpl(d.raw) != cpl ||
+        !desc_is_s(d.raw) || desc_is_code(d.raw) || !(d.raw >> 40 & ATTR_RW))
         raise_sel(x, vector, sel);
     if (!desc_is_p(d.raw))
         raise_sel(x, EX_SS, sel);
@@ -177,10 +190,12 @@ static void load_null(X86Cpu *x, unsigned seg, uint16_t sel)
     if (seg == SEG_SS) {
         if (!x86_is64(x) || x->cpl == 3 || (sel & SEL_RPL) != x->cpl)
             x86_raise(&x->cpu, EX_GP, 0);
-        x86_seg_set(x, seg, (X86Seg){ .sel = sel, .attr = (uint16_t)(x->cpl << 5 | ATTR_DB), .limit = UINT32_MAX });
+        x86_seg_set(
+            x, seg,
+            (X86Seg){.sel = sel, .attr = (uint16_t)(x->cpl << 5 | ATTR_DB), .limit = UINT32_MAX});
         return;
     }
-    x86_seg_set(x, seg, (X86Seg){ .sel = sel });
+    x86_seg_set(x, seg, (X86Seg){.sel = sel});
 }
 
 X86Seg data_seg(X86Cpu *x, uint16_t sel, unsigned vector)
@@ -193,7 +208,8 @@ X86Seg data_seg(X86Cpu *x, uint16_t sel, unsigned vector)
     type = desc_type(d.raw);
     if ((type & (ATTR_CODE | ATTR_RW)) == ATTR_CODE)
         raise_sel(x, vector, sel);
-    if ((type & (ATTR_CODE | ATTR_DC)) != (ATTR_CODE | ATTR_DC) && (rpl > desc_dpl(d.raw) || x->cpl > desc_dpl(d.raw)))
+    if ((type & (ATTR_CODE | ATTR_DC)) != (ATTR_CODE | ATTR_DC) &&
+        (rpl > desc_dpl(d.raw) || x->cpl > desc_dpl(d.raw)))
         raise_sel(x, vector, sel);
     if (!desc_is_p(d.raw))
         raise_sel(x, EX_NP, sel);
@@ -206,7 +222,8 @@ void seg_load_checked(X86Cpu *x, unsigned seg, uint16_t sel)
     if (!(sel & ~SEL_RPL))
         load_null(x, seg, sel);
     else
-        x86_seg_set(x, seg, seg == SEG_SS ? stack_seg(x, sel, x->cpl, EX_GP) : data_seg(x, sel, EX_GP));
+        x86_seg_set(x, seg,
+                    seg == SEG_SS ? stack_seg(x, sel, x->cpl, EX_GP) : data_seg(x, sel, EX_GP));
 }
 
 uint64_t hlp_mov_seg(Cpu *c, uint64_t a, uint64_t b UNUSED, uint64_t seg)
@@ -224,17 +241,21 @@ uint64_t hlp_mov_seg(Cpu *c, uint64_t a, uint64_t b UNUSED, uint64_t seg)
     return 0;
 }
 
-uint64_t hlp_sel(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t seg) { return X86(c)->seg[seg].sel; }
+uint64_t hlp_sel(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t seg)
+{
+    return X86(c)->seg[seg].sel;
+}
 
 void seg_leave_outer(X86Cpu *x)
 {
-    static const uint8_t data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
+    static const uint8_t data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
 
     for (unsigned i = 0; i < COUNT_OF(data); i++) {
         const X86Seg *s = &x->seg[data[i]];
 
-        if ((s->attr & (ATTR_CODE | ATTR_DC)) != (ATTR_CODE | ATTR_DC) && (s->attr >> 5 & 3u) < x->cpl && s->attr & ATTR_P)
-            x86_seg_set(x, data[i], (X86Seg){ 0 });
+        if ((s->attr & (ATTR_CODE | ATTR_DC)) != (ATTR_CODE | ATTR_DC) &&
+            (s->attr >> 5 & 3u) < x->cpl && s->attr & ATTR_P)
+            x86_seg_set(x, data[i], (X86Seg){0});
     }
 }
 
@@ -255,7 +276,8 @@ uint64_t hlp_seg_check(Cpu *c, uint64_t off, uint64_t b UNUSED, uint64_t k)
     }
     if (UNLIKELY(!(s->attr & ATTR_P)))
         x86_raise(c, vector, 0);
-    if (write ? (s->attr & (ATTR_CODE | ATTR_RW)) != ATTR_RW && x86_is_prot(x) : (s->attr & (ATTR_CODE | ATTR_RW)) == ATTR_CODE)
+    if (write ? (s->attr & (ATTR_CODE | ATTR_RW)) != ATTR_RW && x86_is_prot(x)
+              : (s->attr & (ATTR_CODE | ATTR_RW)) == ATTR_CODE)
         x86_raise(c, vector, 0);
     if (UNLIKELY(!limit_ok(s, off, size ? size : 1)))
         x86_raise(c, vector, 0);
@@ -291,7 +313,8 @@ static X86Seg direct_code(X86Cpu *x, uint16_t sel, Desc *d)
 {
     unsigned dpl = desc_dpl(d->raw), rpl = sel & SEL_RPL;
 
-    if (!desc_is_code(d->raw) || (desc_is_conforming(d->raw) ? dpl > x->cpl : rpl > x->cpl || dpl != x->cpl))
+    if (!desc_is_code(d->raw) ||
+        (desc_is_conforming(d->raw) ? dpl > x->cpl : rpl > x->cpl || dpl != x->cpl))
         raise_sel(x, EX_GP, sel);
     if (!desc_is_p(d->raw))
         raise_sel(x, EX_NP, sel);
@@ -301,12 +324,16 @@ static X86Seg direct_code(X86Cpu *x, uint16_t sel, Desc *d)
     return cs_seg(sel, d->raw, x->cpl);
 }
 
-typedef struct Gate { uint16_t sel; uint64_t offset; unsigned type, count; } Gate;
+typedef struct Gate {
+    uint16_t sel;
+    uint64_t offset;
+    unsigned type, count;
+} Gate;
 
 /* A call gate (or task gate) that was checked for use at CPL. */
 static Gate gate_check(X86Cpu *x, uint16_t sel, Desc *d)
 {
-    Gate g = { .sel = d->raw >> 16 & 0xffff, .type = desc_type(d->raw), .count = d->raw >> 32 & 31 };
+    Gate g = {.sel = d->raw >> 16 & 0xffff, .type = desc_type(d->raw), .count = d->raw >> 32 & 31};
 
     if (desc_dpl(d->raw) < x->cpl || desc_dpl(d->raw) < (sel & SEL_RPL))
         raise_sel(x, EX_GP, sel);
@@ -408,7 +435,8 @@ static Stack call_gate_stack(X86Cpu *x, const Gate *g, unsigned dpl, unsigned si
     X86Seg ss;
 
     if (x->efer & EFER_LMA) {
-        ss = (X86Seg){ .sel = (uint16_t)dpl, .attr = (uint16_t)(dpl << 5 | ATTR_DB), .limit = UINT32_MAX };
+        ss = (X86Seg){
+            .sel = (uint16_t)dpl, .attr = (uint16_t)(dpl << 5 | ATTR_DB), .limit = UINT32_MAX};
         s = stack_of(x, ss, tss_stack64(x, 4 + 8 * dpl), dpl);
         s.mask = ~0ull;
     } else {
@@ -517,7 +545,8 @@ static X86Seg return_code(X86Cpu *x, uint16_t sel)
     if (!(sel & ~SEL_RPL))
         x86_raise(&x->cpu, EX_GP, 0);
     if (!desc_load(x, sel, &d) || rpl < x->cpl || !desc_is_code(d.raw) ||
-        (desc_is_conforming(d.raw) ? desc_dpl(d.raw) > rpl : desc_dpl(d.raw) != rpl) || (desc_is_code64(x, d.raw) && d.raw >> 54 & 1))
+        (desc_is_conforming(d.raw) ? desc_dpl(d.raw) > rpl : desc_dpl(d.raw) != rpl) ||
+        (desc_is_code64(x, d.raw) && d.raw >> 54 & 1))
         raise_sel(x, EX_GP, sel);
     if (!desc_is_p(d.raw))
         raise_sel(x, EX_NP, sel);
@@ -531,7 +560,7 @@ static X86Seg return_stack(X86Cpu *x, uint16_t sel, unsigned rpl, const X86Seg *
     if (!(sel & ~SEL_RPL) && x->efer & EFER_LMA && cs->attr & ATTR_L && rpl != 3) {
         if ((sel & SEL_RPL) != rpl)
             raise_sel(x, EX_GP, sel);
-        return (X86Seg){ .sel = sel, .attr = (uint16_t)(rpl << 5 | ATTR_DB), .limit = UINT32_MAX };
+        return (X86Seg){.sel = sel, .attr = (uint16_t)(rpl << 5 | ATTR_DB), .limit = UINT32_MAX};
     }
     return stack_seg(x, sel, rpl, EX_GP);
 }
@@ -602,7 +631,10 @@ uint64_t hlp_far_ret(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
 
 /* --- looking at descriptors --- */
 
-static void set_zf(Cpu *c, bool zf) { c->cc = (uint16_t)((c->cc & ~0x4000u) | (unsigned)zf << 14); }
+static void set_zf(Cpu *c, bool zf)
+{
+    c->cc = (uint16_t)((c->cc & ~0x4000u) | (unsigned)zf << 14);
+}
 
 /* The descriptor at @sel if LAR, LSL, VERR, VERW may see it: visible at CPL and RPL, system types in @types. */
 static bool visible(X86Cpu *x, uint16_t sel, uint32_t types, Desc *d)
@@ -620,8 +652,8 @@ static bool visible(X86Cpu *x, uint16_t sel, uint32_t types, Desc *d)
 }
 
 enum {
-    TYPES_LAR = 1 << SYS_TSS16 | 1 << SYS_LDT | 1 << SYS_TSS16_BUSY | 1 << SYS_CALL16 | 1 << SYS_TASK | 1 << SYS_TSS32 |
-                1 << SYS_TSS32_BUSY | 1 << SYS_CALL32,
+    TYPES_LAR = 1 << SYS_TSS16 | 1 << SYS_LDT | 1 << SYS_TSS16_BUSY | 1 << SYS_CALL16 |
+                1 << SYS_TASK | 1 << SYS_TSS32 | 1 << SYS_TSS32_BUSY | 1 << SYS_CALL32,
     TYPES_LAR64 = 1 << SYS_LDT | 1 << SYS_TSS32 | 1 << SYS_TSS32_BUSY | 1 << SYS_CALL32,
     TYPES_GATES = 1 << SYS_CALL16 | 1 << SYS_TASK | 1 << SYS_CALL32,
 };
@@ -640,7 +672,8 @@ uint64_t hlp_lsl(Cpu *c, uint64_t a, uint64_t b, uint64_t os)
 {
     X86Cpu *x = X86(c);
     Desc d;
-    bool ok = visible(x, (uint16_t)a, (x->efer & EFER_LMA ? TYPES_LAR64 : TYPES_LAR) & ~TYPES_GATES, &d);
+    bool ok =
+        visible(x, (uint16_t)a, (x->efer & EFER_LMA ? TYPES_LAR64 : TYPES_LAR) & ~TYPES_GATES, &d);
 
     set_zf(c, ok);
     return ok ? reg_merge(b, desc_to_seg(0, d.raw).limit, (unsigned)os) : b;
@@ -705,7 +738,8 @@ X86Seg system_seg(X86Cpu *x, uint16_t sel, uint32_t types, unsigned vector, Desc
 {
     X86Seg s;
 
-    if (sel & SEL_TI || !desc_load(x, sel, d) || desc_is_s(d->raw) || !(types >> desc_type(d->raw) & 1))
+    if (sel & SEL_TI || !desc_load(x, sel, d) || desc_is_s(d->raw) ||
+        !(types >> desc_type(d->raw) & 1))
         raise_sel(x, vector, sel);
     if (!desc_is_p(d->raw))
         raise_sel(x, EX_NP, sel);
@@ -723,7 +757,9 @@ void ldt_load(X86Cpu *x, uint16_t sel, unsigned vector)
 {
     Desc d;
 
-    x86_seg_set(x, SEG_LDT, sel & ~SEL_RPL ? system_seg(x, sel, 1 << SYS_LDT, vector, &d) : (X86Seg){ .sel = sel });
+    x86_seg_set(x, SEG_LDT,
+                sel & ~SEL_RPL ? system_seg(x, sel, 1 << SYS_LDT, vector, &d)
+                               : (X86Seg){.sel = sel});
 }
 
 uint64_t hlp_lldt(Cpu *c, uint64_t a, uint64_t b UNUSED, uint64_t k UNUSED)

@@ -16,9 +16,10 @@ static bool seg_is_flat(unsigned seg, const X86Seg *s)
     if (seg > SEG_GS || s->limit != UINT32_MAX)
         return false;
     if (seg == SEG_CS)
-        return s->base == 0 && (s->attr & (ATTR_P | ATTR_S | ATTR_RW)) == (ATTR_P | ATTR_S | ATTR_RW);
-    return (s->base == 0 || seg >= SEG_FS) &&
-           (s->attr & (ATTR_P | ATTR_S | ATTR_CODE | ATTR_DC | ATTR_RW)) == (ATTR_P | ATTR_S | ATTR_RW);
+        return s->base == 0 &&
+               (s->attr & (ATTR_P | ATTR_S | ATTR_RW)) == (ATTR_P | ATTR_S | ATTR_RW);
+    return (s->base == 0 || seg >= SEG_FS) && (s->attr & (ATTR_P | ATTR_S | ATTR_CODE | ATTR_DC |
+                                                          ATTR_RW)) == (ATTR_P | ATTR_S | ATTR_RW);
 }
 
 void x86_seg_set(X86Cpu *x, unsigned seg, X86Seg to)
@@ -55,7 +56,7 @@ void x86_update_mode(X86Cpu *x)
     uint32_t m = x->mode_sys | x->cpl | mode_of_segments(x);
     unsigned mmu = x86_mmu_mode(x, x->cpl);
 
-    m |= (uint32_t)(f & EFL_DF) << 1;                      /* MODE_DF */
+    m |= (uint32_t)(f & EFL_DF) << 1; /* MODE_DF */
     if (UNLIKELY(f & (EFL_TF | EFL_VM))) {
         if (f & EFL_TF)
             m |= MODE_STEP;
@@ -87,9 +88,13 @@ static uint32_t mode_of_breakpoints(const X86Cpu *x)
 
 void x86_update_sys(X86Cpu *x)
 {
-    static const struct { uint8_t is_cr4, bit; uint32_t mode; } map[] = {
-        { 0, 0, MODE_PE }, { 0, 1, MODE_MP }, { 0, 2, MODE_EM }, { 0, 3, MODE_TS }, { 1, 2, MODE_TSD }, { 1, 9, MODE_OSFXSR },
-        { 1, 11, MODE_UMIP }, { 1, 16, MODE_FSGSBASE }, { 1, 18, MODE_OSXSAVE },
+    static const struct {
+        uint8_t is_cr4, bit;
+        uint32_t mode;
+    } map[] = {
+        {0, 0, MODE_PE},    {0, 1, MODE_MP},        {0, 2, MODE_EM},
+        {0, 3, MODE_TS},    {1, 2, MODE_TSD},       {1, 9, MODE_OSFXSR},
+        {1, 11, MODE_UMIP}, {1, 16, MODE_FSGSBASE}, {1, 18, MODE_OSXSAVE},
     };
     uint32_t m = 0;
 
@@ -129,10 +134,14 @@ void x86_set_a20(Cpu *c, bool on)
 static void init_segments(X86Cpu *x)
 {
     for (unsigned i = SEG_ES; i <= SEG_GS; i++)
-        x86_seg_set(x, i, (X86Seg){ .attr = ATTR_P | ATTR_S | ATTR_RW | ATTR_A, .limit = 0xffff });
-    x86_seg_set(x, SEG_CS, (X86Seg){ .sel = 0xf000, .attr = ATTR_P | ATTR_S | ATTR_CODE | ATTR_RW | ATTR_A, .limit = 0xffff, .base = 0xffff0000 });
-    x86_seg_set(x, SEG_LDT, (X86Seg){ .attr = ATTR_P | SYS_LDT, .limit = 0xffff });
-    x86_seg_set(x, SEG_TR, (X86Seg){ .attr = ATTR_P | SYS_TSS32_BUSY, .limit = 0xffff });
+        x86_seg_set(x, i, (X86Seg){.attr = ATTR_P | ATTR_S | ATTR_RW | ATTR_A, .limit = 0xffff});
+    x86_seg_set(x, SEG_CS,
+                (X86Seg){.sel = 0xf000,
+                         .attr = ATTR_P | ATTR_S | ATTR_CODE | ATTR_RW | ATTR_A,
+                         .limit = 0xffff,
+                         .base = 0xffff0000});
+    x86_seg_set(x, SEG_LDT, (X86Seg){.attr = ATTR_P | SYS_LDT, .limit = 0xffff});
+    x86_seg_set(x, SEG_TR, (X86Seg){.attr = ATTR_P | SYS_TSS32_BUSY, .limit = 0xffff});
     x->gdt.base = x->idt.base = 0;
     x->gdt.limit = x->idt.limit = 0xffff;
 }
@@ -144,11 +153,11 @@ static void init_power_on(X86Cpu *x)
         for (unsigned j = 0; j < sizeof(x->cpu.v[0]); j++)
             x->cpu.v[i][j] = 0;
     x->cpu.vcsr = 0x1f80;
-    x->fpu = (X86Fpu){ .fcw = 0x40 };
+    x->fpu = (X86Fpu){.fcw = 0x40};
     x->xcr0 = 1;
     x->pkru = 0;
     x->pat = 0x0007040600070406ull;
-    x->misc_enable = 1; /* fast strings */
+    x->misc_enable = 1;                             /* fast strings */
     x->tsc_offset = x->tsc_adjust = x->tsc_aux = 0; /* all vCPUs count alike */
     x->mtrr_def = 0;
     x->mcg_status = x->mcg_ctl = 0;
@@ -180,14 +189,16 @@ void x86_init_state(X86Cpu *x, bool init)
     X86_PC(c) = 0xfff0;
     if (!init)
         init_power_on(x);
-    x->cr0 = init ? CR0_ET | (x->cr0 & ((uint64_t)CR0_CD | CR0_NW)) : CR0_ET | (uint64_t)CR0_CD | CR0_NW;
+    x->cr0 =
+        init ? CR0_ET | (x->cr0 & ((uint64_t)CR0_CD | CR0_NW)) : CR0_ET | (uint64_t)CR0_CD | CR0_NW;
     x->cr2 = x->cr3 = x->cr4 = x->efer = 0;
     for (unsigned i = 0; i < 8; i++)
         x->dr[i] = 0;
     x->dr[6] = 0xffff0ff0;
     x->dr[7] = 0x400;
     x->cpl = 0;
-    x->shadow = x->nmi_blocked = x->nmi_pending = x->step_armed = x->step_rf = x->watch_hits = x->irq_masked = 0;
+    x->shadow = x->nmi_blocked = x->nmi_pending = x->step_armed = x->step_rf = x->watch_hits =
+        x->irq_masked = 0;
     x->delivering = -1;
     init_segments(x);
     tlb_flush_all(c);

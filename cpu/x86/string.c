@@ -18,14 +18,19 @@ typedef struct Op {
     X86Cpu *x;
     Cpu *c;
     unsigned size, asize, rep, seg, shift; /* shift: log2 of size */
-    uint64_t mask;  /* of index registers and count */
+    uint64_t mask;                         /* of index registers and count */
     bool down;
     uint64_t count; /* elements left */
 } Op;
 
 static inline Op op_of(Cpu *c, uint64_t k)
 {
-    Op o = { .x = X86(c), .c = c, .size = k & 0xff, .asize = k >> 8 & 0xff, .rep = k >> 16 & 0xff, .seg = k >> 24 & 0xff };
+    Op o = {.x = X86(c),
+            .c = c,
+            .size = k & 0xff,
+            .asize = k >> 8 & 0xff,
+            .rep = k >> 16 & 0xff,
+            .seg = k >> 24 & 0xff};
 
     o.shift = (unsigned)__builtin_ctz(o.size);
     o.mask = size_mask(o.asize);
@@ -35,7 +40,10 @@ static inline Op op_of(Cpu *c, uint64_t k)
 }
 
 /* One operand of a run. */
-typedef struct Span { Gva va; uint64_t n; } Span; /* address of the first element; elements in this run, 0: it straddles pages */
+typedef struct Span {
+    Gva va;
+    uint64_t n;
+} Span; /* address of the first element; elements in this run, 0: it straddles pages */
 
 static uint64_t legacy_limit(const Op *o, unsigned seg, uint64_t off)
 {
@@ -49,7 +57,10 @@ static uint64_t legacy_limit(const Op *o, unsigned seg, uint64_t off)
 /* Must offsets in @seg be checked? */
 static inline bool is_checked(const Cpu *c, unsigned seg)
 {
-    return !(c->mode & (seg == SEG_FS ? MODE_FLAT_FS : seg == SEG_GS ? MODE_FLAT_GS : seg == SEG_CS ? MODE_FLAT_CS : MODE_FLAT));
+    return !(c->mode & (seg == SEG_FS   ? MODE_FLAT_FS
+                        : seg == SEG_GS ? MODE_FLAT_GS
+                        : seg == SEG_CS ? MODE_FLAT_CS
+                                        : MODE_FLAT));
 }
 
 static inline Span span_of(const Op *o, unsigned seg, unsigned reg, bool write)
@@ -95,7 +106,8 @@ static inline void advance(const Op *o, unsigned reg, uint64_t n)
 {
     uint64_t by = n * o->size;
 
-    o->c->r[reg] = reg_merge(o->c->r[reg], o->down ? o->c->r[reg] - by : o->c->r[reg] + by, o->asize);
+    o->c->r[reg] =
+        reg_merge(o->c->r[reg], o->down ? o->c->r[reg] - by : o->c->r[reg] + by, o->asize);
 }
 
 /* Count @n elements off.  True: leave the helper, *ret is its result. */
@@ -127,12 +139,21 @@ static inline void watch(const Op *o, const Span *s, bool write)
 
 static inline uint64_t element(const uint8_t *p, unsigned size)
 {
-    return size == 1 ? *p : size == 2 ? load_uint16_t(p) : size == 4 ? load_uint32_t(p) : load_uint64_t(p);
+    return size == 1   ? *p
+           : size == 2 ? load_uint16_t(p)
+           : size == 4 ? load_uint32_t(p)
+                       : load_uint64_t(p);
 }
 
-static inline void element_store(uint8_t *p, unsigned size, uint64_t v) { __builtin_memcpy(p, &v, size); }
+static inline void element_store(uint8_t *p, unsigned size, uint64_t v)
+{
+    __builtin_memcpy(p, &v, size);
+}
 
-static inline uint64_t element_load(const Op *o, Gva va) { return mem_load(o->c, va, o->size, o->c->mmu_mode); }
+static inline uint64_t element_load(const Op *o, Gva va)
+{
+    return mem_load(o->c, va, o->size, o->c->mmu_mode);
+}
 
 /* --- MOVS --- */
 
@@ -228,8 +249,10 @@ static inline void fill_run(uint8_t *d, uint64_t v, uint64_t n, unsigned size)
 {
     uint64_t bytes = n * size, words = bytes / 8, i;
 
-    v = size == 1 ? (v & 0xff) * 0x0101010101010101ull : size == 2 ? (v & 0xffff) * 0x0001000100010001ull
-      : size == 4 ? (v & 0xffffffff) * 0x0000000100000001ull : v;
+    v = size == 1   ? (v & 0xff) * 0x0101010101010101ull
+        : size == 2 ? (v & 0xffff) * 0x0001000100010001ull
+        : size == 4 ? (v & 0xffffffff) * 0x0000000100000001ull
+                    : v;
     if (words <= 8) {
         for (i = 0; i < words; i++, d += 8)
             store_uint64_t(d, v);
@@ -303,7 +326,8 @@ static uint16_t cc_sub(uint64_t a, uint64_t b, unsigned size)
 
     a &= m;
     b &= m;
-    f |= (a < b ? FL_CF : 0) | (r == 0 ? FL_ZF : 0) | (r >> top & 1 ? FL_SF : 0) | ((a ^ b ^ r) & 0x10 ? FL_AF : 0);
+    f |= (a < b ? FL_CF : 0) | (r == 0 ? FL_ZF : 0) | (r >> top & 1 ? FL_SF : 0) |
+         ((a ^ b ^ r) & 0x10 ? FL_AF : 0);
     f |= (((a ^ b) & (a ^ r)) >> top & 1 ? FL_OF : 0) | (__builtin_parity(r & 0xff) ? 0 : FL_PF);
     return x86_cc_from_flags(f);
 }
@@ -328,7 +352,8 @@ static uint64_t scan_up(const uint8_t *p, uint64_t v, uint64_t n, unsigned size,
     return n;
 }
 
-static uint64_t scan_down(const uint8_t *low, uint64_t v, uint64_t n, unsigned size, bool until_equal)
+static uint64_t scan_down(const uint8_t *low, uint64_t v, uint64_t n, unsigned size,
+                          bool until_equal)
 {
     v &= size_mask(size);
     for (uint64_t i = 0; i < n; i++)
@@ -338,7 +363,10 @@ static uint64_t scan_down(const uint8_t *low, uint64_t v, uint64_t n, unsigned s
 }
 
 /* Behind a run of a conditional repeat: REPE goes on while equal, REPNE while not. */
-static inline bool condition_ends(const Op *o, uint16_t cc) { return o->rep && (cc >> 14 & 1) != (o->rep == 0xf3); }
+static inline bool condition_ends(const Op *o, uint16_t cc)
+{
+    return o->rep && (cc >> 14 & 1) != (o->rep == 0xf3);
+}
 
 uint64_t hlp_scas(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
 {
@@ -385,7 +413,8 @@ static uint64_t compare_run(const Op *o, const uint8_t *s, const uint8_t *d, uin
     uint64_t i = 0;
 
     if (!o->down && !until_equal)
-        while (i + (8u >> o->shift) <= n && load_uint64_t(s + i * o->size) == load_uint64_t(d + i * o->size))
+        while (i + (8u >> o->shift) <= n &&
+               load_uint64_t(s + i * o->size) == load_uint64_t(d + i * o->size))
             i += 8u >> o->shift;
     for (; i < n; i++) {
         uint64_t at = (o->down ? n - 1 - i : i) * o->size;

@@ -14,21 +14,50 @@
 
 enum { SEL_RPL = 3, SEL_TI = 4 };
 enum { /* X86Seg.attr */
-    ATTR_A = 1, ATTR_RW = 2 /* data: writable, code: readable */, ATTR_DC = 4 /* expand down, conforming */, ATTR_CODE = 8,
-    ATTR_S = 0x10, ATTR_DPL = 0x60, ATTR_P = 0x80, ATTR_L = 1 << 13, ATTR_DB = 1 << 14, ATTR_G = 1 << 15,
-    ATTR_MASK = 0xf0ff,
+       ATTR_A = 1,
+       ATTR_RW = 2 /* data: writable, code: readable */,
+       ATTR_DC = 4 /* expand down, conforming */,
+       ATTR_CODE = 8,
+       ATTR_S = 0x10,
+       ATTR_DPL = 0x60,
+       ATTR_P = 0x80,
+       ATTR_L = 1 << 13,
+       ATTR_DB = 1 << 14,
+       ATTR_G = 1 << 15,
+       ATTR_MASK = 0xf0ff,
 };
 enum { /* types of system descriptors */
-    SYS_TSS16 = 1, SYS_LDT = 2, SYS_TSS16_BUSY = 3, SYS_CALL16 = 4, SYS_TASK = 5, SYS_INT16 = 6, SYS_TRAP16 = 7, SYS_TSS32 = 9,
-    SYS_TSS32_BUSY = 11, SYS_CALL32 = 12, SYS_INT32 = 14, SYS_TRAP32 = 15,
+       SYS_TSS16 = 1,
+       SYS_LDT = 2,
+       SYS_TSS16_BUSY = 3,
+       SYS_CALL16 = 4,
+       SYS_TASK = 5,
+       SYS_INT16 = 6,
+       SYS_TRAP16 = 7,
+       SYS_TSS32 = 9,
+       SYS_TSS32_BUSY = 11,
+       SYS_CALL32 = 12,
+       SYS_INT32 = 14,
+       SYS_TRAP32 = 15,
 };
 enum { WALK_NONCANONICAL = 1 << 16 /* Walk.error: becomes #GP(0) */ };
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
-enum { EXC_SOFTWARE = 1 << 16, EXC_TRAP = 1 << 17 }; /* Exception.detail beside DR6 bits: INT n; RF is not set */
-enum { DELIVER_EXTERNAL = 0x100 };                   /* X86Cpu.delivering of interrupts: no exception class, EXT set */
+enum {
+    EXC_SOFTWARE = 1 << 16,
+    EXC_TRAP = 1 << 17
+}; /* Exception.detail beside DR6 bits: INT n; RF is not set */
+enum {
+    DELIVER_EXTERNAL = 0x100
+}; /* X86Cpu.delivering of interrupts: no exception class, EXT set */
 
-static inline bool x86_is64(const X86Cpu *x) { return (x->cpu.mode & MODE_SIZE) == MODE_64; }
-static inline bool x86_is_prot(const X86Cpu *x) { return (x->cpu.mode & (MODE_PE | MODE_VM86)) == MODE_PE; }
+static inline bool x86_is64(const X86Cpu *x)
+{
+    return (x->cpu.mode & MODE_SIZE) == MODE_64;
+}
+static inline bool x86_is_prot(const X86Cpu *x)
+{
+    return (x->cpu.mode & (MODE_PE | MODE_VM86)) == MODE_PE;
+}
 
 /* Rights mode of explicit accesses at @cpl. */
 static inline unsigned x86_mmu_mode(const X86Cpu *x, unsigned cpl)
@@ -37,7 +66,10 @@ static inline unsigned x86_mmu_mode(const X86Cpu *x, unsigned cpl)
 }
 
 /* Rights mode of implicit supervisor accesses (descriptor tables, TSS): SDM 3 4.6.1. */
-static inline unsigned x86_sys_mode(const X86Cpu *x) { return x->cr4 & CR4_SMAP ? 2 : 0; }
+static inline unsigned x86_sys_mode(const X86Cpu *x)
+{
+    return x->cr4 & CR4_SMAP ? 2 : 0;
+}
 
 static inline bool x86_canonical(const X86Cpu *x, uint64_t va)
 {
@@ -71,21 +103,37 @@ static inline uint8_t *x86_probe(const TlbEntry *table, Gva va, unsigned size)
     return off <= 4096 - size ? (uint8_t *)(uintptr_t)(e->host + off) : NULL;
 }
 
-#define LOAD_(T) static inline T load_##T(const void *p) { T v; __builtin_memcpy(&v, p, sizeof(v)); return v; }
-LOAD_(uint16_t) LOAD_(uint32_t) LOAD_(uint64_t)
+#define LOAD_(T)                                                                                   \
+    static inline T load_##T(const void *p)                                                        \
+    {                                                                                              \
+        T v;                                                                                       \
+        __builtin_memcpy(&v, p, sizeof(v));                                                        \
+        return v;                                                                                  \
+    }
+LOAD_(uint16_t)
+LOAD_(uint32_t) LOAD_(uint64_t)
 #undef LOAD_
-static inline void store_uint64_t(void *p, uint64_t v) { __builtin_memcpy(p, &v, 8); }
-
-static inline uint64_t size_mask(unsigned size) { return size >= 8 ? ~0ull : (1ull << (8 * size)) - 1; }
-static inline uint64_t reg_merge(uint64_t old, uint64_t v, unsigned size) /* as x86 writes a register */
+    static inline void store_uint64_t(void *p, uint64_t v)
 {
-    return size == 8 ? v : size == 4 ? (uint32_t)v : (old & ~size_mask(size)) | (v & size_mask(size));
+    __builtin_memcpy(p, &v, 8);
+}
+
+static inline uint64_t size_mask(unsigned size)
+{
+    return size >= 8 ? ~0ull : (1ull << (8 * size)) - 1;
+}
+static inline uint64_t reg_merge(uint64_t old, uint64_t v,
+                                 unsigned size) /* as x86 writes a register */
+{
+    return size == 8   ? v
+           : size == 4 ? (uint32_t)v
+                       : (old & ~size_mask(size)) | (v & size_mask(size));
 }
 
 /* Descriptors. */
 static inline X86Seg desc_to_seg(uint16_t sel, uint64_t raw)
 {
-    X86Seg s = { .sel = sel, .attr = raw >> 40 & ATTR_MASK };
+    X86Seg s = {.sel = sel, .attr = raw >> 40 & ATTR_MASK};
 
     s.base = (raw >> 16 & 0xffffff) | (raw >> 32 & 0xff000000);
     s.limit = (raw & 0xffff) | (raw >> 32 & 0xf0000);
@@ -93,31 +141,60 @@ static inline X86Seg desc_to_seg(uint16_t sel, uint64_t raw)
         s.limit = s.limit << 12 | 0xfff;
     return s;
 }
-static inline unsigned desc_type(uint64_t raw) { return raw >> 40 & 15; }
-static inline unsigned desc_dpl(uint64_t raw) { return raw >> 45 & 3; }
-static inline bool desc_is_s(uint64_t raw) { return raw >> 44 & 1; }
-static inline bool desc_is_p(uint64_t raw) { return raw >> 47 & 1; }
-static inline bool desc_is_code(uint64_t raw) { return (raw >> 43 & 3) == 3; }
-static inline bool desc_is_conforming(uint64_t raw) { return raw >> 42 & 1; }
+static inline unsigned desc_type(uint64_t raw)
+{
+    return raw >> 40 & 15;
+}
+static inline unsigned desc_dpl(uint64_t raw)
+{
+    return raw >> 45 & 3;
+}
+static inline bool desc_is_s(uint64_t raw)
+{
+    return raw >> 44 & 1;
+}
+static inline bool desc_is_p(uint64_t raw)
+{
+    return raw >> 47 & 1;
+}
+static inline bool desc_is_code(uint64_t raw)
+{
+    return (raw >> 43 & 3) == 3;
+}
+static inline bool desc_is_conforming(uint64_t raw)
+{
+    return raw >> 42 & 1;
+}
 
-typedef struct Desc { uint64_t raw, high; Gva va; } Desc; /* high: second half of 16-byte descriptors */
+typedef struct Desc {
+    uint64_t raw, high;
+    Gva va;
+} Desc; /* high: second half of 16-byte descriptors */
 
 /* segment.c */
-bool desc_find(X86Cpu *x, uint16_t sel, unsigned size, Gva *va);         /* false: outside its table (or null) */
-bool desc_load(X86Cpu *x, uint16_t sel, Desc *d);                        /* the first 8 bytes */
-void desc_load_high(X86Cpu *x, uint16_t sel, Desc *d);                   /* the others; #GP(sel) if outside */
+bool desc_find(X86Cpu *x, uint16_t sel, unsigned size,
+               Gva *va);                               /* false: outside its table (or null) */
+bool desc_load(X86Cpu *x, uint16_t sel, Desc *d);      /* the first 8 bytes */
+void desc_load_high(X86Cpu *x, uint16_t sel, Desc *d); /* the others; #GP(sel) if outside */
 void desc_set_accessed(X86Cpu *x, Desc *d);
-noreturn void raise_sel(X86Cpu *x, unsigned vector, uint16_t sel);       /* error code: selector without RPL */
-void seg_load_checked(X86Cpu *x, unsigned seg, uint16_t sel);            /* MOV to ES, SS, DS, FS, GS in protected mode */
-void seg_load_real(X86Cpu *x, unsigned seg, uint16_t sel);               /* real and VM86 mode */
-void seg_leave_outer(X86Cpu *x);                                         /* null data segments that CPL may not use any more */
-void cs_check_offset(X86Cpu *x, const X86Seg *cs, uint64_t offset);      /* #GP(0) */
+noreturn void raise_sel(X86Cpu *x, unsigned vector,
+                        uint16_t sel); /* error code: selector without RPL */
+void seg_load_checked(X86Cpu *x, unsigned seg,
+                      uint16_t sel); /* MOV to ES, SS, DS, FS, GS in protected mode */
+void seg_load_real(X86Cpu *x, unsigned seg, uint16_t sel); /* real and VM86 mode */
+void seg_leave_outer(X86Cpu *x); /* null data segments that CPL may not use any more */
+void cs_check_offset(X86Cpu *x, const X86Seg *cs, uint64_t offset); /* #GP(0) */
 bool desc_is_code64(const X86Cpu *x, uint64_t raw);
-X86Seg stack_seg(X86Cpu *x, uint16_t sel, unsigned cpl, unsigned vector); /* checked as SS of @cpl; @vector if it is none */
-X86Seg data_seg(X86Cpu *x, uint16_t sel, unsigned vector);               /* checked as ES, DS, FS, GS; not null */
-X86Seg system_seg(X86Cpu *x, uint16_t sel, uint32_t types, unsigned vector, Desc *d); /* a system descriptor of one of @types */
+X86Seg stack_seg(X86Cpu *x, uint16_t sel, unsigned cpl,
+                 unsigned vector); /* checked as SS of @cpl; @vector if it is none */
+X86Seg data_seg(X86Cpu *x, uint16_t sel, unsigned vector); /* checked as ES, DS, FS, GS; not null */
+X86Seg system_seg(X86Cpu *x, uint16_t sel, uint32_t types, unsigned vector,
+                  Desc *d); /* a system descriptor of one of @types */
 void ldt_load(X86Cpu *x, uint16_t sel, unsigned vector);
-static inline X86Seg cs_seg(uint16_t sel, uint64_t raw, unsigned cpl) { return desc_to_seg((sel & ~SEL_RPL) | cpl, raw); }
+static inline X86Seg cs_seg(uint16_t sel, uint64_t raw, unsigned cpl)
+{
+    return desc_to_seg((sel & ~SEL_RPL) | cpl, raw);
+}
 
 /* A stack being pushed to or popped from; nothing is committed but memory. */
 typedef struct Stack {
@@ -128,12 +205,13 @@ typedef struct Stack {
     uint16_t error; /* of #SS */
 } Stack;
 Stack stack_current(X86Cpu *x);
-Stack stack_of(X86Cpu *x, X86Seg ss, uint64_t sp, unsigned cpl);         /* a new SS that was checked */
+Stack stack_of(X86Cpu *x, X86Seg ss, uint64_t sp, unsigned cpl); /* a new SS that was checked */
 void stack_push(Stack *s, unsigned size, uint64_t v);
 uint64_t stack_pop(Stack *s, unsigned size);
-void stack_commit(Stack *s);                                             /* RSP only */
-X86Seg tss_stack(X86Cpu *x, unsigned cpl, uint64_t *sp);                 /* 16- and 32-bit TSS: checked SS:SP of an inner level */
-uint64_t tss_stack64(X86Cpu *x, unsigned at);                            /* RSPn or ISTn at this offset of a 64-bit TSS */
+void stack_commit(Stack *s); /* RSP only */
+X86Seg tss_stack(X86Cpu *x, unsigned cpl,
+                 uint64_t *sp); /* 16- and 32-bit TSS: checked SS:SP of an inner level */
+uint64_t tss_stack64(X86Cpu *x, unsigned at); /* RSPn or ISTn at this offset of a 64-bit TSS */
 uint64_t far_return(X86Cpu *x, unsigned os, unsigned extra, bool iret, uint64_t *flags);
 
 /* task.c */
@@ -142,7 +220,8 @@ typedef enum TaskCause { TASK_JUMP, TASK_CALL, TASK_INT, TASK_RETURN } TaskCause
 void task_switch(X86Cpu *x, uint16_t sel, TaskCause cause, uint64_t next_pc, unsigned vector);
 
 /* exception.c */
-uint64_t flags_writable(const X86Cpu *x, unsigned os);                   /* flags.c: bits POPF and IRET may change now */
+uint64_t flags_writable(const X86Cpu *x,
+                        unsigned os); /* flags.c: bits POPF and IRET may change now */
 
 /* msr.c */
 bool msr_read(X86Cpu *x, uint32_t n, uint64_t *v);
@@ -161,7 +240,8 @@ void x86_page_fault(Cpu *c, Gva va, Access kind, unsigned mmu_mode, uint64_t err
 void x86_align_fault(Cpu *c, Gva va, Exception *out);
 
 /* fault.c */
-bool x86_fault_is_stack(Cpu *c, Gva va); /* an access of the instruction at the pc, in 64-bit mode */
+bool x86_fault_is_stack(Cpu *c,
+                        Gva va); /* an access of the instruction at the pc, in 64-bit mode */
 
 /* exception.c */
 void x86_take_exception(Cpu *c, const Exception *e);

@@ -12,7 +12,10 @@
 
 /* --- CR0, CR3, CR4 --- */
 
-static uint64_t space_of_pcid(unsigned pcid) { return BIT(63) | pcid; }
+static uint64_t space_of_pcid(unsigned pcid)
+{
+    return BIT(63) | pcid;
+}
 
 static uint64_t space_of(const X86Cpu *x)
 {
@@ -21,7 +24,10 @@ static uint64_t space_of(const X86Cpu *x)
     return x->cr4 & CR4_PCIDE ? space_of_pcid(x->cr3 & 0xfff) : (x->cr3 & ~0x1full) | 1;
 }
 
-void cr3_enter(X86Cpu *x) { tlb_enter(&x->cpu, space_of(x)); }
+void cr3_enter(X86Cpu *x)
+{
+    tlb_enter(&x->cpu, space_of(x));
+}
 
 /* PAE without long mode: the four entries CR3 points to must be well-formed (SDM vol 3 4.4.1). */
 static bool pdptes_ok(X86Cpu *x, uint64_t cr3)
@@ -89,11 +95,16 @@ static bool cr3_write(X86Cpu *x, uint64_t v)
 
 static uint64_t cr4_valid(const X86Cpu *x)
 {
-    static const struct { uint32_t bits; uint16_t feature; } map[] = {
-        { CR4_VME | CR4_PVI, X86F_VME }, { CR4_TSD, X86F_TSC }, { CR4_DE, X86F_DE }, { CR4_PSE, X86F_PSE }, { CR4_PAE, X86F_PAE },
-        { CR4_MCE, X86F_MCE }, { CR4_PGE, X86F_PGE }, { CR4_PCE, X86F_ALWAYS }, { CR4_OSFXSR, X86F_FXSR }, { CR4_OSXMMEXCPT, X86F_SSE },
-        { CR4_UMIP, X86F_UMIP }, { CR4_LA57, X86F_LA57 }, { CR4_FSGSBASE, X86F_FSGSBASE }, { CR4_PCIDE, X86F_PCID },
-        { CR4_OSXSAVE, X86F_XSAVE }, { CR4_SMEP, X86F_SMEP }, { CR4_SMAP, X86F_SMAP }, { CR4_PKE, X86F_PKU },
+    static const struct {
+        uint32_t bits;
+        uint16_t feature;
+    } map[] = {
+        {CR4_VME | CR4_PVI, X86F_VME}, {CR4_TSD, X86F_TSC},    {CR4_DE, X86F_DE},
+        {CR4_PSE, X86F_PSE},           {CR4_PAE, X86F_PAE},    {CR4_MCE, X86F_MCE},
+        {CR4_PGE, X86F_PGE},           {CR4_PCE, X86F_ALWAYS}, {CR4_OSFXSR, X86F_FXSR},
+        {CR4_OSXMMEXCPT, X86F_SSE},    {CR4_UMIP, X86F_UMIP},  {CR4_LA57, X86F_LA57},
+        {CR4_FSGSBASE, X86F_FSGSBASE}, {CR4_PCIDE, X86F_PCID}, {CR4_OSXSAVE, X86F_XSAVE},
+        {CR4_SMEP, X86F_SMEP},         {CR4_SMAP, X86F_SMAP},  {CR4_PKE, X86F_PKU},
     };
     uint64_t v = 0;
 
@@ -105,7 +116,8 @@ static uint64_t cr4_valid(const X86Cpu *x)
 
 static bool cr4_write(X86Cpu *x, uint64_t v)
 {
-    const uint64_t paging = CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_LA57;
+    const uint64_t paging =
+        CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_LA57;
     uint64_t changed = v ^ x->cr4;
 
     if (v & ~cr4_valid(x))
@@ -144,9 +156,7 @@ uint64_t hlp_read_cr(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t n)
     case 2: return x->cr2;
     case 3: return x->cr3;
     case 4: return x->cr4;
-    case 8:
-        x86_enter_c(c);
-        return x->apic ? x->apic_ops->tpr(x->apic) : 0;
+    case 8: x86_enter_c(c); return x->apic ? x->apic_ops->tpr(x->apic) : 0;
     default: x86_raise_noerr(c, EX_UD);
     }
 }
@@ -201,10 +211,12 @@ enum { INVPCID_ADDRESS, INVPCID_SINGLE, INVPCID_ALL_GLOBAL, INVPCID_ALL };
 uint64_t hlp_invpcid(Cpu *c, uint64_t type, uint64_t at, uint64_t k UNUSED)
 {
     X86Cpu *x = X86(c);
-    uint64_t pcid = mem_load(c, at, 8, c->mmu_mode), va = mem_load(c, at + 8, 8, c->mmu_mode), space;
+    uint64_t pcid = mem_load(c, at, 8, c->mmu_mode), va = mem_load(c, at + 8, 8, c->mmu_mode),
+             space;
     bool pcide = x->cr4 & CR4_PCIDE;
 
-    if (type > INVPCID_ALL || pcid >> 12 || (type <= INVPCID_SINGLE && pcid && !pcide) || (type == INVPCID_ADDRESS && !x86_canonical(x, va)))
+    if (type > INVPCID_ALL || pcid >> 12 || (type <= INVPCID_SINGLE && pcid && !pcide) ||
+        (type == INVPCID_ADDRESS && !x86_canonical(x, va)))
         x86_raise(c, EX_GP, 0);
     space = pcide ? space_of_pcid((unsigned)pcid) : space_of(x);
     switch (type) {
@@ -220,13 +232,18 @@ uint64_t hlp_invpcid(Cpu *c, uint64_t type, uint64_t at, uint64_t k UNUSED)
 
 static X86Seg flat_code(uint16_t sel, unsigned dpl, bool is64)
 {
-    return (X86Seg){ .sel = sel, .limit = UINT32_MAX,
-                     .attr = (uint16_t)(ATTR_P | ATTR_S | ATTR_CODE | ATTR_RW | ATTR_A | ATTR_G | (is64 ? ATTR_L : ATTR_DB) | dpl << 5) };
+    return (X86Seg){.sel = sel,
+                    .limit = UINT32_MAX,
+                    .attr = (uint16_t)(ATTR_P | ATTR_S | ATTR_CODE | ATTR_RW | ATTR_A | ATTR_G |
+                                       (is64 ? ATTR_L : ATTR_DB) | dpl << 5)};
 }
 
 static X86Seg flat_data(uint16_t sel, unsigned dpl)
 {
-    return (X86Seg){ .sel = sel, .limit = UINT32_MAX, .attr = (uint16_t)(ATTR_P | ATTR_S | ATTR_RW | ATTR_A | ATTR_G | ATTR_DB | dpl << 5) };
+    return (X86Seg){
+        .sel = sel,
+        .limit = UINT32_MAX,
+        .attr = (uint16_t)(ATTR_P | ATTR_S | ATTR_RW | ATTR_A | ATTR_G | ATTR_DB | dpl << 5)};
 }
 
 /* Flat CS and SS of level @dpl and its mode; neither can fail. */
@@ -307,7 +324,8 @@ uint64_t hlp_sysexit(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t os)
     uint16_t sel = x->sysenter_cs & 0xfffc;
     bool wide = os == 8;
 
-    if (!sel || x->cpl != 0 || !(x->cr0 & CR0_PE) || (wide && (!x86_canonical(x, c->r[R_CX]) || !x86_canonical(x, c->r[R_DX]))))
+    if (!sel || x->cpl != 0 || !(x->cr0 & CR0_PE) ||
+        (wide && (!x86_canonical(x, c->r[R_CX]) || !x86_canonical(x, c->r[R_DX]))))
         x86_raise(c, EX_GP, 0);
     sel = (uint16_t)((sel + (wide ? 32 : 16)) | 3);
     c->r[R_SP] = wide ? c->r[R_CX] : (uint32_t)c->r[R_CX];
@@ -345,7 +363,8 @@ uint64_t hlp_io_check(Cpu *c, uint64_t port, uint64_t b UNUSED, uint64_t size)
 {
     X86Cpu *x = X86(c);
 
-    if (c->mode & MODE_PE && (c->mode & MODE_VM86 || !(c->mode & MODE_IOPL)) && !io_bitmap_allows(x, (uint16_t)port, (unsigned)size))
+    if (c->mode & MODE_PE && (c->mode & MODE_VM86 || !(c->mode & MODE_IOPL)) &&
+        !io_bitmap_allows(x, (uint16_t)port, (unsigned)size))
         x86_raise(c, EX_GP, 0);
     if (UNLIKELY(c->mode & MODE_IOBP))
         debug_io(x, (uint16_t)port, (unsigned)size);
@@ -397,7 +416,10 @@ uint64_t hlp_rdtsc(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t with_a
 }
 
 /* There are no performance counters. */
-uint64_t hlp_rdpmc(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED) { x86_raise(c, EX_GP, 0); }
+uint64_t hlp_rdpmc(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED)
+{
+    x86_raise(c, EX_GP, 0);
+}
 
 uint64_t hlp_xgetbv(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED)
 {
@@ -420,7 +442,8 @@ uint64_t hlp_xsetbv(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNU
 
     if (!(x->cr4 & CR4_OSXSAVE))
         x86_raise_noerr(c, EX_UD);
-    if (x->cpl != 0 || (uint32_t)c->r[R_CX] != 0 || !(v & 1) || v & ~x86_xcr0_mask(x->features) || (v & 6) == 4)
+    if (x->cpl != 0 || (uint32_t)c->r[R_CX] != 0 || !(v & 1) || v & ~x86_xcr0_mask(x->features) ||
+        (v & 6) == 4)
         x86_raise(c, EX_GP, 0);
     x->xcr0 = v;
     x86_update_sys(x);
@@ -497,4 +520,7 @@ uint64_t hlp_clflush(Cpu *c, uint64_t va, uint64_t b UNUSED, uint64_t k UNUSED)
 }
 
 /* Outside system management mode, which is not modelled. */
-uint64_t hlp_rsm(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED) { x86_raise_noerr(c, EX_UD); }
+uint64_t hlp_rsm(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED)
+{
+    x86_raise_noerr(c, EX_UD);
+}

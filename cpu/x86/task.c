@@ -6,9 +6,11 @@
  */
 #include "cpu/x86/sys_priv.h"
 
-typedef struct TssLayout { uint8_t size, cr3, ip, flags, regs, segs, n_segs, ldt, trap, limit; } TssLayout;
-static const TssLayout layout16 = { 2, 0, 14, 16, 18, 34, 4, 42, 0, 0x2b };
-static const TssLayout layout32 = { 4, 28, 32, 36, 40, 72, 6, 96, 100, 0x67 };
+typedef struct TssLayout {
+    uint8_t size, cr3, ip, flags, regs, segs, n_segs, ldt, trap, limit;
+} TssLayout;
+static const TssLayout layout16 = {2, 0, 14, 16, 18, 34, 4, 42, 0, 0x2b};
+static const TssLayout layout32 = {4, 28, 32, 36, 40, 72, 6, 96, 100, 0x67};
 
 typedef struct TaskState {
     uint64_t cr3, ip, flags, regs[8];
@@ -16,7 +18,10 @@ typedef struct TaskState {
     bool trap;
 } TaskState;
 
-static const TssLayout *layout_of(unsigned type) { return type & 8 ? &layout32 : &layout16; }
+static const TssLayout *layout_of(unsigned type)
+{
+    return type & 8 ? &layout32 : &layout16;
+}
 
 static void save_old(X86Cpu *x, uint64_t next_pc, uint64_t flags)
 {
@@ -38,14 +43,15 @@ static TaskState load_new(X86Cpu *x, uint64_t tss, const TssLayout *l)
 {
     unsigned mode = x86_sys_mode(x);
     Cpu *c = &x->cpu;
-    TaskState t = { .cr3 = x->cr3 };
+    TaskState t = {.cr3 = x->cr3};
 
     if (l->cr3)
         t.cr3 = mem_load(c, tss + l->cr3, 4, mode);
     t.ip = mem_load(c, tss + l->ip, l->size, mode);
     t.flags = mem_load(c, tss + l->flags, l->size, mode);
     for (unsigned i = 0; i < 8; i++)
-        t.regs[i] = mem_load(c, tss + l->regs + i * l->size, l->size, mode) | (l->size == 2 ? 0xffff0000 : 0);
+        t.regs[i] = mem_load(c, tss + l->regs + i * l->size, l->size, mode) |
+                    (l->size == 2 ? 0xffff0000 : 0);
     for (unsigned i = 0; i < l->n_segs; i++)
         t.segs[i] = (uint16_t)mem_load(c, tss + l->segs + i * l->size, 2, mode);
     t.ldt = (uint16_t)mem_load(c, tss + l->ldt, 2, mode);
@@ -78,11 +84,11 @@ static X86Seg task_code(X86Cpu *x, uint16_t sel)
 /* The new task's LDT and segments, after all its other registers. */
 static void load_segments(X86Cpu *x, const TaskState *t)
 {
-    static const uint8_t data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
+    static const uint8_t data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
 
     for (unsigned i = 0; i < 6; i++)
-        x86_seg_set(x, i, (X86Seg){ .sel = t->segs[i] });
-    x86_seg_set(x, SEG_LDT, (X86Seg){ .sel = t->ldt });
+        x86_seg_set(x, i, (X86Seg){.sel = t->segs[i]});
+    x86_seg_set(x, SEG_LDT, (X86Seg){.sel = t->ldt});
     ldt_load(x, t->ldt, EX_TS);
     if (t->flags & EFL_VM) {
         x->cpl = 3;
@@ -125,7 +131,8 @@ static void commit(X86Cpu *x, const TaskState *t, const TssLayout *l)
 /* The descriptor of the TSS to go to: available, or busy for a return. */
 static X86Seg new_tss(X86Cpu *x, uint16_t sel, TaskCause cause, unsigned vector)
 {
-    uint32_t types = cause == TASK_RETURN ? 1 << SYS_TSS16_BUSY | 1 << SYS_TSS32_BUSY : 1 << SYS_TSS16 | 1 << SYS_TSS32;
+    uint32_t types = cause == TASK_RETURN ? 1 << SYS_TSS16_BUSY | 1 << SYS_TSS32_BUSY
+                                          : 1 << SYS_TSS16 | 1 << SYS_TSS32;
     Desc d;
     X86Seg s;
 
@@ -165,7 +172,7 @@ void task_switch(X86Cpu *x, uint16_t sel, TaskCause cause, uint64_t next_pc, uns
     commit(x, &t, l);
     x->step_armed = (x->rflags & EFL_TF) != 0;
     if (t.trap) {
-        c->exc = (Exception){ .vector = EX_DB, .detail = 1 << 15 | EXC_TRAP };
+        c->exc = (Exception){.vector = EX_DB, .detail = 1 << 15 | EXC_TRAP};
         cpu_unwind(c, UNWIND_EXCEPTION);
     }
 }

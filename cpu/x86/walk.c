@@ -26,7 +26,8 @@ static bool mark(Cpu *c, uint64_t at, unsigned width, uint64_t *pte, uint64_t se
 
     if ((*pte & set) == set)
         return true;
-    ok = width == 8 ? mem_phys_cas64(c, at, *pte, *pte | set) : mem_phys_cas32(c, at, (uint32_t)*pte, (uint32_t)(*pte | set));
+    ok = width == 8 ? mem_phys_cas64(c, at, *pte, *pte | set)
+                    : mem_phys_cas32(c, at, (uint32_t)*pte, (uint32_t)(*pte | set));
     *pte |= set;
     return ok;
 }
@@ -63,9 +64,10 @@ static int descend8(X86Cpu *x, Gva va, Leaf *l, unsigned level, uint64_t table, 
         if (level == 1 || pte & PTE_PS) {
             uint64_t low = BIT(shift) - 1;
 
-            if (UNLIKELY(level > 3 || (level == 3 && !(x->efer & EFER_LMA)) || (level > 1 && pte & low & PTE_ADDR & ~0x1000ull)))
+            if (UNLIKELY(level > 3 || (level == 3 && !(x->efer & EFER_LMA)) ||
+                         (level > 1 && pte & low & PTE_ADDR & ~0x1000ull)))
                 return STEP_RESERVED;
-            *l = (Leaf){ pte, at, l->rights, shift, 8, pte & PTE_ADDR & ~low };
+            *l = (Leaf){pte, at, l->rights, shift, 8, pte & PTE_ADDR & ~low};
             return STEP_OK;
         }
         if (mark_bits && UNLIKELY(!mark(c, at, 8, &pte, PTE_A)))
@@ -96,7 +98,7 @@ static int descend4(X86Cpu *x, Gva va, Leaf *l, bool mark_bits)
     if (pte & PTE_PS && x->cr4 & CR4_PSE) {
         if (pte & 0x200000)
             return STEP_RESERVED;
-        *l = (Leaf){ pte, at, l->rights, 22, 4, (pte & 0xffc00000) | (pte & 0x1fe000) << 19 };
+        *l = (Leaf){pte, at, l->rights, 22, 4, (pte & 0xffc00000) | (pte & 0x1fe000) << 19};
         return STEP_OK;
     }
     if (mark_bits && UNLIKELY(!mark(c, at, 4, &pte, PTE_A)))
@@ -106,7 +108,7 @@ static int descend4(X86Cpu *x, Gva va, Leaf *l, bool mark_bits)
     if (!(pte & PTE_P))
         return STEP_ABSENT;
     l->rights &= pte;
-    *l = (Leaf){ pte, at, l->rights, 12, 4, pte & 0xfffff000 };
+    *l = (Leaf){pte, at, l->rights, 12, 4, pte & 0xfffff000};
     return STEP_OK;
 }
 
@@ -128,7 +130,8 @@ static unsigned page_rights(const X86Cpu *x, const Leaf *l, Access kind, unsigne
     }
     if (UNLIKELY(x->cr4 & CR4_PKE) && user_page && x->efer & EFER_LMA) {
         unsigned key = x->pkru >> (l->pte >> 59 & 15) * 2 & 3;
-        bool deny_all = key & 1, deny_write = deny_all || (key & 2 && (mode == 1 || x->cr0 & CR0_WP));
+        bool deny_all = key & 1,
+             deny_write = deny_all || (key & 2 && (mode == 1 || x->cr0 & CR0_WP));
 
         if ((kind == ACCESS_READ && deny_all) || (kind == ACCESS_WRITE && deny_write))
             denied = PF_PK;
@@ -154,7 +157,8 @@ static bool walk_flat(const X86Cpu *x, Gva va, Walk *w)
 {
     uint64_t size = x->a20_mask == ~0ull ? 2 * MIB : 4 * KIB;
 
-    *w = (Walk){ .pa = (uint32_t)va & x->a20_mask, .size = size, .read = true, .write = true, .exec = true };
+    *w = (Walk){
+        .pa = (uint32_t)va & x->a20_mask, .size = size, .read = true, .write = true, .exec = true};
     return true;
 }
 
@@ -179,7 +183,8 @@ bool x86_walk(Cpu *c, Gva va, Access kind, unsigned mode, Walk *w)
 again:
     l.rights = PTE_W | PTE_U;
     if (x->efer & EFER_LMA)
-        step = descend8(x, va, &l, x->cr4 & CR4_LA57 ? 5 : 4, x->cr3 & PTE_ADDR & x->phys_mask, tries < WALK_RETRIES);
+        step = descend8(x, va, &l, x->cr4 & CR4_LA57 ? 5 : 4, x->cr3 & PTE_ADDR & x->phys_mask,
+                        tries < WALK_RETRIES);
     else if (x->cr4 & CR4_PAE)
         step = descend_pae(x, va, &l, tries < WALK_RETRIES);
     else
@@ -203,16 +208,19 @@ again:
     return true;
 }
 
-void x86_page_fault(Cpu *c, Gva va, Access kind, unsigned mmu_mode UNUSED, uint64_t error, Exception *out)
+void x86_page_fault(Cpu *c, Gva va, Access kind, unsigned mmu_mode UNUSED, uint64_t error,
+                    Exception *out)
 {
     if (error & WALK_NONCANONICAL)
-        *out = (Exception){ .vector = kind != ACCESS_EXEC && x86_fault_is_stack(c, va) ? EX_SS : EX_GP, .has_error = true };
+        *out =
+            (Exception){.vector = kind != ACCESS_EXEC && x86_fault_is_stack(c, va) ? EX_SS : EX_GP,
+                        .has_error = true};
     else
-        *out = (Exception){ .vector = EX_PF, .has_error = true, .error = error, .addr = va };
+        *out = (Exception){.vector = EX_PF, .has_error = true, .error = error, .addr = va};
 }
 
 /* Vector operands that must be aligned give #GP; MODE_AC accesses give #AC. */
 void x86_align_fault(Cpu *c, Gva va UNUSED, Exception *out)
 {
-    *out = (Exception){ .vector = c->mode & MODE_AC ? EX_AC : EX_GP, .has_error = true };
+    *out = (Exception){.vector = c->mode & MODE_AC ? EX_AC : EX_GP, .has_error = true};
 }

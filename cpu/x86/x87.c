@@ -14,26 +14,50 @@
 #include "cpu/x86/helpers.h"
 #include "cpu/x86/x86.h"
 
-enum { FSW_EXC = 0x3f, FSW_PRE = 0x07 /* IE DE ZE: raised before the operation */, FSW_SF = 0x40, FSW_ES = 0x80, FSW_C0 = 0x100, FSW_C1 = 0x200,
-       FSW_C2 = 0x400, FSW_C3 = 0x4000, FSW_B = 0x8000, FSW_CC = FSW_C0 | FSW_C1 | FSW_C2 | FSW_C3 };
+enum {
+    FSW_EXC = 0x3f,
+    FSW_PRE = 0x07 /* IE DE ZE: raised before the operation */,
+    FSW_SF = 0x40,
+    FSW_ES = 0x80,
+    FSW_C0 = 0x100,
+    FSW_C1 = 0x200,
+    FSW_C2 = 0x400,
+    FSW_C3 = 0x4000,
+    FSW_B = 0x8000,
+    FSW_CC = FSW_C0 | FSW_C1 | FSW_C2 | FSW_C3
+};
 enum { FL_ZF_PF_CF = 0x45 };
 enum { IMAGE = 108, ENV = 28 };
 
-typedef struct Ext { uint8_t b[10]; } Ext; /* an 80-bit number */
+typedef struct Ext {
+    uint8_t b[10];
+} Ext; /* an 80-bit number */
 
 typedef struct Op {
     X86Cpu *x;
     X86Fpu *f;
     uint64_t k;
-    Gva at;           /* memory operand */
+    Gva at; /* memory operand */
     unsigned esc, reg, rm;
     bool mem;
 } Op;
 
-static unsigned top(const X86Fpu *f) { return f->fsw >> 11 & 7; }
-static void set_top(X86Fpu *f, unsigned t) { f->fsw = (uint16_t)((f->fsw & ~0x3800) | (t & 7) << 11); }
-static Ext *st(X86Fpu *f, unsigned i) { return (Ext *)(void *)f->st[(top(f) + i) & 7]; }
-static bool is_used(const X86Fpu *f, unsigned i) { return f->ftw >> ((top(f) + i) & 7) & 1; }
+static unsigned top(const X86Fpu *f)
+{
+    return f->fsw >> 11 & 7;
+}
+static void set_top(X86Fpu *f, unsigned t)
+{
+    f->fsw = (uint16_t)((f->fsw & ~0x3800) | (t & 7) << 11);
+}
+static Ext *st(X86Fpu *f, unsigned i)
+{
+    return (Ext *)(void *)f->st[(top(f) + i) & 7];
+}
+static bool is_used(const X86Fpu *f, unsigned i)
+{
+    return f->ftw >> ((top(f) + i) & 7) & 1;
+}
 static void set_used(X86Fpu *f, unsigned i, bool on)
 {
     unsigned bit = 1u << ((top(f) + i) & 7);
@@ -170,8 +194,9 @@ static void image_registers(X86Fpu *f, const uint8_t *p)
 static unsigned memory_size(const Op *o)
 {
     static const uint8_t size[8][8] = {
-        { 4, 4, 4, 4, 4, 4, 4, 4 }, { 4, 0, 4, 4, 0, 0, 0, 0 }, { 4, 4, 4, 4, 4, 4, 4, 4 }, { 4, 4, 4, 4, 0, 10, 0, 10 },
-        { 8, 8, 8, 8, 8, 8, 8, 8 }, { 8, 8, 8, 8, 0, 0, 0, 0 }, { 2, 2, 2, 2, 2, 2, 2, 2 }, { 2, 2, 2, 2, 10, 8, 10, 8 },
+        {4, 4, 4, 4, 4, 4, 4, 4},   {4, 0, 4, 4, 0, 0, 0, 0},   {4, 4, 4, 4, 4, 4, 4, 4},
+        {4, 4, 4, 4, 0, 10, 0, 10}, {8, 8, 8, 8, 8, 8, 8, 8},   {8, 8, 8, 8, 0, 0, 0, 0},
+        {2, 2, 2, 2, 2, 2, 2, 2},   {2, 2, 2, 2, 10, 8, 10, 8},
     };
     return size[o->esc][o->reg];
 }
@@ -179,7 +204,7 @@ static unsigned memory_size(const Op *o)
 /* Does the memory form write its operand? FIST, FST and their kin, FBSTP. */
 static bool memory_writes(const Op *o)
 {
-    static const uint8_t writes[8] = { 0, 0x0c, 0, 0x8e, 0, 0x0e, 0, 0xce };
+    static const uint8_t writes[8] = {0, 0x0c, 0, 0x8e, 0, 0x0e, 0, 0xce};
 
     return writes[o->esc] >> o->reg & 1;
 }
@@ -212,10 +237,11 @@ static void operand_write(const Op *o, const uint8_t *p, unsigned n)
 static void replay(Op *o)
 {
     X86Fpu *f = o->f;
-    uint8_t image[IMAGE], operand[16] = { 0 };
+    uint8_t image[IMAGE], operand[16] = {0};
     unsigned size = o->mem ? memory_size(o) : 0;
     bool writes = o->mem && memory_writes(o);
-    const uint8_t *fn = o->mem ? x87_memory_ops + (o->esc * 8 + o->reg) * 4 : x87_register_ops + (o->esc * 64 + o->reg * 8 + o->rm) * 4;
+    const uint8_t *fn = o->mem ? x87_memory_ops + (o->esc * 8 + o->reg) * 4
+                               : x87_register_ops + (o->esc * 64 + o->reg * 8 + o->rm) * 4;
     uint16_t old = f->fsw & FSW_EXC, sw;
 
     if (size && !writes)
@@ -223,7 +249,9 @@ static void replay(Op *o)
     image_store(f, image, (f->fcw & 0xf3f) | 0x3f);
     put_le16(image + 4, get_le16(image + 4) & (uint16_t)~FSW_EXC);
     __asm__ volatile("sub $128, %%rsp\n\tfrstor (%1)\n\tcall *%2\n\tfnsave (%1)\n\tadd $128, %%rsp"
-                     : : "D"(operand), "S"(image), "a"(fn) : "memory", "cc");
+                     :
+                     : "D"(operand), "S"(image), "a"(fn)
+                     : "memory", "cc");
     sw = get_le16(image + 4);
     if (sw & FSW_PRE & ~f->fcw) { /* unmasked: flags only */
         f->fsw = (uint16_t)((f->fsw & ~FSW_C1) | (sw & (FSW_EXC | FSW_SF | FSW_C1)));
@@ -251,7 +279,10 @@ static void push_operand(const Op *o, const uint8_t *p)
     }
 }
 
-static void push_ext(const Ext *e) { __asm__ volatile("fldt %0" : : "m"(*e)); }
+static void push_ext(const Ext *e)
+{
+    __asm__ volatile("fldt %0" : : "m"(*e));
+}
 
 /* st(0) op= st(1): the eight operations of D8; FCOM and FCOMP do not come here. */
 static void arith(unsigned op)
@@ -259,9 +290,9 @@ static void arith(unsigned op)
     switch (op) {
     case 0: __asm__ volatile("fadd %st(1), %st"); break;
     case 1: __asm__ volatile("fmul %st(1), %st"); break;
-    case 4: __asm__ volatile(".byte 0xd8, 0xe1"); break; /* fsub st, st(1) */
-    case 5: __asm__ volatile(".byte 0xd8, 0xe9"); break; /* fsubr */
-    case 6: __asm__ volatile(".byte 0xd8, 0xf1"); break; /* fdiv */
+    case 4: __asm__ volatile(".byte 0xd8, 0xe1"); break;  /* fsub st, st(1) */
+    case 5: __asm__ volatile(".byte 0xd8, 0xe9"); break;  /* fsubr */
+    case 6: __asm__ volatile(".byte 0xd8, 0xf1"); break;  /* fdiv */
     default: __asm__ volatile(".byte 0xd8, 0xf9"); break; /* fdivr */
     }
 }
@@ -278,7 +309,10 @@ static bool is_special(const Op *o, const uint8_t *p)
 static void do_arith(Op *o)
 {
     X86Fpu *f = o->f;
-    unsigned op = o->reg, dst = !o->mem && o->esc >= 4 ? o->rm : 0, src = o->mem ? 0 : o->esc >= 4 ? 0 : o->rm;
+    unsigned op = o->reg, dst = !o->mem && o->esc >= 4 ? o->rm : 0,
+             src = o->mem        ? 0
+                   : o->esc >= 4 ? 0
+                                 : o->rm;
     uint8_t operand[16];
     bool compare = op == 2 || op == 3, pops = op == 3 || (!o->mem && o->esc == 6);
     Ext result;
@@ -311,7 +345,8 @@ static void do_arith(Op *o)
         return;
     }
     arith(op);
-    __asm__ volatile("fnstsw %1\n\tfstpt %0\n\tfstp %%st(0)" : "=m"(result), "=m"(rounded)); /* the stores clear C1 */
+    __asm__ volatile("fnstsw %1\n\tfstpt %0\n\tfstp %%st(0)"
+                     : "=m"(result), "=m"(rounded)); /* the stores clear C1 */
     sw = host_end(f) | (rounded & FSW_C1);
     if (!merge(f, sw, FSW_C1))
         return;
@@ -403,7 +438,7 @@ static void do_store(Op *o)
         pop(f);
 }
 
-static const Ext one = { { 0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f } }, zero;
+static const Ext one = {{0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f}}, zero;
 
 static void push_constant(Op *o, const Ext *v)
 {
@@ -434,7 +469,8 @@ static bool do_move(Op *o)
             return true;
         }
         return false;
-    case 5 << 3 | 2: case 5 << 3 | 3: /* FST, FSTP ST(i) */
+    case 5 << 3 | 2:
+    case 5 << 3 | 3: /* FST, FSTP ST(i) */
         if (!is_used(f, 0))
             return false;
         *st(f, o->rm) = *st(f, 0);
@@ -454,9 +490,7 @@ static bool do_move(Op *o)
             return false;
         push_constant(o, o->rm ? &zero : &one);
         return true;
-    case 5 << 3 | 0: /* FFREE */
-        set_used(f, o->rm, false);
-        return true;
+    case 5 << 3 | 0: /* FFREE */ set_used(f, o->rm, false); return true;
     }
     return false;
 }
@@ -547,15 +581,24 @@ static bool do_control(Op *o)
     Cpu *c = &o->x->cpu;
 
     switch (o->esc << 4 | (unsigned)o->mem << 3 | o->reg) {
-    case 0x1c: pending_check(o->x); do_restore(o, false); return true;
+    case 0x1c:
+        pending_check(o->x);
+        do_restore(o, false);
+        return true;
     case 0x1d:
         pending_check(o->x);
         f->fcw = (uint16_t)((mem_load(c, o->at, 2, c->mmu_mode) & 0x1f3f) | 0x40);
         update_es(f);
         return true;
-    case 0x1e: do_save(o, false); update_es(f); return true;
+    case 0x1e:
+        do_save(o, false);
+        update_es(f);
+        return true;
     case 0x1f: mem_store(c, o->at, 2, f->fcw, c->mmu_mode); return true;
-    case 0x5c: pending_check(o->x); do_restore(o, true); return true;
+    case 0x5c:
+        pending_check(o->x);
+        do_restore(o, true);
+        return true;
     case 0x5e: do_save(o, true); return true;
     case 0x5f: mem_store(c, o->at, 2, f->fsw, c->mmu_mode); return true;
     case 0x34:
@@ -571,14 +614,21 @@ static bool do_control(Op *o)
 static void execute(Op *o)
 {
     switch (o->esc) {
-    case 0: case 2: case 4: case 6:
+    case 0:
+    case 2:
+    case 4:
+    case 6:
         if (o->mem || o->esc == 0 || o->esc == 4 || (o->esc == 6 && o->reg != 2 && o->reg != 3))
             do_arith(o);
         else
             replay(o);
         return;
-    case 1: case 3: case 5: case 7:
-        if (o->mem ? o->reg == 0 || (o->esc == 3 && o->reg == 5) || (o->esc == 7 && o->reg == 5) : o->esc == 1 && o->reg == 0)
+    case 1:
+    case 3:
+    case 5:
+    case 7:
+        if (o->mem ? o->reg == 0 || (o->esc == 3 && o->reg == 5) || (o->esc == 7 && o->reg == 5)
+                   : o->esc == 1 && o->reg == 0)
             do_load(o);
         else if (o->mem && memory_writes(o) && !(o->esc == 7 && o->reg == 6))
             do_store(o);
@@ -591,7 +641,14 @@ static void execute(Op *o)
 uint64_t hlp_x87(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
 {
     X86Cpu *x = X86(c);
-    Op o = { .x = x, .f = &x->fpu, .k = k, .at = a, .esc = k >> 8 & 7, .reg = k >> 3 & 7, .rm = k & 7, .mem = k >> 31 & 1 };
+    Op o = {.x = x,
+            .f = &x->fpu,
+            .k = k,
+            .at = a,
+            .esc = k >> 8 & 7,
+            .reg = k >> 3 & 7,
+            .rm = k & 7,
+            .mem = k >> 31 & 1};
 
     if (do_control(&o))
         return 0;
@@ -647,7 +704,7 @@ uint64_t hlp_x87_flags(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
 
 uint64_t hlp_x87_cmov(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
 {
-    static const uint16_t mask[4] = { 0x001, 0x040, 0x041, 0x004 }; /* B E BE U */
+    static const uint16_t mask[4] = {0x001, 0x040, 0x041, 0x004}; /* B E BE U */
     X86Cpu *x = X86(c);
     X86Fpu *f = &x->fpu;
     bool is = x86_flags_from_cc(c->cc) & mask[k >> 3 & 3];
@@ -657,7 +714,7 @@ uint64_t hlp_x87_cmov(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
     f->fip = b;
     f->fop = k & 0x7ff;
     if (!is_used(f, 0) || !is_used(f, k & 7)) {
-        Op o = { .x = x, .f = f, .k = k, .esc = k >> 8 & 7, .reg = k >> 3 & 7, .rm = k & 7 };
+        Op o = {.x = x, .f = f, .k = k, .esc = k >> 8 & 7, .reg = k >> 3 & 7, .rm = k & 7};
 
         replay(&o);
     } else if (is == ((k >> 8 & 7) == 2)) {

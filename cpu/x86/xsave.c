@@ -10,15 +10,26 @@
 #include "cpu/x86/model.h"
 #include "cpu/x86/sys_priv.h"
 
-enum { XC_X87 = 1, XC_SSE = 2, XC_AVX = 4, XC_PKRU = 1 << 9, XC_ALL = XC_X87 | XC_SSE | XC_AVX | XC_PKRU };
+enum {
+    XC_X87 = 1,
+    XC_SSE = 2,
+    XC_AVX = 4,
+    XC_PKRU = 1 << 9,
+    XC_ALL = XC_X87 | XC_SSE | XC_AVX | XC_PKRU
+};
 enum { LEGACY_SIZE = 512, HEADER_AT = 512, EXTENDED_AT = 576, MXCSR_RESET = 0x1f80 };
 #define XCOMP_COMPACT (1ull << 63)
 #define MXCSR_MASK 0xffffu
 
 /* The components behind the header, by number. */
-static const struct { uint16_t number, at, size; } extended[] = { { 2, XSAVE_AVX_AT, 256 }, { 9, XSAVE_PKRU_AT, 8 } };
+static const struct {
+    uint16_t number, at, size;
+} extended[] = {{2, XSAVE_AVX_AT, 256}, {9, XSAVE_PKRU_AT, 8}};
 
-static unsigned n_xmm(const X86Cpu *x) { return x86_is64(x) ? 16 : 8; }
+static unsigned n_xmm(const X86Cpu *x)
+{
+    return x86_is64(x) ? 16 : 8;
+}
 
 /* --- the legacy area --- */
 
@@ -98,7 +109,8 @@ uint64_t hlp_fxsave(Cpu *c, uint64_t va, uint64_t b UNUSED, uint64_t os)
 {
     X86Cpu *x = X86(c);
     uint8_t area[416];
-    bool sse = !(x->efer & EFER_FFXSR && x->cpl == 0 && x86_is64(x)); /* AMD: fast form without XMM */
+    bool sse =
+        !(x->efer & EFER_FFXSR && x->cpl == 0 && x86_is64(x)); /* AMD: fast form without XMM */
 
     check_aligned(c, va, 16);
     memset(area, 0, sizeof(area));
@@ -135,7 +147,10 @@ uint64_t hlp_ldmxcsr(Cpu *c, uint64_t v, uint64_t b UNUSED, uint64_t k UNUSED)
     return 0;
 }
 
-uint64_t hlp_stmxcsr(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED) { return c->vcsr; }
+uint64_t hlp_stmxcsr(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED)
+{
+    return c->vcsr;
+}
 
 /* --- XSAVE --- */
 
@@ -153,7 +168,8 @@ static uint64_t in_use(const X86Cpu *x)
     const X86Fpu *f = &x->fpu;
     uint64_t used = 0;
 
-    if (f->fcw != 0x37f || f->fsw || f->ftw || f->fop || f->fip || f->fdp || !is_zero(f->st[0], sizeof(f->st)))
+    if (f->fcw != 0x37f || f->fsw || f->ftw || f->fop || f->fip || f->fdp ||
+        !is_zero(f->st[0], sizeof(f->st)))
         used |= XC_X87;
     for (unsigned i = 0; i < n_xmm(x); i++) {
         uint64_t q[4];
@@ -219,7 +235,10 @@ static void xsave_check(X86Cpu *x, uint64_t va, bool supervisor)
     check_aligned(&x->cpu, va, 64);
 }
 
-static uint64_t requested(const X86Cpu *x) { return ((uint32_t)x->cpu.r[R_AX] | x->cpu.r[R_DX] << 32) & x->xcr0; }
+static uint64_t requested(const X86Cpu *x)
+{
+    return ((uint32_t)x->cpu.r[R_AX] | x->cpu.r[R_DX] << 32) & x->xcr0;
+}
 
 uint64_t hlp_xsave(Cpu *c, uint64_t va, uint64_t b UNUSED, uint64_t k)
 {
@@ -267,14 +286,16 @@ static void header_check(X86Cpu *x, const uint8_t *h, bool must_be_compact)
     bool compact = comp & XCOMP_COMPACT, bad;
 
     if (compact)
-        bad = comp & ~XCOMP_COMPACT & ~x->xcr0 || bv & ~comp || !is_zero(h + 16, 48) || !x86_has(x->features, X86F_XSAVEC);
+        bad = comp & ~XCOMP_COMPACT & ~x->xcr0 || bv & ~comp || !is_zero(h + 16, 48) ||
+              !x86_has(x->features, X86F_XSAVEC);
     else
         bad = bv & ~x->xcr0 || comp || get_le64(h + 16) || must_be_compact;
     if (bad)
         x86_raise(&x->cpu, EX_GP, 0);
 }
 
-static void restore_legacy(X86Cpu *x, uint64_t mask, uint64_t bv, bool compact, const uint8_t *area, bool wide)
+static void restore_legacy(X86Cpu *x, uint64_t mask, uint64_t bv, bool compact, const uint8_t *area,
+                           bool wide)
 {
     static const uint8_t zero[LEGACY_SIZE];
 

@@ -397,7 +397,8 @@ static void lapic_timer_fire(void *arg)
     l->timer_due = -1;
     l->tsc_deadline = 0;
     if (lapic_timer_mode(l) == TIMER_PERIODIC && l->tmict)
-        lapic_timer_set(l, lapic_next_period(l, lapic_now(l))); /* ticks missed meanwhile are lost */
+        lapic_timer_set(l,
+                        lapic_next_period(l, lapic_now(l))); /* ticks missed meanwhile are lost */
     lapic_local(l, LVT_TIMER);
 }
 

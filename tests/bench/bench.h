@@ -20,8 +20,9 @@
 #include "core/machine.h"
 #include "io/chardev.h"
 
-#define BENCH_RAM_SIZE (16 * MIB)    /* mapped at 0 */
-#define BENCH_MMIO 0x80000000ull     /* Device.mmio windows, BENCH_MMIO_STEP apart in order of creation */
+#define BENCH_RAM_SIZE (16 * MIB) /* mapped at 0 */
+#define BENCH_MMIO                                                                                 \
+    0x80000000ull /* Device.mmio windows, BENCH_MMIO_STEP apart in order of creation */
 #define BENCH_MMIO_STEP 0x01000000ull
 
 /* The far end of a line. */
@@ -33,7 +34,7 @@ typedef struct BenchWire {
 } BenchWire;
 
 typedef struct Bench {
-    Machine *m;        /* vclock, host_clock and rt_clock are test clocks that start at 0 */
+    Machine *m; /* vclock, host_clock and rt_clock are test clocks that start at 0 */
     Region *ram;
     BenchWire *wires;
     struct BenchChar *chars;
@@ -48,7 +49,7 @@ Device *bench_device(Bench *b, const char *cls, ... /* , NULL */);
 /* The first step only, and the rest, for tests that set fields or expect errors in between. */
 Device *bench_device_new(Bench *b, const char *cls);
 void bench_device_up(Bench *b, Device *d);
-void bench_reset(Device *d);                       /* ENTER, HOLD */
+void bench_reset(Device *d); /* ENTER, HOLD */
 
 /* Registers of Device.mmio; @size 1, 2, 4 or 8. */
 uint64_t bench_read(Device *d, uint64_t at, unsigned size);
@@ -62,11 +63,11 @@ void bench_mem_write(Bench *b, Gpa at, unsigned size, uint64_t v);
 uint64_t bench_in(Bench *b, unsigned port, unsigned size);
 void bench_out(Bench *b, unsigned port, unsigned size, uint64_t v);
 
-BenchWire *bench_wire(Bench *b, IrqLine *l);       /* connect; the same wire if it is already */
-BenchWire *bench_irq(Device *d);                   /* of Device.irq, wired by bench_device */
+BenchWire *bench_wire(Bench *b, IrqLine *l); /* connect; the same wire if it is already */
+BenchWire *bench_irq(Device *d);             /* of Device.irq, wired by bench_device */
 
-void bench_step(Bench *b, int64_t ns);             /* all three clocks */
-void bench_run(Bench *b);                          /* serve what was posted to the loop, until it is quiet */
+void bench_step(Bench *b, int64_t ns); /* all three clocks */
+void bench_run(Bench *b);              /* serve what was posted to the loop, until it is quiet */
 
 /* State: save one device, load it into another of the same class (another bench or this one). */
 void bench_copy_state(Device *from, Device *to);
@@ -74,14 +75,15 @@ void bench_copy_state(Device *from, Device *to);
 /* A character back end: what the device wrote, and what it is sent.  Closed by bench_free. */
 typedef struct BenchChar {
     Chardev chr;
-    StrBuf out;         /* everything the front end wrote */
-    size_t room;        /* bytes it takes before it is full; SIZE_MAX at first */
+    StrBuf out;  /* everything the front end wrote */
+    size_t room; /* bytes it takes before it is full; SIZE_MAX at first */
     uint8_t in[256];
     size_t in_len;
     struct BenchChar *next;
 } BenchChar;
-BenchChar *bench_chardev(Bench *b);                /* for m->serial[n] before bench_device(), or chardev_attach */
-void bench_char_send(BenchChar *c, const char *bytes, size_t n); /* as the outside would; delivered by bench_run() */
+BenchChar *bench_chardev(Bench *b); /* for m->serial[n] before bench_device(), or chardev_attach */
+void bench_char_send(BenchChar *c, const char *bytes,
+                     size_t n); /* as the outside would; delivered by bench_run() */
 void bench_char_event(BenchChar *c, CharEvent e);
 
 #endif

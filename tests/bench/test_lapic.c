@@ -339,6 +339,45 @@ START_TEST(the_timer_counts_down_once)
 }
 END_TEST
 
+typedef struct Flow {
+    Clock *clock;
+    _Atomic bool done;
+} Flow;
+
+static void *let_time_flow(void *arg)
+{
+    Flow *f = arg;
+
+    while (!f->done)
+        clock_step(f->clock, 7);
+    return NULL;
+}
+
+START_TEST(a_count_that_runs_out_while_it_is_written_is_not_lost)
+{
+    Apics *a = apics_new();
+    Flow f = {.clock = a->b->m->vclock};
+    pthread_t t;
+
+    enable_all(a);
+    set(a, 0, DCR, 0xb); /* by 1 */
+    set(a, 0, LVT_TIMER, 0xec);
+    ck_assert_int_eq(pthread_create(&t, NULL, let_time_flow, &f), 0);
+    for (unsigned n = 0; n < 2000; n++) {
+        int64_t start = clock_now(f.clock);
+
+        set(a, 0, TMICT, 1 + n % 10);
+        while (pending(a, 0) != 0xec)
+            ck_assert_int_lt(clock_now(f.clock) - start, 100000000);
+        acknowledge(a, 0);
+        set(a, 0, EOI, 0);
+    }
+    f.done = true;
+    pthread_join(t, NULL);
+    apics_free(a);
+}
+END_TEST
+
 START_TEST(the_timer_is_periodic_and_goes_on_at_a_new_divider)
 {
     Apics *a = apics_new();
@@ -582,7 +621,8 @@ START_TEST(processors_may_send_to_each_other_at_once)
         ck_assert_int_eq(pthread_create(&t[i], NULL, race, &r[i]), 0);
     for (unsigned i = 0; i < CPUS; i++)
         pthread_join(t[i], NULL);
-    for (unsigned i = 0; i < CPUS; i++) { /* one that was through before the others began has it all pending */
+    for (unsigned i = 0; i < CPUS;
+         i++) { /* one that was through before the others began has it all pending */
         r[i].served += acknowledge(a, i) >= 0;
         ck_assert_uint_gt(r[i].served, 0);
     }
@@ -625,6 +665,7 @@ UNIT_MAIN("lapic", every_processor_sees_its_own_registers,
           lowest_priority_goes_to_the_idlest_and_round_among_equals,
           a_write_to_the_message_window_is_an_msi,
           wrong_vectors_and_registers_show_in_the_error_status, the_timer_counts_down_once,
+          a_count_that_runs_out_while_it_is_written_is_not_lost,
           the_timer_is_periodic_and_goes_on_at_a_new_divider,
           the_deadline_fires_when_the_tsc_reaches_it,
           x2apic_has_wide_ids_and_refuses_what_is_not_there, external_interrupts_come_through_lint0,

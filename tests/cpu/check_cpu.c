@@ -16,7 +16,13 @@
 #include "cpu/x86/model.h"
 #include "tests/cpu/cpu_test.h"
 
-enum { MAX_ROWS = 2048, MAX_ONLY = 16, MAX_SHOWN = 40, DEFAULT_CASES = 2100000, CASES_PER_SEQUENCE = 8 };
+enum {
+    MAX_ROWS = 2048,
+    MAX_ONLY = 16,
+    MAX_SHOWN = 40,
+    DEFAULT_CASES = 2100000,
+    CASES_PER_SEQUENCE = 8
+};
 
 #ifdef __SANITIZE_ADDRESS__
 #define IS_ASAN 1
@@ -55,16 +61,18 @@ static bool may_keep_upper_half(const CpuCase *t, unsigned reg)
 {
     unsigned op = t->valid ? t->insn.row->op : X86_OP_NONE;
 
-    if (t->valid && t->insn.adsize == 4 && t->insn.rep && (reg == R_CX || reg == R_SI || reg == R_DI)) { /* no element done */
+    if (t->valid && t->insn.adsize == 4 && t->insn.rep &&
+        (reg == R_CX || reg == R_SI || reg == R_DI)) { /* no element done */
         return true;
     }
-    return (op == X86_CMPXCHG || op == X86_BSF || op == X86_BSR) && t->insn.opsize == 4 && t->insn.o[0].kind == X86_GPR && t->insn.o[0].reg == reg;
+    return (op == X86_CMPXCHG || op == X86_BSF || op == X86_BSR) && t->insn.opsize == 4 &&
+           t->insn.o[0].kind == X86_GPR && t->insn.o[0].reg == reg;
 }
 
 static void compare(Check *k, const CpuCase *t, const Engine *e, StrBuf *out)
 {
     bool faults = k->want.vector >= 0, partial = faults && is_unordered(t);
-    Compare c = { .what = CMP_ALL, .flags = FL_ALL | EFL_DF };
+    Compare c = {.what = CMP_ALL, .flags = FL_ALL | EFL_DF};
 
     if (faults && t->valid && t->insn.row->op == X86_MASKMOVDQU) {
         return; /* with a mask of zeroes it may fault or not */
@@ -91,7 +99,7 @@ static void compare(Check *k, const CpuCase *t, const Engine *e, StrBuf *out)
 
 static void report(Check *k, const CpuCase *t, unsigned row, const char *engine, const StrBuf *diff)
 {
-    StrBuf s = { 0 };
+    StrBuf s = {0};
 
     if (k->shown++ >= MAX_SHOWN && !k->repro) {
         return;
@@ -101,7 +109,8 @@ static void report(Check *k, const CpuCase *t, unsigned row, const char *engine,
     for (unsigned i = 0; i < (t->valid ? t->len : 15); i++) {
         printf("%02x", t->code[i]);
     }
-    printf("  check-cpu --engine %s --repro %u:0x%" PRIx64 "\n    %s%s", engine, row, t->seed, strbuf_str(&s), strbuf_str(diff));
+    printf("  check-cpu --engine %s --repro %u:0x%" PRIx64 "\n    %s%s", engine, row, t->seed,
+           strbuf_str(&s), strbuf_str(diff));
     strbuf_free(&s);
 }
 
@@ -110,13 +119,15 @@ static void report(Check *k, const CpuCase *t, unsigned row, const char *engine,
 /* The interpreter has no way to run a pass-through row without its portable function. */
 static bool can_run(const Engine *e, const CpuCase *t)
 {
-    return e != &engine_interp || !t->valid || t->insn.row->kind != X86K_PASS || ir_pass_rows[t->insn.row->pass].fn;
+    return e != &engine_interp || !t->valid || t->insn.row->kind != X86K_PASS ||
+           ir_pass_rows[t->insn.row->pass].fn;
 }
 
 /* The jump ends its block. */
 static CpuProgram program_of(const CpuCase *t)
 {
-    CpuProgram p = { .at = CODE, .len = t->valid ? t->len : 15 }; /* who knows how much the processor takes */
+    CpuProgram p = {.at = CODE,
+                    .len = t->valid ? t->len : 15}; /* who knows how much the processor takes */
 
     memcpy(p.code, t->code, p.len);
     p.code[p.len++] = 0xeb; /* jmp .+2 */
@@ -138,7 +149,7 @@ static bool run_case(Check *k, unsigned row, uint64_t seed)
     k->ran++;
     k->faults += k->want.vector >= 0;
     for (unsigned i = 0; i < k->n_engines; i++) {
-        StrBuf diff = { 0 };
+        StrBuf diff = {0};
 
         if (!can_run(k->engines[i].e, &t)) {
             continue;
@@ -172,7 +183,8 @@ static void pick_rows(Check *k)
     for (unsigned i = 0; i < x86_row_count() && k->n_rows < MAX_ROWS; i++) {
         const X86Row *r = x86_row(i);
 
-        if (r->attr & XA_TEST && !(r->attr & XA_NO64) && wanted(k, r->name) && x86_has(k->features, r->feature)) {
+        if (r->attr & XA_TEST && !(r->attr & XA_NO64) && wanted(k, r->name) &&
+            x86_has(k->features, r->feature)) {
             k->rows[k->n_rows++] = i;
         }
     }
@@ -186,17 +198,19 @@ static bool summary(const Check *k)
         if (k->failed[i]) {
             const X86Row *r = x86_row(i);
 
-            printf("%s%s %s (map %u opcode %02x): %u", bad ? "\n" : "failing rows:\n", r->name, r->operands, r->map, r->opcode, k->failed[i]);
+            printf("%s%s %s (map %u opcode %02x): %u", bad ? "\n" : "failing rows:\n", r->name,
+                   r->operands, r->map, r->opcode, k->failed[i]);
             bad++;
         }
     }
-    printf("%s%u cases of %u rows, %u faults; %u passed, %u failed\n", bad ? "\n" : "", k->ran, k->n_rows, k->faults, k->n_rows - bad, bad);
+    printf("%s%u cases of %u rows, %u faults; %u passed, %u failed\n", bad ? "\n" : "", k->ran,
+           k->n_rows, k->faults, k->n_rows - bad, bad);
     return !bad;
 }
 
 static bool open_engines(Check *k, Error *err)
 {
-    static const Engine *const all[] = { &engine_interp, &engine_x64 };
+    static const Engine *const all[] = {&engine_interp, &engine_x64};
 
     for (unsigned i = 0; i < COUNT_OF(all); i++) {
         if (strcmp(k->engine, "all") && strcmp(k->engine, all[i]->name)) {
@@ -213,9 +227,10 @@ static bool open_engines(Check *k, Error *err)
 
 static bool parse(Check *k, int argc, char **argv)
 {
-    static const struct option options[] = { { "cases", 1, NULL, 'n' }, { "sequences", 1, NULL, 'q' }, { "seed", 1, NULL, 's' },
-                                             { "engine", 1, NULL, 'e' }, { "only", 1, NULL, 'o' }, { "repro", 1, NULL, 'r' },
-                                             { "sequence", 1, NULL, 'S' }, { "stop", 0, NULL, 'x' }, { 0 } };
+    static const struct option options[] = {
+        {"cases", 1, NULL, 'n'},    {"sequences", 1, NULL, 'q'}, {"seed", 1, NULL, 's'},
+        {"engine", 1, NULL, 'e'},   {"only", 1, NULL, 'o'},      {"repro", 1, NULL, 'r'},
+        {"sequence", 1, NULL, 'S'}, {"stop", 0, NULL, 'x'},      {0}};
     const char *cases = getenv("CASES"), *sequences = getenv("SEQUENCES");
     bool given = false;
     int c;
@@ -223,17 +238,31 @@ static bool parse(Check *k, int argc, char **argv)
     k->cases = DEFAULT_CASES;
     k->seed = 1;
     k->engine = getenv("ENGINE") ? getenv("ENGINE") : "all";
-    if ((cases && !parse_u64(cases, &k->cases)) || (sequences && !parse_u64(sequences, &k->sequences))) {
+    if ((cases && !parse_u64(cases, &k->cases)) ||
+        (sequences && !parse_u64(sequences, &k->sequences))) {
         return false;
     }
     given = sequences != NULL;
     while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
         switch (c) {
-        case 'n': if (!parse_u64(optarg, &k->cases)) return false; break;
-        case 'q': if (!parse_u64(optarg, &k->sequences)) return false; given = true; break;
-        case 's': if (!parse_u64(optarg, &k->seed)) return false; break;
+        case 'n':
+            if (!parse_u64(optarg, &k->cases))
+                return false;
+            break;
+        case 'q':
+            if (!parse_u64(optarg, &k->sequences))
+                return false;
+            given = true;
+            break;
+        case 's':
+            if (!parse_u64(optarg, &k->seed))
+                return false;
+            break;
         case 'e': k->engine = optarg; break;
-        case 'o': if (k->n_only < MAX_ONLY) k->only[k->n_only++] = optarg; break;
+        case 'o':
+            if (k->n_only < MAX_ONLY)
+                k->only[k->n_only++] = optarg;
+            break;
         case 'r': k->repro = optarg; break;
         case 'S': k->repro_sequence = optarg; break;
         case 'x': k->stop = true; break;
@@ -263,7 +292,8 @@ static bool repro_sequence(const Check *k, SequenceCheck *q)
     char *colon;
     uint64_t seed = strtoull(k->repro_sequence, &colon, 0);
 
-    return sequence_check(q, seed, *colon == ':' ? (uint32_t)strtoul(colon + 1, NULL, 0) : 0, false);
+    return sequence_check(q, seed, *colon == ':' ? (uint32_t)strtoul(colon + 1, NULL, 0) : 0,
+                          false);
 }
 
 static bool run_cases(Check *k)
@@ -282,7 +312,8 @@ static bool run_sequences(const Check *k, SequenceCheck *q)
     const SequenceTotals *t = sequence_totals(q);
 
     if (IS_ASAN && k->sequences) {
-        printf("SKIPPED: sequences: where the sanitizer has its shadow memory, the host lets them write\n");
+        printf("SKIPPED: sequences: where the sanitizer has its shadow memory, the host lets them "
+               "write\n");
         return true;
     }
     for (uint64_t n = 0; n < k->sequences; n++) {
@@ -290,8 +321,9 @@ static bool run_sequences(const Check *k, SequenceCheck *q)
             break;
         }
     }
-    printf("%" PRIu64 " sequences, %" PRIu64 " faults; not compared: %" PRIu64 " read undefined flags, %" PRIu64 " endless, %" PRIu64
-           " wild; %" PRIu64 " passed, %" PRIu64 " failed\n",
+    printf("%" PRIu64 " sequences, %" PRIu64 " faults; not compared: %" PRIu64
+           " read undefined flags, %" PRIu64 " endless, %" PRIu64 " wild; %" PRIu64
+           " passed, %" PRIu64 " failed\n",
            t->ran, t->faults, t->undefined, t->endless, t->wild, t->ran - t->failed, t->failed);
     return !t->failed;
 }
@@ -299,12 +331,13 @@ static bool run_sequences(const Check *k, SequenceCheck *q)
 int main(int argc, char **argv)
 {
     static Check k;
-    Error err = { 0 };
+    Error err = {0};
     bool ok = true;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!parse(&k, argc, argv)) {
-        fprintf(stderr, "usage: check-cpu [--cases N] [--sequences N] [--seed S] [--engine interp|x64|all] [--only NAME]... [--stop]\n"
+        fprintf(stderr, "usage: check-cpu [--cases N] [--sequences N] [--seed S] [--engine "
+                        "interp|x64|all] [--only NAME]... [--stop]\n"
                         "                 [--repro ROW:SEED] [--sequence SEED[:DROPPED]]\n");
         return 2;
     }

@@ -14,23 +14,35 @@
 #include "cpu/x86/insn.h"
 #include "cpu/x86/x86.h"
 
-enum { SANDBOX = 0x10000000, SANDBOX_PAGES = 16 };               /* the region that must be free on the host */
-enum { DATA = SANDBOX + 0x1000, DATA_SIZE = 0x3000, DATA_WRITABLE = 0x2000 }; /* the third page is read-only */
-enum { CODE_PAGE = SANDBOX + 0x8000, CODE_SIZE = 0x2000, CODE = CODE_PAGE + 0x400 }; /* writable, executable */
-enum { EXIT_PAGE = 0x5a5a5000 };                                  /* the host's alone, far from what programs touch */
+enum { SANDBOX = 0x10000000, SANDBOX_PAGES = 16 }; /* the region that must be free on the host */
+enum {
+    DATA = SANDBOX + 0x1000,
+    DATA_SIZE = 0x3000,
+    DATA_WRITABLE = 0x2000
+}; /* the third page is read-only */
+enum {
+    CODE_PAGE = SANDBOX + 0x8000,
+    CODE_SIZE = 0x2000,
+    CODE = CODE_PAGE + 0x400
+};                               /* writable, executable */
+enum { EXIT_PAGE = 0x5a5a5000 }; /* the host's alone, far from what programs touch */
 enum { PROGRAM_MAX = 640 };
 enum { XSAVE_BYTES = 832, X_MXCSR = 24, X_ST = 32, X_XMM = 160, X_HEADER = 512, X_YMMH = 576 };
-enum { VECTOR_NONE = -1, VECTOR_ENDLESS = -2, VECTOR_LOST = -3 /* overwrote the way back */ }; /* CpuState.vector besides exceptions */
+enum {
+    VECTOR_NONE = -1,
+    VECTOR_ENDLESS = -2,
+    VECTOR_LOST = -3 /* overwrote the way back */
+};                   /* CpuState.vector besides exceptions */
 
 typedef struct CpuState {
     uint64_t r[16];
-    uint64_t flags;             /* arithmetic flags and DF */
+    uint64_t flags; /* arithmetic flags and DF */
     uint64_t rip;
     uint8_t x[XSAVE_BYTES]; /* XSAVE area, standard format: x87, SSE, AVX */
     uint8_t data[DATA_SIZE];
-    uint8_t code[PROGRAM_MAX];  /* the program, as it is after it ran */
-    int vector;                 /* exception, or VECTOR_x */
-    uint64_t error, addr;       /* of #PF */
+    uint8_t code[PROGRAM_MAX]; /* the program, as it is after it ran */
+    int vector;                /* exception, or VECTOR_x */
+    uint64_t error, addr;      /* of #PF */
 } CpuState;
 
 /* Runs from its first byte until the pc is behind its last, or it faults.  What would lie beyond the code pages is cut off. */
@@ -40,7 +52,10 @@ typedef struct CpuProgram {
     uint8_t code[PROGRAM_MAX];
 } CpuProgram;
 
-static inline uint64_t program_end(const CpuProgram *p) { return p->at + p->len; }
+static inline uint64_t program_end(const CpuProgram *p)
+{
+    return p->at + p->len;
+}
 
 /* The bytes of [@at, @at + @n) that are in the code pages. */
 static inline unsigned code_room(uint64_t at, unsigned n)
@@ -51,12 +66,12 @@ static inline unsigned code_room(uint64_t at, unsigned n)
 }
 
 typedef struct CpuCase {
-    const X86Row *row;          /* what was asked for */
+    const X86Row *row; /* what was asked for */
     uint64_t seed;
     uint8_t code[32];
-    unsigned len;               /* of the instruction; 1 if it is #UD */
-    bool valid;                 /* decoded */
-    X86Insn insn;               /* if valid */
+    unsigned len; /* of the instruction; 1 if it is #UD */
+    bool valid;   /* decoded */
+    X86Insn insn; /* if valid */
 } CpuCase;
 
 typedef struct Engine {
@@ -83,9 +98,11 @@ typedef struct MemoryAim {
 } MemoryAim;
 
 /* A case of @row from @seed; false: this seed gives none (its result would depend on the processor). */
-bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed, const uint64_t *features);
+bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed,
+                   const uint64_t *features);
 /* An instruction of @row alone, with @aim for its memory operand; false: it is not valid. */
-bool insn_generate(CpuCase *t, const X86Row *row, uint64_t seed, const MemoryAim *aim, const uint64_t *features);
+bool insn_generate(CpuCase *t, const X86Row *row, uint64_t seed, const MemoryAim *aim,
+                   const uint64_t *features);
 /* Random registers, flags and vectors; the data pages.  @row: that state is for one instruction of this row, or NULL. */
 void state_generate(CpuState *in, uint64_t seed, const X86Row *row);
 /* What may differ: flags that are undefined after @i, where rcx is @cx. */
@@ -113,10 +130,10 @@ typedef struct Sequences Sequences; /* rows to choose from */
 
 typedef struct Sequence {
     CpuProgram program;
-    unsigned n;                         /* units */
-    uint16_t start[SEQUENCE_MOST + 2];  /* of each; then the jump at the end, then the end */
-    uint32_t patched;                   /* units whose last byte is written by others */
-    bool portable;                      /* the interpreter has all of its instructions */
+    unsigned n;                        /* units */
+    uint16_t start[SEQUENCE_MOST + 2]; /* of each; then the jump at the end, then the end */
+    uint32_t patched;                  /* units whose last byte is written by others */
+    bool portable;                     /* the interpreter has all of its instructions */
 } Sequence;
 
 Sequences *sequences_new(const uint64_t *features);
@@ -145,7 +162,8 @@ bool native_open(Error *err);
 void program_image(const CpuProgram *p, uint8_t *image);
 void native_run(const CpuProgram *p, const CpuState *in, CpuState *out);
 /* The same, with a call before each instruction of the program (in a signal handler). */
-void native_trace(const CpuProgram *p, const CpuState *in, CpuState *out, void (*step)(void *opaque, uint64_t rip, uint64_t flags, uint64_t rcx),
+void native_trace(const CpuProgram *p, const CpuState *in, CpuState *out,
+                  void (*step)(void *opaque, uint64_t rip, uint64_t flags, uint64_t rcx),
                   void *opaque);
 /* @late is called, in a signal handler, when what follows takes long; NULL: no more. */
 void native_watch(void (*late)(void *opaque), void *opaque);

@@ -12,7 +12,13 @@
 #include "core/machine.h"
 #include "tests/cpu/cpu_test.h"
 
-enum { RAM_SIZE = 1 << 20, TABLES = 0x1000, FRAMES = 0x10000, CODE_CACHE = 8 << 20, MOST_ROUNDS = 100000 };
+enum {
+    RAM_SIZE = 1 << 20,
+    TABLES = 0x1000,
+    FRAMES = 0x10000,
+    CODE_CACHE = 8 << 20,
+    MOST_ROUNDS = 100000
+};
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 32, PTE_D = 64 };
 static const uint64_t PTE_NX = 1ull << 63;
 
@@ -25,7 +31,8 @@ typedef struct TestBoard {
     Region ram;
 } TestBoard;
 
-static const Type test_board_type = { .name = "TestBoard", .size = sizeof(TestBoard), .meta = META_STRUCT };
+static const Type test_board_type = {
+    .name = "TestBoard", .size = sizeof(TestBoard), .meta = META_STRUCT};
 
 static bool board_build(Machine *m, Error *err)
 {
@@ -48,8 +55,16 @@ static void board_fini(Machine *m)
     region_fini(&((TestBoard *)m->board_state)->ram);
 }
 
-static const Board test_board = { .name = "cpu-test", .doc = "a processor and its memory", .arch = "x86_64", .default_cpu = "max", .max_cpus = 1,
-    .default_ram = RAM_SIZE, .options = &test_board_type, .build = board_build, .reset = board_reset, .fini = board_fini };
+static const Board test_board = {.name = "cpu-test",
+                                 .doc = "a processor and its memory",
+                                 .arch = "x86_64",
+                                 .default_cpu = "max",
+                                 .max_cpus = 1,
+                                 .default_ram = RAM_SIZE,
+                                 .options = &test_board_type,
+                                 .build = board_build,
+                                 .reset = board_reset,
+                                 .fini = board_fini};
 
 /* Of a page of the sandbox. */
 static uint64_t frame_of(uint64_t gva)
@@ -72,17 +87,20 @@ static void make_tables(uint8_t *ram)
     for (uint64_t a = DATA; a < DATA + DATA_SIZE; a += 4096) {
         uint64_t w = a < DATA + DATA_WRITABLE ? PTE_W | PTE_D : 0;
 
-        put_entry(ram, TABLES + 0x3000, a >> 12 & 511, frame_of(a) | PTE_P | PTE_U | PTE_A | PTE_NX | w);
+        put_entry(ram, TABLES + 0x3000, a >> 12 & 511,
+                  frame_of(a) | PTE_P | PTE_U | PTE_A | PTE_NX | w);
     }
     for (uint64_t a = CODE_PAGE; a < CODE_PAGE + CODE_SIZE; a += 4096) {
-        put_entry(ram, TABLES + 0x3000, a >> 12 & 511, frame_of(a) | PTE_P | PTE_U | PTE_A | PTE_W | PTE_D);
+        put_entry(ram, TABLES + 0x3000, a >> 12 & 511,
+                  frame_of(a) | PTE_P | PTE_U | PTE_A | PTE_W | PTE_D);
     }
 }
 
 /* 64-bit user mode, everything on. */
 static bool set_mode(X86Cpu *x, Error *err)
 {
-    static const uint16_t code = 0xb | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 13 | 1 << 15, data = 3 | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 14 | 1 << 15;
+    static const uint16_t code = 0xb | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 13 | 1 << 15,
+                          data = 3 | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 14 | 1 << 15;
 
     x->cr0 = CR0_PG | CR0_WP | CR0_NE | CR0_MP | CR0_ET | CR0_PE;
     x->cr3 = TABLES;
@@ -93,7 +111,11 @@ static bool set_mode(X86Cpu *x, Error *err)
     x->rflags |= EFL_IF;
     x->seg[SEG_TR].limit = 0x67; /* no I/O bitmap */
     for (unsigned s = SEG_ES; s <= SEG_GS; s++) {
-        x->seg[s] = (X86Seg){ .sel = s == SEG_CS ? 0x33 : s == SEG_SS ? 0x2b : 0, .attr = s == SEG_CS ? code : data, .limit = ~0u };
+        x->seg[s] = (X86Seg){.sel = s == SEG_CS   ? 0x33
+                                    : s == SEG_SS ? 0x2b
+                                                  : 0,
+                             .attr = s == SEG_CS ? code : data,
+                             .limit = ~0u};
         x->cpu.r[16 + s] = 0;
     }
     return x->cpu.arch->loaded(&x->cpu, err);
@@ -102,8 +124,18 @@ static bool set_mode(X86Cpu *x, Error *err)
 static bool engine_open(void **out, bool interp, Error *err)
 {
     char model[] = "max";
-    const MachineConfig cfg = { .ram_size = RAM_SIZE, .cpus = 1, .max_cpus = 1, .sockets = 1, .dies = 1, .cores = 1, .threads = 1, .cpu_model = model,
-                                .backend_interp = interp, .thread_single = 1, .tb_size = CODE_CACHE, .arch = "x86_64" };
+    const MachineConfig cfg = {.ram_size = RAM_SIZE,
+                               .cpus = 1,
+                               .max_cpus = 1,
+                               .sockets = 1,
+                               .dies = 1,
+                               .cores = 1,
+                               .threads = 1,
+                               .cpu_model = model,
+                               .backend_interp = interp,
+                               .thread_single = 1,
+                               .tb_size = CODE_CACHE,
+                               .arch = "x86_64"};
     const Accel *accel = accel_find("jit");
     RheaEngine *e = xnew(RheaEngine);
 
@@ -298,5 +330,5 @@ static bool open_x64(void **e, Error *err)
     return engine_open(e, false, err);
 }
 
-const Engine engine_interp = { "interp", open_interp, engine_close, engine_run };
-const Engine engine_x64 = { "x64", open_x64, engine_close, engine_run };
+const Engine engine_interp = {"interp", open_interp, engine_close, engine_run};
+const Engine engine_x64 = {"x64", open_x64, engine_close, engine_run};

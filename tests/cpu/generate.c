@@ -13,8 +13,8 @@ typedef struct Gen {
     uint64_t state;
     CpuCase *t;
     CpuState *in;
-    unsigned n;          /* bytes so far */
-    int disp_at;         /* of a disp32 that must be patched: no base register; -1: none */
+    unsigned n;           /* bytes so far */
+    int disp_at;          /* of a disp32 that must be patched: no base register; -1: none */
     const MemoryAim *aim; /* or NULL: any address */
 } Gen;
 
@@ -56,7 +56,8 @@ static bool is_string(const X86Row *r)
 static void put_prefixes(Gen *g, const X86Row *r)
 {
     bool vex = MAP_IS_VEX(r->map); /* has them inside; in front they are an error */
-    unsigned mask = r->select >> 16 & (KEY_66 | KEY_F2 | KEY_F3), value = vex ? 0 : r->select & mask;
+    unsigned mask = r->select >> 16 & (KEY_66 | KEY_F2 | KEY_F3),
+             value = vex ? 0 : r->select & mask;
     bool opsize = value & KEY_66 || (!vex && !(mask & KEY_66) && chance(g, 15)) || chance(g, 1);
 
     if (opsize) {
@@ -88,13 +89,15 @@ static unsigned aimed_xb(const Gen *g, unsigned bits)
 {
     const MemoryAim *m = g->aim;
 
-    return m ? (bits & ~3u) | (m->index != 255 && m->index & 8 ? 2 : 0) | (m->base != 255 && m->base & 8 ? 1 : 0) : bits;
+    return m ? (bits & ~3u) | (m->index != 255 && m->index & 8 ? 2 : 0) |
+                   (m->base != 255 && m->base & 8 ? 1 : 0)
+             : bits;
 }
 
 /* REX bits of a ModRM memory form are drawn here, in the order W R X B. */
 static void put_vex(Gen *g, const X86Row *r)
 {
-    static const uint8_t pp[8] = { [KEY_66] = 1, [KEY_F3] = 2, [KEY_F2] = 3 };
+    static const uint8_t pp[8] = {[KEY_66] = 1, [KEY_F3] = 2, [KEY_F2] = 3};
     unsigned map = r->map - V0F + 1u, w = pick_w(g, r), bits = aimed_xb(g, below(g, 8)); /* R X B */
     unsigned l = r->attr & XA_VEX_L0 ? 0 : r->attr & XA_VEX_L1 ? 1 : below(g, 2);
     unsigned vvvv = has_operand(r, AT_VVVV) ? below(g, 16) : 0;
@@ -115,7 +118,8 @@ static void put_opcode(Gen *g, const X86Row *r)
     if (MAP_IS_VEX(r->map)) {
         put_vex(g, r);
     } else {
-        if ((r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) || aimed_xb(g, 0)) {
+        if ((r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) ||
+            aimed_xb(g, 0)) {
             unsigned rex = 0x40 | aimed_xb(g, below(g, 16));
 
             if (r->select >> 16 & KEY_W) {
@@ -166,12 +170,16 @@ static void put_memory(Gen *g, const X86Row *r, unsigned reg)
 static void put_aimed_memory(Gen *g, unsigned reg)
 {
     const MemoryAim *m = g->aim;
-    bool none = m->base == 255, sib = none || m->index != 255 || (m->base & 7) == 4, small = m->disp == (int8_t)m->disp;
-    unsigned mod = none || (!m->disp && (m->base & 7) != 5 && chance(g, 70)) ? 0 : small && chance(g, 80) ? 1 : 2;
+    bool none = m->base == 255, sib = none || m->index != 255 || (m->base & 7) == 4,
+         small = m->disp == (int8_t)m->disp;
+    unsigned mod = none || (!m->disp && (m->base & 7) != 5 && chance(g, 70)) ? 0
+                   : small && chance(g, 80)                                  ? 1
+                                                                             : 2;
 
     put(g, mod << 6 | reg << 3 | (sib ? 4 : m->base & 7));
     if (sib) {
-        put(g, m->scale << 6 | (m->index == 255 ? 4 : m->index & 7) << 3 | (none ? 5 : m->base & 7));
+        put(g,
+            m->scale << 6 | (m->index == 255 ? 4 : m->index & 7) << 3 | (none ? 5 : m->base & 7));
     }
     if (mod == 1) {
         put(g, m->disp & 0xff);
@@ -183,9 +191,11 @@ static void put_aimed_memory(Gen *g, unsigned reg)
 
 static void put_modrm(Gen *g, const X86Row *r)
 {
-    unsigned mask = r->select >> 16, reg = mask & 7 << KEY_REG ? r->select >> KEY_REG & 7 : below(g, 8);
+    unsigned mask = r->select >> 16,
+             reg = mask & 7 << KEY_REG ? r->select >> KEY_REG & 7 : below(g, 8);
     unsigned rm = mask & 7 << KEY_RM ? r->select >> KEY_RM & 7 : below(g, 8);
-    bool is_reg = r->attr & XA_REG_ONLY || mask & KEY_MOD3 || (!(r->attr & XA_MEM_ONLY) && chance(g, 40));
+    bool is_reg =
+        r->attr & XA_REG_ONLY || mask & KEY_MOD3 || (!(r->attr & XA_MEM_ONLY) && chance(g, 40));
 
     if (!has_operand(r, AT_RM) && !has_operand(r, AT_REG) && !(mask & (0x3f << KEY_REG))) {
         return;
@@ -203,8 +213,23 @@ static void put_modrm(Gen *g, const X86Row *r)
 
 static uint64_t random_value(Gen *g)
 {
-    static const uint64_t special[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-                                        0x7fffffffffffffff, 0x8000000000000000, ~0ull, ~1ull, 0x0123456789abcdef };
+    static const uint64_t special[] = {0,
+                                       1,
+                                       2,
+                                       0x7f,
+                                       0x80,
+                                       0xff,
+                                       0x7fff,
+                                       0x8000,
+                                       0xffff,
+                                       0x7fffffff,
+                                       0x80000000,
+                                       0xffffffff,
+                                       0x7fffffffffffffff,
+                                       0x8000000000000000,
+                                       ~0ull,
+                                       ~1ull,
+                                       0x0123456789abcdef};
     switch (below(g, 4)) {
     case 0: return special[below(g, COUNT_OF(special))];
     case 1: return next(g) >> below(g, 64);
@@ -215,17 +240,37 @@ static uint64_t random_value(Gen *g)
 
 static uint32_t random_float(Gen *g)
 {
-    static const uint32_t special[] = { 0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, 1,
-                                        0x007fffff, 0x00800000, 0x7f7fffff, 0x4b000000, 0x4f000000, 0x5f000000, 0x40490fdb, 0x3f000000 };
-    return chance(g, 40) ? special[below(g, COUNT_OF(special))] : chance(g, 60) ? (uint32_t)(0x3e000000 + (next(g) & 0x83ffffff)) : (uint32_t)next(g);
+    static const uint32_t special[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000,
+                                       0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, 1,
+                                       0x007fffff, 0x00800000, 0x7f7fffff, 0x4b000000, 0x4f000000,
+                                       0x5f000000, 0x40490fdb, 0x3f000000};
+    return chance(g, 40)   ? special[below(g, COUNT_OF(special))]
+           : chance(g, 60) ? (uint32_t)(0x3e000000 + (next(g) & 0x83ffffff))
+                           : (uint32_t)next(g);
 }
 
 static uint64_t random_double(Gen *g)
 {
-    static const uint64_t special[] = { 0, 1ull << 63, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000, 0xfff0000000000000,
-                                        0x7ff8000000000000, 0xfff8000000000000, 0x7ff0000000000001, 1, 0x000fffffffffffff, 0x0010000000000000,
-                                        0x7fefffffffffffff, 0x4330000000000000, 0x41dfffffffc00000, 0xc1e0000000000000, 0x43e0000000000000 };
-    return chance(g, 40) ? special[below(g, COUNT_OF(special))] : chance(g, 60) ? 0x3fc0000000000000 + (next(g) & 0x807fffffffffffff) : next(g);
+    static const uint64_t special[] = {0,
+                                       1ull << 63,
+                                       0x3ff0000000000000,
+                                       0xbff0000000000000,
+                                       0x7ff0000000000000,
+                                       0xfff0000000000000,
+                                       0x7ff8000000000000,
+                                       0xfff8000000000000,
+                                       0x7ff0000000000001,
+                                       1,
+                                       0x000fffffffffffff,
+                                       0x0010000000000000,
+                                       0x7fefffffffffffff,
+                                       0x4330000000000000,
+                                       0x41dfffffffc00000,
+                                       0xc1e0000000000000,
+                                       0x43e0000000000000};
+    return chance(g, 40)   ? special[below(g, COUNT_OF(special))]
+           : chance(g, 60) ? 0x3fc0000000000000 + (next(g) & 0x807fffffffffffff)
+                           : next(g);
 }
 
 /* @n bytes in the taste of a vector operand. */
@@ -234,7 +279,10 @@ static void random_bytes(Gen *g, uint8_t *p, unsigned n)
     unsigned kind = below(g, 4);
 
     for (unsigned i = 0; i + 8 <= n; i += 8) {
-        uint64_t v = kind == 0 ? random_double(g) : kind == 1 ? random_float(g) | (uint64_t)random_float(g) << 32 : kind == 2 ? random_value(g) : next(g);
+        uint64_t v = kind == 0   ? random_double(g)
+                     : kind == 1 ? random_float(g) | (uint64_t)random_float(g) << 32
+                     : kind == 2 ? random_value(g)
+                                 : next(g);
 
         memcpy(p + i, &v, 8);
     }
@@ -243,18 +291,23 @@ static void random_bytes(Gen *g, uint8_t *p, unsigned n)
 /* x87 registers: numbers of all kinds; the top of the stack anywhere, some registers empty; any rounding and precision. */
 static void random_x87(Gen *g)
 {
-    static const uint16_t exponents[] = { 0, 1, 0x3fff, 0x4000, 0x403e, 0x7ffe, 0x7fff, 0x3f80, 0x3c00 };
-    static const uint64_t mantissas[] = { 0, 1ull << 63, 3ull << 62, ~0ull, 1, 5ull << 61, 0xc90fdaa22168c235 };
-    static const uint8_t precisions[] = { 0, 2, 3, 3 };
+    static const uint16_t exponents[] = {0,      1,      0x3fff, 0x4000, 0x403e,
+                                         0x7ffe, 0x7fff, 0x3f80, 0x3c00};
+    static const uint64_t mantissas[] = {0, 1ull << 63, 3ull << 62,        ~0ull,
+                                         1, 5ull << 61, 0xc90fdaa22168c235};
+    static const uint8_t precisions[] = {0, 2, 3, 3};
     uint8_t *x = g->in->x;
-    uint16_t fcw = (uint16_t)(0x7f | precisions[below(g, 4)] << 8 | below(g, 4) << 10), fsw = (uint16_t)(below(g, 8) << 11 | (next(g) & 0x4700));
+    uint16_t fcw = (uint16_t)(0x7f | precisions[below(g, 4)] << 8 | below(g, 4) << 10),
+             fsw = (uint16_t)(below(g, 8) << 11 | (next(g) & 0x4700));
 
     memcpy(x, &fcw, 2);
     memcpy(x + 2, &fsw, 2);
     x[4] = chance(g, 70) ? 0xff : (uint8_t)next(g);
     for (unsigned i = 0; i < 8; i++) {
-        uint16_t exponent = chance(g, 40) ? exponents[below(g, COUNT_OF(exponents))] : (uint16_t)(0x3fff - 70 + below(g, 140));
-        uint64_t mantissa = chance(g, 40) ? mantissas[below(g, COUNT_OF(mantissas))] : next(g) | 1ull << 63;
+        uint16_t exponent = chance(g, 40) ? exponents[below(g, COUNT_OF(exponents))]
+                                          : (uint16_t)(0x3fff - 70 + below(g, 140));
+        uint64_t mantissa =
+            chance(g, 40) ? mantissas[below(g, COUNT_OF(mantissas))] : next(g) | 1ull << 63;
 
         exponent |= (uint16_t)(next(g) & 0x8000);
         memcpy(x + X_ST + 16 * i, &mantissa, 8);
@@ -273,7 +326,8 @@ static void random_state(Gen *g, const X86Row *row)
         s->r[i] = random_value(g);
     }
     s->r[R_SP] = DATA + 0x800 + below(g, 64) * 8;
-    s->flags = (next(g) & arithmetic) | 0x202 | (row && is_string(row) && chance(g, 25) ? EFL_DF : 0);
+    s->flags =
+        (next(g) & arithmetic) | 0x202 | (row && is_string(row) && chance(g, 25) ? EFL_DF : 0);
     s->rip = CODE;
     s->vector = VECTOR_NONE;
     memset(s->x, 0, sizeof(s->x));
@@ -312,7 +366,7 @@ static uint64_t pick_target(Gen *g, unsigned size, bool lock)
     unsigned how = below(g, 100);
 
     if (how < 4) { /* across an edge of the sandbox or of its writable part */
-        static const uint16_t edges[] = { 0, DATA_WRITABLE, DATA_SIZE };
+        static const uint16_t edges[] = {0, DATA_WRITABLE, DATA_SIZE};
 
         return DATA + edges[below(g, 3)] + below(g, 33) - 16;
     }
@@ -327,12 +381,14 @@ static uint64_t pick_target(Gen *g, unsigned size, bool lock)
 
 static void set_reg(Gen *g, unsigned n, uint64_t v, bool narrow)
 {
-    g->in->r[n] = narrow ? (uint32_t)v | (n == R_SP ? 0 : random_value(g) << 32) : v; /* (RSP is used whole by PUSH) */
+    g->in->r[n] = narrow ? (uint32_t)v | (n == R_SP ? 0 : random_value(g) << 32)
+                         : v; /* (RSP is used whole by PUSH) */
 }
 
 static int64_t vector_index(Gen *g, unsigned n)
 {
-    for (unsigned i = 0; i < 32; i += 4) { /* dwords that are good as halves of quad-words too: small and not negative */
+    for (unsigned i = 0; i < 32;
+         i += 4) { /* dwords that are good as halves of quad-words too: small and not negative */
         uint8_t *p = g->in->x + (i < 16 ? X_XMM + 16 * n + i : X_YMMH + 16 * n + i - 16);
 
         memset(p, 0, 4);
@@ -352,7 +408,8 @@ static void solve_address(Gen *g)
     int64_t index = 0;
 
     for (unsigned i = 0; i < g->t->insn.n; i++) {
-        size = g->t->insn.o[i].kind == X86_MEM && g->t->insn.o[i].size ? g->t->insn.o[i].size : size;
+        size =
+            g->t->insn.o[i].kind == X86_MEM && g->t->insn.o[i].size ? g->t->insn.o[i].size : size;
     }
     uint64_t target = pick_target(g, size, g->t->insn.lock);
 
@@ -387,7 +444,10 @@ static bool set_implicit(Gen *g)
     bool memory = i->o[0].kind == X86_MEM;
 
     switch (i->row->op) {
-    case X86_BT: case X86_BTS: case X86_BTR: case X86_BTC: /* a bit string */
+    case X86_BT:
+    case X86_BTS:
+    case X86_BTR:
+    case X86_BTC: /* a bit string */
         if (memory && i->o[1].kind == X86_GPR) {
             if (uses_reg_in_address(i, i->o[1].reg)) {
                 return false;
@@ -395,14 +455,19 @@ static bool set_implicit(Gen *g)
             g->in->r[i->o[1].reg] = (uint64_t)((int64_t)below(g, 2048) - 1024);
         }
         return true;
-    case X86_DIV: case X86_IDIV:
+    case X86_DIV:
+    case X86_IDIV:
         if (!uses_reg_in_address(i, R_DX) && chance(g, 70)) {
-            g->in->r[R_DX] = i->row->op == X86_DIV ? below(g, 3) : (uint64_t)sext(g->in->r[R_AX], i->opsize * 8) >> 63 ? ~0ull : 0;
+            g->in->r[R_DX] = i->row->op == X86_DIV                                 ? below(g, 3)
+                             : (uint64_t)sext(g->in->r[R_AX], i->opsize * 8) >> 63 ? ~0ull
+                                                                                   : 0;
         }
         return true;
     case X86_BSWAP: return i->opsize != 2;
-    case X86_SHLD: case X86_SHRD: /* counts over the operand's size are undefined */
-        return i->opsize != 2 || ((i->o[2].kind == X86_IMM ? (uint64_t)i->o[2].imm : g->in->r[R_CX]) & 31) <= 16;
+    case X86_SHLD:
+    case X86_SHRD: /* counts over the operand's size are undefined */
+        return i->opsize != 2 ||
+               ((i->o[2].kind == X86_IMM ? (uint64_t)i->o[2].imm : g->in->r[R_CX]) & 31) <= 16;
     case X86_XLAT: set_reg(g, R_BX, pick_target(g, 1, false), narrow); return true;
     case X86_LEAVE: g->in->r[R_BP] = pick_target(g, 8, false); return true;
     case X86_MASKMOVDQU: set_reg(g, R_DI, pick_target(g, 16, false), narrow); return true;
@@ -443,9 +508,10 @@ static void encode(Gen *g, const X86Row *row, const uint64_t *features)
     t->len = t->valid ? t->insn.len : 1;
 }
 
-bool insn_generate(CpuCase *t, const X86Row *row, uint64_t seed, const MemoryAim *aim, const uint64_t *features)
+bool insn_generate(CpuCase *t, const X86Row *row, uint64_t seed, const MemoryAim *aim,
+                   const uint64_t *features)
 {
-    Gen g = { .state = seed, .t = t, .disp_at = -1, .aim = aim };
+    Gen g = {.state = seed, .t = t, .disp_at = -1, .aim = aim};
 
     encode(&g, row, features);
     return t->valid;
@@ -453,14 +519,15 @@ bool insn_generate(CpuCase *t, const X86Row *row, uint64_t seed, const MemoryAim
 
 void state_generate(CpuState *in, uint64_t seed, const X86Row *row)
 {
-    Gen g = { .state = seed, .in = in };
+    Gen g = {.state = seed, .in = in};
 
     random_state(&g, row);
 }
 
-bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed, const uint64_t *features)
+bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed,
+                   const uint64_t *features)
 {
-    Gen g = { .state = seed, .t = t, .in = in, .disp_at = -1 };
+    Gen g = {.state = seed, .t = t, .in = in, .disp_at = -1};
 
     encode(&g, row, features);
     random_state(&g, row);
@@ -492,7 +559,8 @@ static bool is_rotate(unsigned op)
 static uint64_t shift_undefined(const X86Insn *i, uint64_t cx, const X86Operand *count)
 {
     unsigned size = i->o[0].size * 8u;
-    uint64_t n = (count->kind == X86_IMM ? (uint64_t)count->imm : cx) & (size == 64 ? 63 : 31), undefined = 0;
+    uint64_t n = (count->kind == X86_IMM ? (uint64_t)count->imm : cx) & (size == 64 ? 63 : 31),
+             undefined = 0;
 
     if (n == 0) {
         return 0;
@@ -509,8 +577,15 @@ static uint64_t shift_undefined(const X86Insn *i, uint64_t cx, const X86Operand 
 uint64_t insn_undefined_flags(const X86Insn *i, uint64_t cx)
 {
     switch (i->row->op) {
-    case X86_SHL: case X86_SHR: case X86_SAR: case X86_ROL: case X86_ROR: case X86_RCL: case X86_RCR: return shift_undefined(i, cx, &i->o[1]);
-    case X86_SHLD: case X86_SHRD: return shift_undefined(i, cx, &i->o[2]);
+    case X86_SHL:
+    case X86_SHR:
+    case X86_SAR:
+    case X86_ROL:
+    case X86_ROR:
+    case X86_RCL:
+    case X86_RCR: return shift_undefined(i, cx, &i->o[1]);
+    case X86_SHLD:
+    case X86_SHRD: return shift_undefined(i, cx, &i->o[2]);
     default: return i->row->fl_undef;
     }
 }

@@ -20,11 +20,11 @@
 #endif
 
 __attribute__((used)) static struct {
-    uint64_t r[16];             /* 0 */
-    uint64_t flags;             /* 128 */
-    uint64_t target;            /* 136 */
-    uint64_t host_sp;           /* 144 */
-    uint32_t host_mxcsr, pad;   /* 152 */
+    uint64_t r[16];                          /* 0 */
+    uint64_t flags;                          /* 128 */
+    uint64_t target;                         /* 136 */
+    uint64_t host_sp;                        /* 144 */
+    uint32_t host_mxcsr, pad;                /* 152 */
     alignas(64) uint8_t x[XSAVE_BYTES + 64]; /* 192 */
 } native_frame __asm__("native_frame");
 
@@ -85,8 +85,9 @@ __asm__(
     "    ret\n");
 /* clang-format on */
 
-static const uint8_t greg_of[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                                     REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+static const uint8_t greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                    REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                    REG_R12, REG_R13, REG_R14, REG_R15};
 
 /* XSAVE areas leave out components that are in their initial state. */
 static void take_xsave(CpuState *out, const uint8_t *x)
@@ -119,7 +120,8 @@ static void on_step(greg_t *g)
     if (rip >= tracing.from && rip < tracing.end) {
         uint64_t sp = (uint64_t)g[REG_RSP];
 
-        if (*(const uint8_t *)(uintptr_t)rip == 0x9d && sp >= DATA && sp < DATA + DATA_WRITABLE - 8) { /* POPF shall not end it */
+        if (*(const uint8_t *)(uintptr_t)rip == 0x9d && sp >= DATA &&
+            sp < DATA + DATA_WRITABLE - 8) { /* POPF shall not end it */
             *(uint8_t *)(uintptr_t)(sp + 1) |= EFL_TF >> 8;
         }
         tracing.step(tracing.opaque, rip, (uint64_t)g[REG_EFL], (uint64_t)g[REG_RCX]);
@@ -195,8 +197,9 @@ void native_watch(void (*late)(void *opaque), void *opaque)
 static bool make_exit(void)
 {
     uint8_t *at = (uint8_t *)(uintptr_t)EXIT_PAGE;
-    uint8_t *page = mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    const uint8_t jump[6] = { 0xff, 0x25 };
+    uint8_t *page = mmap(at, 4096, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    const uint8_t jump[6] = {0xff, 0x25};
     void (*const back)(void) = native_exit;
 
     if (page != at) {
@@ -210,13 +213,16 @@ static bool make_exit(void)
 bool native_open(Error *err)
 {
     static uint8_t stack[65536];
-    const stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
-    static const uint8_t signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
-    const struct itimerval ticks = { { 0, TICK_US }, { 0, TICK_US } };
-    struct sigaction a = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER }, tick = { .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
-    uint8_t *base = mmap((void *)(uintptr_t)SANDBOX, SANDBOX_PAGES * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    const stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
+    static const uint8_t signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+    const struct itimerval ticks = {{0, TICK_US}, {0, TICK_US}};
+    struct sigaction a = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER},
+                     tick = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    uint8_t *base = mmap((void *)(uintptr_t)SANDBOX, SANDBOX_PAGES * 4096, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
-    if (base != (void *)(uintptr_t)SANDBOX || mprotect((void *)(uintptr_t)DATA, DATA_SIZE, PROT_READ | PROT_WRITE) ||
+    if (base != (void *)(uintptr_t)SANDBOX ||
+        mprotect((void *)(uintptr_t)DATA, DATA_SIZE, PROT_READ | PROT_WRITE) ||
         mprotect((void *)(uintptr_t)CODE_PAGE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC)) {
         return error_set(err, "cannot have the sandbox at 0x%x", SANDBOX);
     }
@@ -246,7 +252,7 @@ void program_image(const CpuProgram *p, uint8_t *image)
 {
     uint64_t at = p->at - CODE_PAGE;
     uint32_t distance = (uint32_t)(EXIT_PAGE - (program_end(p) + 5));
-    uint8_t jump[5] = { 0xe9 };
+    uint8_t jump[5] = {0xe9};
 
     memcpy(jump + 1, &distance, 4);
     memset(image, 0xf4, CODE_SIZE);
@@ -294,7 +300,8 @@ void native_run(const CpuProgram *p, const CpuState *in, CpuState *out)
     run(p, in, out, 0);
 }
 
-void native_trace(const CpuProgram *p, const CpuState *in, CpuState *out, void (*step)(void *opaque, uint64_t rip, uint64_t flags, uint64_t rcx),
+void native_trace(const CpuProgram *p, const CpuState *in, CpuState *out,
+                  void (*step)(void *opaque, uint64_t rip, uint64_t flags, uint64_t rcx),
                   void *opaque)
 {
     tracing.step = step;

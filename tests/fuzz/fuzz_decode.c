@@ -8,15 +8,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint32_t modes[] = { MODE_64 | MODE_PE, MODE_32 | MODE_PE, MODE_16 | MODE_PE, MODE_16, MODE_16 | MODE_PE | MODE_VM86 };
-    uint8_t more[64] = { 0 };
+    static const uint32_t modes[] = {MODE_64 | MODE_PE, MODE_32 | MODE_PE, MODE_16 | MODE_PE,
+                                     MODE_16, MODE_16 | MODE_PE | MODE_VM86};
+    uint8_t more[64] = {0};
 
     size = size < 32 ? size : 32;
     memcpy(more, data, size);
     for (unsigned m = 0; m < COUNT_OF(modes); m++) {
         X86Insn a, b;
-        StrBuf text = { 0 };
-        int short_of = x86_decode(&a, data, size, modes[m], NULL), whole = x86_decode(&b, more, sizeof(more), modes[m], NULL);
+        StrBuf text = {0};
+        int short_of = x86_decode(&a, data, size, modes[m], NULL),
+            whole = x86_decode(&b, more, sizeof(more), modes[m], NULL);
 
         if (short_of == X86_DECODE_OK) {
             assert(a.len >= 1 && a.len <= 15 && a.len <= size && a.row);

@@ -7,7 +7,7 @@
 
 START_TEST(setting_returns_false_and_fills_class_and_text)
 {
-    Error e = { .cls = ERROR_KVM_MISSING_CAP };
+    Error e = {.cls = ERROR_KVM_MISSING_CAP};
 
     ck_assert(!error_set(&e, "no %s", "luck"));
     ck_assert_str_eq(e.msg, "no luck");

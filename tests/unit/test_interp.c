@@ -31,18 +31,19 @@ typedef struct Rig {
 
 static bool rig_walk(Cpu *c UNUSED, Gva va, Access kind UNUSED, unsigned mode UNUSED, Walk *w)
 {
-    *w = (Walk){ .pa = va, .size = 4096, .read = true, .write = true, .exec = true };
+    *w = (Walk){.pa = va, .size = 4096, .read = true, .write = true, .exec = true};
     return va < RAM;
 }
 
-static void rig_page_fault(Cpu *c UNUSED, Gva va, Access kind UNUSED, unsigned mode UNUSED, uint64_t error UNUSED, Exception *e)
+static void rig_page_fault(Cpu *c UNUSED, Gva va, Access kind UNUSED, unsigned mode UNUSED,
+                           uint64_t error UNUSED, Exception *e)
 {
-    *e = (Exception){ .vector = 14, .addr = va };
+    *e = (Exception){.vector = 14, .addr = va};
 }
 
 static void rig_align_fault(Cpu *c UNUSED, Gva va, Exception *e)
 {
-    *e = (Exception){ .vector = 17, .addr = va };
+    *e = (Exception){.vector = 17, .addr = va};
 }
 
 static void rig_sync(Cpu *c)
@@ -55,8 +56,9 @@ static void rig_vec_save(Cpu *c)
     be->vec_save(c);
 }
 
-static const CpuArch rig_arch = { .name = "rig", .walk = rig_walk, .page_fault = rig_page_fault, .align_fault = rig_align_fault };
-static const CpuHost rig_host = { .sync_pc = rig_sync, .vec_save = rig_vec_save };
+static const CpuArch rig_arch = {
+    .name = "rig", .walk = rig_walk, .page_fault = rig_page_fault, .align_fault = rig_align_fault};
+static const CpuHost rig_host = {.sync_pc = rig_sync, .vec_save = rig_vec_save};
 
 static Rig *rig_new(void)
 {
@@ -114,7 +116,7 @@ static IrOp *begin(Rig *r, IrOpcode op, unsigned type)
 static Block *finish(Rig *r)
 {
     Block *b = xalloc_aligned(_Alignof(Block), sizeof *b);
-    StrBuf why = { 0 };
+    StrBuf why = {0};
 
     ir_add(&r->ir, IR_EXIT, I64)->imm = 0x2000;
     ck_assert_msg(ir_verify(&r->ir, &why), "%s", strbuf_str(&why));
@@ -127,7 +129,6 @@ static Block *finish(Rig *r)
     ck_assert(be->compile(r->v, b, &r->ir));
     return b;
 }
-
 
 static void run(Rig *r, Block *b)
 {
@@ -147,10 +148,19 @@ static int run_faulting(Rig *r, Block *b)
     return -1;
 }
 
-static uint16_t fl_of(const Cpu *c) { return (uint16_t)((c->cc >> 8 & 0xd5) | (c->cc & 1) << 11); }
-static void set_fl(Cpu *c, uint16_t fl) { c->cc = (uint16_t)(((fl & 0xd5) | 2) << 8 | (fl >> 11 & 1)); }
+static uint16_t fl_of(const Cpu *c)
+{
+    return (uint16_t)((c->cc >> 8 & 0xd5) | (c->cc & 1) << 11);
+}
+static void set_fl(Cpu *c, uint16_t fl)
+{
+    c->cc = (uint16_t)(((fl & 0xd5) | 2) << 8 | (fl >> 11 & 1));
+}
 
-static uint64_t *data(Rig *r) { return (uint64_t *)(void *)(r->ram.hva + DATA); }
+static uint64_t *data(Rig *r)
+{
+    return (uint64_t *)(void *)(r->ram.hva + DATA);
+}
 
 static void set_mem(IrOp *o, unsigned flag, unsigned size)
 {
@@ -172,51 +182,87 @@ static void aim(Rig *r, uint64_t at)
 
 static uint64_t value(void)
 {
-    static const uint64_t odd[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-                                    0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff };
+    static const uint64_t odd[] = {0,
+                                   1,
+                                   2,
+                                   0x7f,
+                                   0x80,
+                                   0xff,
+                                   0x7fff,
+                                   0x8000,
+                                   0xffff,
+                                   0x7fffffff,
+                                   0x80000000,
+                                   0xffffffff,
+                                   0x7fffffffffffffff,
+                                   0x8000000000000000,
+                                   0xffffffffffffffff};
     uint64_t v = (uint64_t)rand() << 42 ^ (uint64_t)rand() << 21 ^ (uint64_t)rand();
 
     return rand() % 3 ? v : odd[(unsigned)rand() % COUNT_OF(odd)];
 }
 
-static const char *const type_name[] = { "i8", "i16", "i32", "i64" };
+static const char *const type_name[] = {"i8", "i16", "i32", "i64"};
 
 #ifdef __x86_64__
 
 /* --- the host's instructions --- */
 
-typedef struct Native { uint64_t d, b, c, fl; } Native;
+typedef struct Native {
+    uint64_t d, b, c, fl;
+} Native;
 typedef void NativeFn(Native *n);
 
-#define NATIVE(name, text)                                                                                             \
-    static void name(Native *n)                                                                                        \
-    {                                                                                                                  \
-        uint64_t d = n->d, b = n->b, c = n->c, fl = n->fl | 2;                                                         \
-        __asm__ volatile("sub $128, %%rsp\n push %[f]\n popfq\n " text "\n pushfq\n pop %[f]\n add $128, %%rsp"        \
-                         : [d] "+a"(d), [b] "+b"(b), [c] "+c"(c), [f] "+r"(fl) : : "cc", "memory");                    \
-        *n = (Native){ d, b, c, fl & FL_ALL };                                                                         \
+#define NATIVE(name, text)                                                                         \
+    static void name(Native *n)                                                                    \
+    {                                                                                              \
+        uint64_t d = n->d, b = n->b, c = n->c, fl = n->fl | 2;                                     \
+        __asm__ volatile("sub $128, %%rsp\n push %[f]\n popfq\n " text                             \
+                         "\n pushfq\n pop %[f]\n add $128, %%rsp"                                  \
+                         : [d] "+a"(d), [b] "+b"(b), [c] "+c"(c), [f] "+r"(fl)                     \
+                         :                                                                         \
+                         : "cc", "memory");                                                        \
+        *n = (Native){d, b, c, fl & FL_ALL};                                                       \
     }
-#define NATIVE4(op, t8, t16, t32, t64) \
-    NATIVE(op##_0, t8) NATIVE(op##_1, t16) NATIVE(op##_2, t32) NATIVE(op##_3, t64) \
-    static NativeFn *const native_##op[4] = { op##_0, op##_1, op##_2, op##_3 };
-#define TWO(op) NATIVE4(op, #op " %b[b], %b[d]", #op " %w[b], %w[d]", #op " %k[b], %k[d]", #op " %q[b], %q[d]")
+#define NATIVE4(op, t8, t16, t32, t64)                                                             \
+    NATIVE(op##_0, t8)                                                                             \
+    NATIVE(op##_1, t16) NATIVE(op##_2, t32) NATIVE(                                                \
+        op##_3, t64) static NativeFn *const native_##op[4] = {op##_0, op##_1, op##_2, op##_3};
+#define TWO(op)                                                                                    \
+    NATIVE4(op, #op " %b[b], %b[d]", #op " %w[b], %w[d]", #op " %k[b], %k[d]", #op " %q[b], %q[d]")
 #define ONE(op) NATIVE4(op, #op " %b[d]", #op " %w[d]", #op " %k[d]", #op " %q[d]")
-#define BYCL(op) NATIVE4(op, #op " %%cl, %b[d]", #op " %%cl, %w[d]", #op " %%cl, %k[d]", #op " %%cl, %q[d]")
+#define BYCL(op)                                                                                   \
+    NATIVE4(op, #op " %%cl, %b[d]", #op " %%cl, %w[d]", #op " %%cl, %k[d]", #op " %%cl, %q[d]")
 #define WIDE3(op) NATIVE4(op, "nop", #op " %w[b], %w[d]", #op " %k[b], %k[d]", #op " %q[b], %q[d]")
-#define DOUBLE(op) NATIVE4(op, "nop", #op " %%cl, %w[b], %w[d]", #op " %%cl, %k[b], %k[d]", #op " %%cl, %q[b], %q[d]")
+#define DOUBLE(op)                                                                                 \
+    NATIVE4(op, "nop", #op " %%cl, %w[b], %w[d]", #op " %%cl, %k[b], %k[d]",                       \
+            #op " %%cl, %q[b], %q[d]")
 
-TWO(add) TWO(adc) TWO(sub) TWO(sbb) TWO(and) TWO(or) TWO(xor) TWO(cmp) TWO(test)
-ONE(neg) ONE(not) ONE(inc) ONE(dec)
-BYCL(shl) BYCL(shr) BYCL(sar) BYCL(rol) BYCL(ror) BYCL(rcl) BYCL(rcr)
-DOUBLE(shld) DOUBLE(shrd)
-WIDE3(imul) WIDE3(bt) WIDE3(bts) WIDE3(btr) WIDE3(btc) WIDE3(bsf) WIDE3(bsr)
-TWO(xadd) TWO(xchg)
-NATIVE4(cmpxchg, "xchg %%rcx, %%rax\n cmpxchg %b[b], %b[c]\n xchg %%rcx, %%rax", "xchg %%rcx, %%rax\n cmpxchg %w[b], %w[c]\n xchg %%rcx, %%rax",
-        "xchg %%rcx, %%rax\n cmpxchg %k[b], %k[c]\n xchg %%rcx, %%rax", "xchg %%rcx, %%rax\n cmpxchg %q[b], %q[c]\n xchg %%rcx, %%rax")
-NATIVE4(bswap, "nop", "nop", "bswap %k[d]", "bswap %q[d]")
+TWO(add)
+TWO(adc) TWO(sub) TWO(sbb) TWO(and) TWO(or) TWO(xor) TWO(cmp) TWO(test) ONE(neg) ONE(not ) ONE(inc)
+    ONE(dec) BYCL(shl) BYCL(shr) BYCL(sar) BYCL(rol) BYCL(ror) BYCL(rcl) BYCL(rcr) DOUBLE(shld)
+        DOUBLE(shrd) WIDE3(imul) WIDE3(bt) WIDE3(bts) WIDE3(btr) WIDE3(btc) WIDE3(bsf) WIDE3(bsr)
+            TWO(xadd) TWO(xchg)
+                NATIVE4(cmpxchg, "xchg %%rcx, %%rax\n cmpxchg %b[b], %b[c]\n xchg %%rcx, %%rax",
+                        "xchg %%rcx, %%rax\n cmpxchg %w[b], %w[c]\n xchg %%rcx, %%rax",
+                        "xchg %%rcx, %%rax\n cmpxchg %k[b], %k[c]\n xchg %%rcx, %%rax",
+                        "xchg %%rcx, %%rax\n cmpxchg %q[b], %q[c]\n xchg %%rcx, %%rax")
+                    NATIVE4(bswap, "nop", "nop", "bswap %k[d]", "bswap %q[d]")
 
-enum { ARITH = FL_ALL, LOGIC = FL_ALL & ~FL_AF };
-enum { F_UNARY = 1, F_SHIFT = 2, F_COUNT = 4 /* double shifts */, F_NO8 = 8, F_ONLY32 = 16, F_WR_B = 32, F_WR_A = 64, F_NO_MEM = 128 };
+                        enum {
+                            ARITH = FL_ALL,
+                            LOGIC = FL_ALL & ~FL_AF
+                        };
+enum {
+    F_UNARY = 1,
+    F_SHIFT = 2,
+    F_COUNT = 4 /* double shifts */,
+    F_NO8 = 8,
+    F_ONLY32 = 16,
+    F_WR_B = 32,
+    F_WR_A = 64,
+    F_NO_MEM = 128
+};
 
 typedef struct Case {
     const char *name;
@@ -227,39 +273,39 @@ typedef struct Case {
 } Case;
 
 static const Case cases[] = {
-    { "add", IR_ADD, native_add, 0, ARITH, 0 },
-    { "adc", IR_ADC, native_adc, FL_CF, ARITH, 0 },
-    { "sub", IR_SUB, native_sub, 0, ARITH, 0 },
-    { "sbb", IR_SBB, native_sbb, FL_CF, ARITH, 0 },
-    { "and", IR_AND, native_and, 0, LOGIC, 0 },
-    { "or", IR_OR, native_or, 0, LOGIC, 0 },
-    { "xor", IR_XOR, native_xor, 0, LOGIC, 0 },
-    { "cmp", IR_CMP, native_cmp, 0, ARITH, 0 },
-    { "test", IR_TEST, native_test, 0, LOGIC, 0 },
-    { "neg", IR_NEG, native_neg, 0, ARITH, F_UNARY },
-    { "not", IR_NOT, native_not, 0, 0, F_UNARY },
-    { "inc", IR_INC, native_inc, 0, ARITH & ~FL_CF, F_UNARY },
-    { "dec", IR_DEC, native_dec, 0, ARITH & ~FL_CF, F_UNARY },
-    { "shl", IR_SHL, native_shl, LOGIC, LOGIC, F_SHIFT },
-    { "shr", IR_SHR, native_shr, LOGIC, LOGIC, F_SHIFT },
-    { "sar", IR_SAR, native_sar, LOGIC, LOGIC, F_SHIFT },
-    { "rol", IR_ROL, native_rol, FL_CF | FL_OF, FL_CF | FL_OF, F_SHIFT },
-    { "ror", IR_ROR, native_ror, FL_CF | FL_OF, FL_CF | FL_OF, F_SHIFT },
-    { "rcl", IR_RCL, native_rcl, FL_CF | FL_OF, FL_CF | FL_OF, F_SHIFT },
-    { "rcr", IR_RCR, native_rcr, FL_CF | FL_OF, FL_CF | FL_OF, F_SHIFT },
-    { "shld", IR_SHLD, native_shld, LOGIC, LOGIC, F_COUNT | F_NO8 },
-    { "shrd", IR_SHRD, native_shrd, LOGIC, LOGIC, F_COUNT | F_NO8 },
-    { "imul", IR_IMUL, native_imul, 0, FL_CF | FL_OF, F_NO8 | F_NO_MEM },
-    { "bt", IR_BT, native_bt, 0, FL_CF, F_NO8 },
-    { "bts", IR_BTS, native_bts, 0, FL_CF, F_NO8 },
-    { "btr", IR_BTR, native_btr, 0, FL_CF, F_NO8 },
-    { "btc", IR_BTC, native_btc, 0, FL_CF, F_NO8 },
-    { "bsf", IR_BSF, native_bsf, 0, FL_ZF, F_NO8 | F_NO_MEM },
-    { "bsr", IR_BSR, native_bsr, 0, FL_ZF, F_NO8 | F_NO_MEM },
-    { "xadd", IR_XADD, native_xadd, 0, ARITH, F_WR_B },
-    { "xchg", IR_XCHG, native_xchg, 0, 0, F_WR_B },
-    { "cmpxchg", IR_CMPXCHG, native_cmpxchg, 0, ARITH, F_WR_A },
-    { "bswap", IR_BSWAP, native_bswap, 0, 0, F_UNARY | F_ONLY32 | F_NO_MEM },
+    {"add", IR_ADD, native_add, 0, ARITH, 0},
+    {"adc", IR_ADC, native_adc, FL_CF, ARITH, 0},
+    {"sub", IR_SUB, native_sub, 0, ARITH, 0},
+    {"sbb", IR_SBB, native_sbb, FL_CF, ARITH, 0},
+    {"and", IR_AND, native_and, 0, LOGIC, 0},
+    {"or", IR_OR, native_or, 0, LOGIC, 0},
+    {"xor", IR_XOR, native_xor, 0, LOGIC, 0},
+    {"cmp", IR_CMP, native_cmp, 0, ARITH, 0},
+    {"test", IR_TEST, native_test, 0, LOGIC, 0},
+    {"neg", IR_NEG, native_neg, 0, ARITH, F_UNARY},
+    {"not", IR_NOT, native_not, 0, 0, F_UNARY},
+    {"inc", IR_INC, native_inc, 0, ARITH & ~FL_CF, F_UNARY},
+    {"dec", IR_DEC, native_dec, 0, ARITH & ~FL_CF, F_UNARY},
+    {"shl", IR_SHL, native_shl, LOGIC, LOGIC, F_SHIFT},
+    {"shr", IR_SHR, native_shr, LOGIC, LOGIC, F_SHIFT},
+    {"sar", IR_SAR, native_sar, LOGIC, LOGIC, F_SHIFT},
+    {"rol", IR_ROL, native_rol, FL_CF | FL_OF, FL_CF | FL_OF, F_SHIFT},
+    {"ror", IR_ROR, native_ror, FL_CF | FL_OF, FL_CF | FL_OF, F_SHIFT},
+    {"rcl", IR_RCL, native_rcl, FL_CF | FL_OF, FL_CF | FL_OF, F_SHIFT},
+    {"rcr", IR_RCR, native_rcr, FL_CF | FL_OF, FL_CF | FL_OF, F_SHIFT},
+    {"shld", IR_SHLD, native_shld, LOGIC, LOGIC, F_COUNT | F_NO8},
+    {"shrd", IR_SHRD, native_shrd, LOGIC, LOGIC, F_COUNT | F_NO8},
+    {"imul", IR_IMUL, native_imul, 0, FL_CF | FL_OF, F_NO8 | F_NO_MEM},
+    {"bt", IR_BT, native_bt, 0, FL_CF, F_NO8},
+    {"bts", IR_BTS, native_bts, 0, FL_CF, F_NO8},
+    {"btr", IR_BTR, native_btr, 0, FL_CF, F_NO8},
+    {"btc", IR_BTC, native_btc, 0, FL_CF, F_NO8},
+    {"bsf", IR_BSF, native_bsf, 0, FL_ZF, F_NO8 | F_NO_MEM},
+    {"bsr", IR_BSR, native_bsr, 0, FL_ZF, F_NO8 | F_NO_MEM},
+    {"xadd", IR_XADD, native_xadd, 0, ARITH, F_WR_B},
+    {"xchg", IR_XCHG, native_xchg, 0, 0, F_WR_B},
+    {"cmpxchg", IR_CMPXCHG, native_cmpxchg, 0, ARITH, F_WR_A},
+    {"bswap", IR_BSWAP, native_bswap, 0, 0, F_UNARY | F_ONLY32 | F_NO_MEM},
 };
 
 /* Flags that are defined for this count: OF only for 1; 8- and 16-bit shifts over the size leave CF open. */
@@ -278,22 +324,25 @@ static uint16_t defined(const Case *k, unsigned type, unsigned count)
 }
 
 /* Registers of the operands: back ends may count on x86's fixed ones (CL, RAX). */
-typedef struct Regs { uint8_t d, b, c; } Regs;
+typedef struct Regs {
+    uint8_t d, b, c;
+} Regs;
 
 static Regs regs_of(const Case *k)
 {
     if (k->how & F_WR_A)
-        return (Regs){ V_R(2), V_R(1), V_R(0) };
+        return (Regs){V_R(2), V_R(1), V_R(0)};
     if (k->how & (F_COUNT | F_SHIFT))
-        return (Regs){ V_R(0), V_R(2), V_R(1) };
-    return (Regs){ V_R(0), V_R(1), V_R(2) };
+        return (Regs){V_R(0), V_R(2), V_R(1)};
+    return (Regs){V_R(0), V_R(1), V_R(2)};
 }
 
 /* What the op is declared to write: undefined flags count. */
 static uint16_t declared(const Case *k)
 {
-    bool partial = k->op == IR_ROL || k->op == IR_ROR || k->op == IR_RCL || k->op == IR_RCR || k->op == IR_INC || k->op == IR_DEC ||
-                   (k->op >= IR_BT && k->op <= IR_BTC) || !k->fl_out;
+    bool partial = k->op == IR_ROL || k->op == IR_ROR || k->op == IR_RCL || k->op == IR_RCR ||
+                   k->op == IR_INC || k->op == IR_DEC || (k->op >= IR_BT && k->op <= IR_BTC) ||
+                   !k->fl_out;
 
     return partial ? k->fl_out : FL_ALL;
 }
@@ -324,7 +373,7 @@ static void check_case(Rig *r, const Case *k, unsigned type, bool mem)
     Regs x = regs_of(k);
 
     for (unsigned i = 0; i < 3000; i++) {
-        Native n = { .d = value(), .b = value(), .c = value(), .fl = (uint64_t)rand() & FL_ALL };
+        Native n = {.d = value(), .b = value(), .c = value(), .fl = (uint64_t)rand() & FL_ALL};
         Native in = n;
         uint64_t at = DATA + (i % 7 ? 0 : 4096 - 3); /* also over two pages */
 
@@ -350,10 +399,13 @@ static void check_case(Rig *r, const Case *k, unsigned type, bool mem)
             if (type < I64) /* the rest of the word is as before, not zeroed */
                 n.d = (in.d & keep) | (n.d & ~keep);
         }
-        ck_assert_msg(d == n.d && c->r[x.b] == n.b && c->r[x.c] == n.c && !((fl_of(c) ^ n.fl) & fl) && !((fl_of(c) ^ in.fl) & ~declared(k) & FL_ALL),
-                      "%s.%s%s d=%" PRIx64 " b=%" PRIx64 " c=%" PRIx64 " fl=%" PRIx64 ": got %" PRIx64 " %" PRIx64 " %" PRIx64 " %x, host %" PRIx64
-                      " %" PRIx64 " %" PRIx64 " %" PRIx64, k->name, type_name[type], mem ? " memory" : "", in.d, in.b, in.c, in.fl, d, c->r[x.b],
-                      c->r[x.c], fl_of(c), n.d, n.b, n.c, n.fl);
+        ck_assert_msg(
+            d == n.d && c->r[x.b] == n.b && c->r[x.c] == n.c && !((fl_of(c) ^ n.fl) & fl) &&
+                !((fl_of(c) ^ in.fl) & ~declared(k) & FL_ALL),
+            "%s.%s%s d=%" PRIx64 " b=%" PRIx64 " c=%" PRIx64 " fl=%" PRIx64 ": got %" PRIx64
+            " %" PRIx64 " %" PRIx64 " %x, host %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,
+            k->name, type_name[type], mem ? " memory" : "", in.d, in.b, in.c, in.fl, d, c->r[x.b],
+            c->r[x.c], fl_of(c), n.d, n.b, n.c, n.fl);
     }
 }
 
@@ -376,10 +428,22 @@ END_TEST
 
 /* --- conditions --- */
 
-#define COND(cc) static bool cond_##cc(uint64_t fl) { bool on; __asm__ volatile("sub $128, %%rsp\n push %1\n popfq\n set" #cc " %0\n lea 128(%%rsp), %%rsp" : "=r"(on) : "r"(fl) : "cc"); return on; }
-COND(o) COND(no) COND(b) COND(ae) COND(e) COND(ne) COND(be) COND(a) COND(s) COND(ns) COND(p) COND(np) COND(l) COND(ge) COND(le) COND(g)
-static bool (*const conds[16])(uint64_t) = { cond_o, cond_no, cond_b, cond_ae, cond_e, cond_ne, cond_be, cond_a,
-                                             cond_s, cond_ns, cond_p, cond_np, cond_l, cond_ge, cond_le, cond_g };
+#define COND(cc)                                                                                   \
+    static bool cond_##cc(uint64_t fl)                                                             \
+    {                                                                                              \
+        bool on;                                                                                   \
+        __asm__ volatile("sub $128, %%rsp\n push %1\n popfq\n set" #cc                             \
+                         " %0\n lea 128(%%rsp), %%rsp"                                             \
+                         : "=r"(on)                                                                \
+                         : "r"(fl)                                                                 \
+                         : "cc");                                                                  \
+        return on;                                                                                 \
+    }
+COND(o)
+COND(no) COND(b) COND(ae) COND(e) COND(ne) COND(be) COND(a) COND(s) COND(ns) COND(p) COND(np)
+    COND(l) COND(ge) COND(le) COND(g) static bool (*const conds[16])(uint64_t) = {
+        cond_o, cond_no, cond_b, cond_ae, cond_e, cond_ne, cond_be, cond_a,
+        cond_s, cond_ns, cond_p, cond_np, cond_l, cond_ge, cond_le, cond_g};
 
 START_TEST(conditions_are_the_hosts)
 {
@@ -399,7 +463,8 @@ START_TEST(conditions_are_the_hosts)
         o->fl_in = ir_cond_flags(cc);
         b = finish(r);
         for (unsigned i = 0; i < 64; i++) {
-            uint64_t fl = (i & 1 ? FL_CF : 0) | (i & 2 ? FL_PF : 0) | (i & 4 ? FL_AF : 0) | (i & 8 ? FL_ZF : 0) | (i & 16 ? FL_SF : 0) | (i & 32 ? FL_OF : 0);
+            uint64_t fl = (i & 1 ? FL_CF : 0) | (i & 2 ? FL_PF : 0) | (i & 4 ? FL_AF : 0) |
+                          (i & 8 ? FL_ZF : 0) | (i & 16 ? FL_SF : 0) | (i & 32 ? FL_OF : 0);
 
             r->cpu->r[0] = 0x1234567890abcdef;
             r->cpu->r[1] = 0x1111111122222222;
@@ -439,7 +504,11 @@ START_TEST(wide_products_are_exact)
                 r->cpu->r[1] = y;
                 r->cpu->r[2] = hi;
                 run(r, b);
-#define MUL(insn, m) __asm__(insn " %" m "[y]\n pushfq\n pop %[f]" : "+a"(lo), "+d"(hi), [f] "=r"(fl) : [y] "r"(y) : "cc", "memory")
+#define MUL(insn, m)                                                                               \
+    __asm__(insn " %" m "[y]\n pushfq\n pop %[f]"                                                  \
+            : "+a"(lo), "+d"(hi), [f] "=r"(fl)                                                     \
+            : [y] "r"(y)                                                                           \
+            : "cc", "memory")
                 switch (type * 2 + s) {
                 case 0: MUL("mulb", "b"); break;
                 case 1: MUL("imulb", "b"); break;
@@ -481,7 +550,11 @@ START_TEST(divisions_multiply_back_or_fault)
             o->b = V_R(1);
             b = finish(r);
             for (unsigned i = 0; i < 3000; i++) {
-                uint64_t x = value(), y = value() & mask, h = (rand() % 2 ? value() : s && x >> (bits - 1) & 1 ? ~0ull : 0) & mask;
+                uint64_t x = value(), y = value() & mask,
+                         h = (rand() % 2                 ? value()
+                              : s && x >> (bits - 1) & 1 ? ~0ull
+                                                         : 0) &
+                             mask;
                 __int128 n = (__int128)((unsigned __int128)h << bits | (x & mask)), by = y, q, rem;
 
                 if (type == I8)
@@ -505,7 +578,9 @@ START_TEST(divisions_multiply_back_or_fault)
                         if (s && bits == 64 && by == -1)
                             continue;
                         q = n / by;
-                        fits = s ? q >= -((__int128)1 << (bits - 1)) && q < (__int128)1 << (bits - 1) : q <= (__int128)mask;
+                        fits = s ? q >= -((__int128)1 << (bits - 1)) && q < (__int128)1
+                                                                                << (bits - 1)
+                                 : q <= (__int128)mask;
                         ck_assert(!fits);
                     }
                     continue;
@@ -517,9 +592,11 @@ START_TEST(divisions_multiply_back_or_fault)
                     q = sext((uint64_t)q, bits);
                     rem = sext((uint64_t)rem, bits);
                 }
-                ck_assert((unsigned __int128)q * (unsigned __int128)by + (unsigned __int128)rem == (unsigned __int128)n);
+                ck_assert((unsigned __int128)q * (unsigned __int128)by + (unsigned __int128)rem ==
+                          (unsigned __int128)n);
                 if (s)
-                    ck_assert((rem < 0 ? -rem : rem) < (by < 0 ? -by : by) && (rem == 0 || (rem < 0) == (n < 0)));
+                    ck_assert((rem < 0 ? -rem : rem) < (by < 0 ? -by : by) &&
+                              (rem == 0 || (rem < 0) == (n < 0)));
                 else
                     ck_assert((unsigned __int128)rem < (unsigned __int128)by);
             }
@@ -533,7 +610,8 @@ END_TEST
 
 START_TEST(moves_merge_as_the_types_say)
 {
-    static const uint64_t want[] = { 0x1122334455667788, 0x112233445566ccdd, 0x8899ccdd, 0xaabbccdd8899ccdd };
+    static const uint64_t want[] = {0x1122334455667788, 0x112233445566ccdd, 0x8899ccdd,
+                                    0xaabbccdd8899ccdd};
     Rig *r = rig_new();
 
     for (unsigned type = I8; type <= I64; type++) {
@@ -591,10 +669,16 @@ END_TEST
 
 START_TEST(addresses_are_cut_and_wrapped)
 {
-    static const struct { uint8_t asize, lin32; uint64_t base, seg, want; } t[] = {
-        { 8, 0, DATA - 40, 0, DATA }, { 8, 0, DATA - 40 - 0x1000, 0x1000, DATA }, { 4, 0, 0xf00000000 + DATA - 40, 0, DATA },
-        { 2, 0, 0x10000 + DATA - 40, 0, DATA }, { 4, 1, 0xfffff000 + DATA - 40, 0x1000, DATA },
-        { 2, 0, 0xffff, 0x10000, 0x10027 },
+    static const struct {
+        uint8_t asize, lin32;
+        uint64_t base, seg, want;
+    } t[] = {
+        {8, 0, DATA - 40, 0, DATA},
+        {8, 0, DATA - 40 - 0x1000, 0x1000, DATA},
+        {4, 0, 0xf00000000 + DATA - 40, 0, DATA},
+        {2, 0, 0x10000 + DATA - 40, 0, DATA},
+        {4, 1, 0xfffff000 + DATA - 40, 0x1000, DATA},
+        {2, 0, 0xffff, 0x10000, 0x10027},
     };
     Rig *r = rig_new();
     Cpu *c = r->cpu;
@@ -662,7 +746,7 @@ START_TEST(wide_compare_and_exchange)
         bool wide = i & 1, lock = i & 2, equal = i & 4;
         IrOp *o = begin(r, IR_CMPXCHG2, wide ? I64 : I32);
         Block *b;
-        uint64_t m[2] = { 0x1111111122222222, 0x3333333344444444 };
+        uint64_t m[2] = {0x1111111122222222, 0x3333333344444444};
 
         set_mem(o, IRF_MEM_D | (lock ? IRF_LOCK : 0), wide ? 16 : 8);
         o->fl_out = FL_ZF;
@@ -761,8 +845,14 @@ START_TEST(requests_stop_at_the_head)
 }
 END_TEST
 
-static void use_interp(void) { be = &backend_interp; }
-static void use_x64(void) { be = &backend_x64; }
+static void use_interp(void)
+{
+    be = &backend_interp;
+}
+static void use_x64(void)
+{
+    be = &backend_x64;
+}
 
 static void add_case(Suite *s, const char *name, void (*use)(void))
 {

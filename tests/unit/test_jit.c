@@ -13,10 +13,28 @@
 
 extern const Backend backend_x64 __attribute__((weak));
 
-enum { T_HALT, T_ADDI, T_ADD, T_LD, T_ST, T_BNE, T_JMP, T_JR, T_ST4, T_INVLPG, T_LOCKADD, T_UD, T_CALLR, T_OPS };
+enum {
+    T_HALT,
+    T_ADDI,
+    T_ADD,
+    T_LD,
+    T_ST,
+    T_BNE,
+    T_JMP,
+    T_JR,
+    T_ST4,
+    T_INVLPG,
+    T_LOCKADD,
+    T_UD,
+    T_CALLR,
+    T_OPS
+};
 enum { TOY_PAGES = 256, TOY_RAM = 4 << 20, HANDLER = 0x8000 };
 
-typedef struct ToyInsn { uint8_t op, d, a, b; int32_t imm; } ToyInsn;
+typedef struct ToyInsn {
+    uint8_t op, d, a, b;
+    int32_t imm;
+} ToyInsn;
 
 typedef struct ToyCpu {
     Cpu cpu;
@@ -38,7 +56,7 @@ static uint64_t toy_halt(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t 
 
 static uint64_t toy_ud(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k UNUSED)
 {
-    Exception e = { .vector = 6 };
+    Exception e = {.vector = 6};
 
     c->host->sync_pc(c);
     cpu_raise(c, &e);
@@ -103,7 +121,8 @@ static bool toy_emit(IrBlock *b, const ToyInsn *t, Gva pc)
         o->d = t->d;
         emit_mem(o, t, IRF_MEM_B, 8);
         return false;
-    case T_ST: case T_ST4:
+    case T_ST:
+    case T_ST4:
         o = ir_add(b, IR_MOV, t->op == T_ST ? I64 : I32);
         o->b = t->d;
         emit_mem(o, t, IRF_MEM_D, t->op == T_ST ? 8 : 4);
@@ -125,7 +144,8 @@ static bool toy_emit(IrBlock *b, const ToyInsn *t, Gva pc)
         o->disp = (int64_t)next;
         return true;
     case T_JMP: emit_term(b, IR_JMP, target); return true;
-    case T_JR: case T_CALLR:
+    case T_JR:
+    case T_CALLR:
         o = ir_add(b, IR_JMPI, I64);
         o->a = t->a;
         return true;
@@ -194,13 +214,18 @@ static bool toy_walk(Cpu *c, Gva va, Access kind UNUSED, unsigned mode UNUSED, W
 {
     if (va >= TOY_PAGES * 4096ull || TOY(c)->map[va >> 12] == ~0ull)
         return false;
-    *w = (Walk){ .pa = TOY(c)->map[va >> 12] << 12 | (va & 0xfff), .size = 4096, .read = true, .write = true, .exec = true };
+    *w = (Walk){.pa = TOY(c)->map[va >> 12] << 12 | (va & 0xfff),
+                .size = 4096,
+                .read = true,
+                .write = true,
+                .exec = true};
     return true;
 }
 
-static void toy_page_fault(Cpu *c UNUSED, Gva va, Access kind UNUSED, unsigned mode UNUSED, uint64_t error UNUSED, Exception *e)
+static void toy_page_fault(Cpu *c UNUSED, Gva va, Access kind UNUSED, unsigned mode UNUSED,
+                           uint64_t error UNUSED, Exception *e)
 {
-    *e = (Exception){ .vector = 14, .addr = va };
+    *e = (Exception){.vector = 14, .addr = va};
 }
 
 static void toy_take_exception(Cpu *c, const Exception *e)
@@ -231,8 +256,15 @@ static Gva toy_linear(const Cpu *c)
 }
 
 static const CpuArch toy_arch = {
-    .name = "toy", .cpu_size = sizeof(ToyCpu), .walk = toy_walk, .page_fault = toy_page_fault, .take_exception = toy_take_exception,
-    .irq_pending = toy_irq_pending, .serve = toy_serve, .pc_to_linear = toy_linear, .translate = toy_translate,
+    .name = "toy",
+    .cpu_size = sizeof(ToyCpu),
+    .walk = toy_walk,
+    .page_fault = toy_page_fault,
+    .take_exception = toy_take_exception,
+    .irq_pending = toy_irq_pending,
+    .serve = toy_serve,
+    .pc_to_linear = toy_linear,
+    .translate = toy_translate,
 };
 
 /* --- the machine --- */
@@ -318,7 +350,7 @@ static void park(Toy *t)
 
 static void nap(long us)
 {
-    struct timespec s = { 0, us * 1000 };
+    struct timespec s = {0, us * 1000};
 
     nanosleep(&s, NULL);
 }
@@ -359,13 +391,13 @@ static const JitStats *stats(Toy *t, unsigned cpu)
 /* r1 = 1 + ... + 1000 at @at, over two pages if @far. */
 static void put_sum(Toy *t, Gpa at)
 {
-    put(t, at, (ToyInsn){ T_ADDI, 1, 31, 0, 0 });
-    put(t, at + 8, (ToyInsn){ T_ADDI, 2, 31, 0, 0 });
-    put(t, at + 16, (ToyInsn){ T_ADDI, 3, 31, 0, 1000 });
-    put(t, at + 24, (ToyInsn){ T_ADDI, 2, 2, 0, 1 });
-    put(t, at + 32, (ToyInsn){ T_ADD, 1, 1, 2, 0 });
-    put(t, at + 40, (ToyInsn){ T_BNE, 0, 2, 3, -2 });
-    put(t, at + 48, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, at, (ToyInsn){T_ADDI, 1, 31, 0, 0});
+    put(t, at + 8, (ToyInsn){T_ADDI, 2, 31, 0, 0});
+    put(t, at + 16, (ToyInsn){T_ADDI, 3, 31, 0, 1000});
+    put(t, at + 24, (ToyInsn){T_ADDI, 2, 2, 0, 1});
+    put(t, at + 32, (ToyInsn){T_ADD, 1, 1, 2, 0});
+    put(t, at + 40, (ToyInsn){T_BNE, 0, 2, 3, -2});
+    put(t, at + 48, (ToyInsn){T_HALT, 0, 0, 0, 0});
 }
 
 /* --- tests --- */
@@ -391,12 +423,12 @@ START_TEST(a_store_into_the_running_block_takes_effect_at_the_next_instruction)
     Toy *t = toy_new(_i, 1, false, 0);
 
     for (unsigned round = 0; round < 3; round++) {
-        uint64_t patch = insn_bits((ToyInsn){ T_ADDI, 5, 31, 0, 77 + (int)round });
+        uint64_t patch = insn_bits((ToyInsn){T_ADDI, 5, 31, 0, 77 + (int)round});
 
-        put(t, 0x1000, (ToyInsn){ T_ST, 4, 31, 0, 0x1010 });
-        put(t, 0x1008, (ToyInsn){ T_ADDI, 6, 6, 0, 1 });
-        put(t, 0x1010, (ToyInsn){ T_ADDI, 5, 31, 0, 1 });
-        put(t, 0x1018, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+        put(t, 0x1000, (ToyInsn){T_ST, 4, 31, 0, 0x1010});
+        put(t, 0x1008, (ToyInsn){T_ADDI, 6, 6, 0, 1});
+        put(t, 0x1010, (ToyInsn){T_ADDI, 5, 31, 0, 1});
+        put(t, 0x1018, (ToyInsn){T_HALT, 0, 0, 0, 0});
         t->cpus[0]->r[4] = patch;
         t->cpus[0]->r[6] = 0;
         start_at(t, 0, 0x1000);
@@ -413,11 +445,11 @@ START_TEST(data_beside_code_can_be_written)
 {
     Toy *t = toy_new(_i, 1, false, 0);
 
-    put(t, 0x1000, (ToyInsn){ T_ADDI, 2, 2, 0, 1 });
-    put(t, 0x1008, (ToyInsn){ T_ST, 2, 31, 0, 0x1800 });
-    put(t, 0x1010, (ToyInsn){ T_ST, 2, 31, 0, 0x1030 }); /* same line as the code */
-    put(t, 0x1018, (ToyInsn){ T_BNE, 0, 2, 3, -3 });
-    put(t, 0x1020, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, 0x1000, (ToyInsn){T_ADDI, 2, 2, 0, 1});
+    put(t, 0x1008, (ToyInsn){T_ST, 2, 31, 0, 0x1800});
+    put(t, 0x1010, (ToyInsn){T_ST, 2, 31, 0, 0x1030}); /* same line as the code */
+    put(t, 0x1018, (ToyInsn){T_BNE, 0, 2, 3, -3});
+    put(t, 0x1020, (ToyInsn){T_HALT, 0, 0, 0, 0});
     t->cpus[0]->r[3] = 500;
     start_at(t, 0, 0x1000);
     run_to_halt(t);
@@ -435,10 +467,10 @@ START_TEST(a_fault_is_reported_at_its_instruction)
     ToyCpu *c = TOY(t->cpus[0]);
 
     c->map[0x20] = ~0ull;
-    put(t, 0x1000, (ToyInsn){ T_ADDI, 2, 31, 0, 5 });
-    put(t, 0x1008, (ToyInsn){ T_LD, 2, 31, 0, 0x20010 });
-    put(t, 0x1010, (ToyInsn){ T_ADDI, 2, 31, 0, 6 });
-    put(t, HANDLER, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, 0x1000, (ToyInsn){T_ADDI, 2, 31, 0, 5});
+    put(t, 0x1008, (ToyInsn){T_LD, 2, 31, 0, 0x20010});
+    put(t, 0x1010, (ToyInsn){T_ADDI, 2, 31, 0, 6});
+    put(t, HANDLER, (ToyInsn){T_HALT, 0, 0, 0, 0});
     start_at(t, 0, 0x1000);
     run_to_halt(t);
     ck_assert_uint_eq(c->faults, 1);
@@ -446,7 +478,7 @@ START_TEST(a_fault_is_reported_at_its_instruction)
     ck_assert_uint_eq(c->fault_addr, 0x20010);
     ck_assert_uint_eq(c->cpu.r[2], 5);
     /* an access over the border to the missing page faults too, and at the second page */
-    put(t, 0x1008, (ToyInsn){ T_ST, 2, 31, 0, 0x1fffc });
+    put(t, 0x1008, (ToyInsn){T_ST, 2, 31, 0, 0x1fffc});
     start_at(t, 0, 0x1000);
     run_to_halt(t);
     ck_assert_uint_eq(c->fault_addr, 0x20000);
@@ -463,12 +495,13 @@ START_TEST(an_instruction_across_pages_follows_remapping)
 {
     Toy *t = toy_new(_i, 1, false, 0);
     ToyCpu *c = TOY(t->cpus[0]);
-    uint64_t one = insn_bits((ToyInsn){ T_ADDI, 5, 31, 0, 1 }), two = insn_bits((ToyInsn){ T_ADDI, 5, 31, 0, 2 });
+    uint64_t one = insn_bits((ToyInsn){T_ADDI, 5, 31, 0, 1}),
+             two = insn_bits((ToyInsn){T_ADDI, 5, 31, 0, 2});
 
     as_write(&t->m.mem->system, 0x1ffc, &one, 8);
-    put(t, 0x2004, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, 0x2004, (ToyInsn){T_HALT, 0, 0, 0, 0});
     as_write(&t->m.mem->system, 0x3000, (uint8_t *)&two + 4, 4); /* what page 2 shall be later */
-    put(t, 0x3004, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, 0x3004, (ToyInsn){T_HALT, 0, 0, 0, 0});
     for (unsigned i = 0; i < 3; i++) {
         start_at(t, 0, 0x1ffc);
         run_to_halt(t);
@@ -481,7 +514,7 @@ START_TEST(an_instruction_across_pages_follows_remapping)
     ck_assert_uint_eq(c->cpu.r[5], 2);
     c->map[2] = ~0ull;
     tlb_flush_page(&c->cpu, 0, 0x2000);
-    put(t, HANDLER, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, HANDLER, (ToyInsn){T_HALT, 0, 0, 0, 0});
     start_at(t, 0, 0x1ffc);
     run_to_halt(t);
     ck_assert_uint_eq(c->fault_pc, 0x1ffc);
@@ -495,12 +528,12 @@ START_TEST(a_link_to_another_page_follows_remapping)
     Toy *t = toy_new(_i, 1, false, 0);
     ToyCpu *c = TOY(t->cpus[0]);
 
-    put(t, 0x1000, (ToyInsn){ T_JMP, 0, 0, 0, 0x200 });          /* to 0x2000 */
-    put(t, 0x2000, (ToyInsn){ T_ADDI, 5, 5, 0, 1 });
-    put(t, 0x2008, (ToyInsn){ T_BNE, 0, 5, 6, -0x201 });         /* to 0x1000 */
-    put(t, 0x2010, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
-    put(t, 0x3000, (ToyInsn){ T_ADDI, 5, 5, 0, 1000 });
-    put(t, 0x3008, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, 0x1000, (ToyInsn){T_JMP, 0, 0, 0, 0x200}); /* to 0x2000 */
+    put(t, 0x2000, (ToyInsn){T_ADDI, 5, 5, 0, 1});
+    put(t, 0x2008, (ToyInsn){T_BNE, 0, 5, 6, -0x201}); /* to 0x1000 */
+    put(t, 0x2010, (ToyInsn){T_HALT, 0, 0, 0, 0});
+    put(t, 0x3000, (ToyInsn){T_ADDI, 5, 5, 0, 1000});
+    put(t, 0x3008, (ToyInsn){T_HALT, 0, 0, 0, 0});
     c->cpu.r[6] = 300;
     start_at(t, 0, 0x1000);
     run_to_halt(t);
@@ -520,9 +553,9 @@ START_TEST(code_replaced_from_outside_is_translated_anew)
     Toy *t = toy_new(_i, 1, false, 0);
 
     for (int i = 0; i < 50; i++) {
-        put(t, 0x1000, (ToyInsn){ T_JMP, 0, 0, 0, 2 });
-        put(t, 0x1010, (ToyInsn){ T_ADDI, 5, 31, 0, i });
-        put(t, 0x1018, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+        put(t, 0x1000, (ToyInsn){T_JMP, 0, 0, 0, 2});
+        put(t, 0x1010, (ToyInsn){T_ADDI, 5, 31, 0, i});
+        put(t, 0x1018, (ToyInsn){T_HALT, 0, 0, 0, 0});
         start_at(t, 0, 0x1000);
         run_to_halt(t);
         ck_assert_uint_eq(t->cpus[0]->r[5], (unsigned)i);
@@ -536,8 +569,8 @@ START_TEST(requests_reach_an_endless_loop)
     Toy *t = toy_new(_i, 1, false, 0);
     ToyCpu *c = TOY(t->cpus[0]);
 
-    put(t, 0x1000, (ToyInsn){ T_ADDI, 2, 2, 0, 1 });
-    put(t, 0x1008, (ToyInsn){ T_JMP, 0, 0, 0, -1 });
+    put(t, 0x1000, (ToyInsn){T_ADDI, 2, 2, 0, 1});
+    put(t, 0x1008, (ToyInsn){T_JMP, 0, 0, 0, -1});
     start_at(t, 0, 0x1000);
     run(t);
     for (unsigned i = 1; i <= 50; i++) {
@@ -565,9 +598,9 @@ START_TEST(a_halted_processor_wakes_for_an_interrupt_only)
     Toy *t = toy_new(_i, 1, false, 0);
     ToyCpu *c = TOY(t->cpus[0]);
 
-    put(t, 0x1000, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
-    put(t, 0x1008, (ToyInsn){ T_ADDI, 2, 2, 0, 1 });
-    put(t, 0x1010, (ToyInsn){ T_JMP, 0, 0, 0, -2 });
+    put(t, 0x1000, (ToyInsn){T_HALT, 0, 0, 0, 0});
+    put(t, 0x1008, (ToyInsn){T_ADDI, 2, 2, 0, 1});
+    put(t, 0x1010, (ToyInsn){T_JMP, 0, 0, 0, -2});
     start_at(t, 0, 0x1000);
     for (unsigned i = 1; i <= 30; i++) {
         run_to_halt(t);
@@ -586,11 +619,11 @@ END_TEST
 /* Each processor adds 1 to a shared word and to its own count until the latter is r3. */
 static void put_adder(Toy *t, Gpa at)
 {
-    put(t, at, (ToyInsn){ T_ADDI, 1, 31, 0, 1 });
-    put(t, at + 8, (ToyInsn){ T_LOCKADD, 1, 31, 0, 0x9000 });
-    put(t, at + 16, (ToyInsn){ T_ADDI, 2, 2, 0, 1 });
-    put(t, at + 24, (ToyInsn){ T_BNE, 0, 2, 3, -2 });
-    put(t, at + 32, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, at, (ToyInsn){T_ADDI, 1, 31, 0, 1});
+    put(t, at + 8, (ToyInsn){T_LOCKADD, 1, 31, 0, 0x9000});
+    put(t, at + 16, (ToyInsn){T_ADDI, 2, 2, 0, 1});
+    put(t, at + 24, (ToyInsn){T_BNE, 0, 2, 3, -2});
+    put(t, at + 32, (ToyInsn){T_HALT, 0, 0, 0, 0});
 }
 
 START_TEST(locked_additions_of_all_processors_add_up)
@@ -618,11 +651,11 @@ START_TEST(one_thread_for_all_lets_everybody_run)
     for (unsigned i = 0; i < 2; i++) {
         Gpa at = 0x1000 + i * 0x100;
 
-        put(t, at, (ToyInsn){ T_ADDI, 2, 31, 0, 1 });
-        put(t, at + 8, (ToyInsn){ T_ST, 2, 31, 0, 0x9000 + (int)i * 8 });
-        put(t, at + 16, (ToyInsn){ T_LD, 4, 31, 0, 0x9008 - (int)i * 8 });
-        put(t, at + 24, (ToyInsn){ T_BNE, 0, 4, 2, -1 });
-        put(t, at + 32, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+        put(t, at, (ToyInsn){T_ADDI, 2, 31, 0, 1});
+        put(t, at + 8, (ToyInsn){T_ST, 2, 31, 0, 0x9000 + (int)i * 8});
+        put(t, at + 16, (ToyInsn){T_LD, 4, 31, 0, 0x9008 - (int)i * 8});
+        put(t, at + 24, (ToyInsn){T_BNE, 0, 4, 2, -1});
+        put(t, at + 32, (ToyInsn){T_HALT, 0, 0, 0, 0});
         start_at(t, i, at);
     }
     run_to_halt(t);
@@ -638,26 +671,26 @@ START_TEST(flushes_and_patches_go_on_while_others_run)
     for (unsigned i = 0; i < 2000; i++) {
         Gpa at = 0x10000 + i * 0x40;
 
-        put(t, at, (ToyInsn){ T_ADDI, 2, 2, 0, 1 });
-        put(t, at + 8, i == 1999 ? (ToyInsn){ T_JMP, 0, 0, 0, 1 } : (ToyInsn){ T_JMP, 0, 0, 0, 7 });
+        put(t, at, (ToyInsn){T_ADDI, 2, 2, 0, 1});
+        put(t, at + 8, i == 1999 ? (ToyInsn){T_JMP, 0, 0, 0, 1} : (ToyInsn){T_JMP, 0, 0, 0, 7});
     }
     Gpa end = 0x10000 + 1999 * 0x40 + 16;
 
-    put(t, end, (ToyInsn){ T_ADDI, 3, 3, 0, -1 });
-    put(t, end + 8, (ToyInsn){ T_BNE, 0, 3, 31, -(int)((end + 8 - 0x10000) / 8) });
-    put(t, end + 16, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, end, (ToyInsn){T_ADDI, 3, 3, 0, -1});
+    put(t, end + 8, (ToyInsn){T_BNE, 0, 3, 31, -(int)((end + 8 - 0x10000) / 8)});
+    put(t, end + 16, (ToyInsn){T_HALT, 0, 0, 0, 0});
     t->cpus[0]->r[3] = 30;
     start_at(t, 0, 0x10000);
     /* the other one rewrites instructions with what they are */
-    put(t, 0x1000, (ToyInsn){ T_LD, 4, 5, 0, 0x10000 });
-    put(t, 0x1008, (ToyInsn){ T_ST, 4, 5, 0, 0x10000 });
-    put(t, 0x1010, (ToyInsn){ T_ADDI, 5, 5, 0, 0x140 });
-    put(t, 0x1018, (ToyInsn){ T_ADDI, 6, 6, 0, 1 });
-    put(t, 0x1020, (ToyInsn){ T_BNE, 0, 6, 7, -4 });
-    put(t, 0x1028, (ToyInsn){ T_ADDI, 5, 31, 0, 0 });
-    put(t, 0x1030, (ToyInsn){ T_ADDI, 7, 7, 0, 400 });
-    put(t, 0x1038, (ToyInsn){ T_BNE, 0, 6, 8, -7 });
-    put(t, 0x1040, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, 0x1000, (ToyInsn){T_LD, 4, 5, 0, 0x10000});
+    put(t, 0x1008, (ToyInsn){T_ST, 4, 5, 0, 0x10000});
+    put(t, 0x1010, (ToyInsn){T_ADDI, 5, 5, 0, 0x140});
+    put(t, 0x1018, (ToyInsn){T_ADDI, 6, 6, 0, 1});
+    put(t, 0x1020, (ToyInsn){T_BNE, 0, 6, 7, -4});
+    put(t, 0x1028, (ToyInsn){T_ADDI, 5, 31, 0, 0});
+    put(t, 0x1030, (ToyInsn){T_ADDI, 7, 7, 0, 400});
+    put(t, 0x1038, (ToyInsn){T_BNE, 0, 6, 8, -7});
+    put(t, 0x1040, (ToyInsn){T_HALT, 0, 0, 0, 0});
     t->cpus[1]->r[7] = 400;
     t->cpus[1]->r[8] = 400 * 20;
     start_at(t, 1, 0x1000);
@@ -675,25 +708,25 @@ START_TEST(code_written_by_another_processor_is_seen_after_synchronisation)
     Toy *t = toy_new(_i, 2, false, 0);
 
     /* producer: r2 = n; code word at 0x3000 = base + n << 32; flag 0x9000 = n; wait until 0x9008 == n */
-    put(t, 0x1000, (ToyInsn){ T_ADDI, 2, 2, 0, 1 });
-    put(t, 0x1008, (ToyInsn){ T_ST4, 2, 31, 0, 0x3004 });
-    put(t, 0x1010, (ToyInsn){ T_ST, 2, 31, 0, 0x9000 });
-    put(t, 0x1018, (ToyInsn){ T_LD, 4, 31, 0, 0x9008 });
-    put(t, 0x1020, (ToyInsn){ T_BNE, 0, 4, 2, -1 });
-    put(t, 0x1028, (ToyInsn){ T_BNE, 0, 2, 3, -5 });
-    put(t, 0x1030, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, 0x1000, (ToyInsn){T_ADDI, 2, 2, 0, 1});
+    put(t, 0x1008, (ToyInsn){T_ST4, 2, 31, 0, 0x3004});
+    put(t, 0x1010, (ToyInsn){T_ST, 2, 31, 0, 0x9000});
+    put(t, 0x1018, (ToyInsn){T_LD, 4, 31, 0, 0x9008});
+    put(t, 0x1020, (ToyInsn){T_BNE, 0, 4, 2, -1});
+    put(t, 0x1028, (ToyInsn){T_BNE, 0, 2, 3, -5});
+    put(t, 0x1030, (ToyInsn){T_HALT, 0, 0, 0, 0});
     /* consumer: wait until 0x9000 == r2 + 1; run 0x3000 (r5 = n); r6 |= r5 != n */
-    put(t, 0x2000, (ToyInsn){ T_ADDI, 2, 2, 0, 1 });
-    put(t, 0x2008, (ToyInsn){ T_LD, 4, 31, 0, 0x9000 });
-    put(t, 0x2010, (ToyInsn){ T_BNE, 0, 4, 2, -1 });
-    put(t, 0x2018, (ToyInsn){ T_JMP, 0, 0, 0, 0x1fd });
-    put(t, 0x3000, (ToyInsn){ T_ADDI, 5, 31, 0, 0 });
-    put(t, 0x3008, (ToyInsn){ T_BNE, 0, 5, 2, 4 });
-    put(t, 0x3010, (ToyInsn){ T_ST, 2, 31, 0, 0x9008 });
-    put(t, 0x3018, (ToyInsn){ T_BNE, 0, 2, 3, -0x203 });
-    put(t, 0x3020, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
-    put(t, 0x3028, (ToyInsn){ T_ADDI, 6, 31, 0, 1 });
-    put(t, 0x3030, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, 0x2000, (ToyInsn){T_ADDI, 2, 2, 0, 1});
+    put(t, 0x2008, (ToyInsn){T_LD, 4, 31, 0, 0x9000});
+    put(t, 0x2010, (ToyInsn){T_BNE, 0, 4, 2, -1});
+    put(t, 0x2018, (ToyInsn){T_JMP, 0, 0, 0, 0x1fd});
+    put(t, 0x3000, (ToyInsn){T_ADDI, 5, 31, 0, 0});
+    put(t, 0x3008, (ToyInsn){T_BNE, 0, 5, 2, 4});
+    put(t, 0x3010, (ToyInsn){T_ST, 2, 31, 0, 0x9008});
+    put(t, 0x3018, (ToyInsn){T_BNE, 0, 2, 3, -0x203});
+    put(t, 0x3020, (ToyInsn){T_HALT, 0, 0, 0, 0});
+    put(t, 0x3028, (ToyInsn){T_ADDI, 6, 31, 0, 1});
+    put(t, 0x3030, (ToyInsn){T_HALT, 0, 0, 0, 0});
     for (unsigned i = 0; i < 2; i++)
         t->cpus[i]->r[3] = 3000;
     start_at(t, 0, 0x1000);
@@ -730,10 +763,11 @@ START_TEST(a_change_of_the_memory_map_is_followed)
     Toy *t = toy_new(_i, 1, false, 0);
     Region rom;
     Error err;
-    uint64_t code[2] = { insn_bits((ToyInsn){ T_ADDI, 5, 31, 0, 9 }), insn_bits((ToyInsn){ T_HALT, 0, 0, 0, 0 }) };
+    uint64_t code[2] = {insn_bits((ToyInsn){T_ADDI, 5, 31, 0, 9}),
+                        insn_bits((ToyInsn){T_HALT, 0, 0, 0, 0})};
 
-    put(t, 0x5000, (ToyInsn){ T_ADDI, 5, 31, 0, 1 });
-    put(t, 0x5008, (ToyInsn){ T_HALT, 0, 0, 0, 0 });
+    put(t, 0x5000, (ToyInsn){T_ADDI, 5, 31, 0, 1});
+    put(t, 0x5008, (ToyInsn){T_HALT, 0, 0, 0, 0});
     start_at(t, 0, 0x5000);
     run_to_halt(t);
     ck_assert_uint_eq(t->cpus[0]->r[5], 1);
@@ -759,7 +793,8 @@ int main(void)
 
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, a_loop_runs_linked_and_halts, 0, backends);
-    tcase_add_loop_test(c, a_store_into_the_running_block_takes_effect_at_the_next_instruction, 0, backends);
+    tcase_add_loop_test(c, a_store_into_the_running_block_takes_effect_at_the_next_instruction, 0,
+                        backends);
     tcase_add_loop_test(c, data_beside_code_can_be_written, 0, backends);
     tcase_add_loop_test(c, a_fault_is_reported_at_its_instruction, 0, backends);
     tcase_add_loop_test(c, an_instruction_across_pages_follows_remapping, 0, backends);
@@ -770,7 +805,8 @@ int main(void)
     tcase_add_loop_test(c, locked_additions_of_all_processors_add_up, 0, backends);
     tcase_add_loop_test(c, one_thread_for_all_lets_everybody_run, 0, backends);
     tcase_add_loop_test(c, flushes_and_patches_go_on_while_others_run, 0, backends);
-    tcase_add_loop_test(c, code_written_by_another_processor_is_seen_after_synchronisation, 0, backends);
+    tcase_add_loop_test(c, code_written_by_another_processor_is_seen_after_synchronisation, 0,
+                        backends);
     tcase_add_loop_test(c, two_machines_do_not_know_of_each_other, 0, backends);
     tcase_add_loop_test(c, a_change_of_the_memory_map_is_followed, 0, backends);
     suite_add_tcase(s, c);

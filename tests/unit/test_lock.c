@@ -44,7 +44,7 @@ enum { ROUNDS = 20000 };
 static void *count_up(void *arg)
 {
     for (int i = 0; i < ROUNDS; i++) {
-        WITH_LOCK(&device)
+        WITH_LOCK (&device)
             ++*(int *)arg;
     }
     return NULL;
@@ -67,7 +67,7 @@ END_TEST
 
 static int leave_early(bool early)
 {
-    WITH_LOCK(&device) {
+    WITH_LOCK (&device) {
         if (early)
             return 1;
     }
@@ -80,7 +80,7 @@ START_TEST(with_lock_drops_on_every_way_out)
     ck_assert_int_eq(leave_early(true), 1);
     ck_assert_int_eq(leave_early(false), 2);
     for (int i = 0; i < 2; i++) {
-        WITH_LOCK(&device) {
+        WITH_LOCK (&device) {
             if (i == 0)
                 break;
         }
@@ -149,10 +149,10 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const fine[] = { upward_is_fine_in_any_order_of_dropping, one_thread_at_a_time,
-                                  with_lock_drops_on_every_way_out, held_means_by_this_thread };
-    const TTest *const deadly[] = { downward_aborts, sideways_aborts, twice_aborts,
-                                    dropping_what_is_not_held_aborts };
+    const TTest *const fine[] = {upward_is_fine_in_any_order_of_dropping, one_thread_at_a_time,
+                                 with_lock_drops_on_every_way_out, held_means_by_this_thread};
+    const TTest *const deadly[] = {downward_aborts, sideways_aborts, twice_aborts,
+                                   dropping_what_is_not_held_aborts};
 
     return unit_run("lock", fine, COUNT_OF(fine)) |
            unit_run_signal("lock ranks", deadly, COUNT_OF(deadly), SIGABRT);

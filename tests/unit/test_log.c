@@ -114,7 +114,7 @@ static void traced(int due)
 
 START_TEST(tracepoints_are_off_until_their_glob_comes)
 {
-    static TracePoint late = { "testlamp_late", false, NULL }, never = { "x", false, NULL };
+    static TracePoint late = {"testlamp_late", false, NULL}, never = {"x", false, NULL};
 
     to_file(0);
     traced(1);

@@ -60,7 +60,7 @@ static void *poster_main(void *arg)
     for (; p->sent < POSTS; p->sent++) {
         Letter *l = xnew(Letter);
 
-        *l = (Letter){ p, p->sent };
+        *l = (Letter){p, p->sent};
         loop_post(p->loop, letter_arrives, l);
     }
     return NULL;
@@ -75,7 +75,7 @@ START_TEST(posts_of_four_threads_arrive_each_in_order)
     ck_assert(loop_is_mine(l));
     loop_step(l, 0); /* now it is this thread's */
     for (int i = 0; i < POSTERS; i++) {
-        p[i] = (Poster){ .loop = l, .left = &left };
+        p[i] = (Poster){.loop = l, .left = &left};
         pthread_create(&p[i].thread, NULL, poster_main, &p[i]);
     }
     loop_run(l);
@@ -102,7 +102,7 @@ static void chain_next(void *arg)
 
 START_TEST(a_post_from_a_post_comes_in_the_next_round)
 {
-    Chain c = { loop(), 3 };
+    Chain c = {loop(), 3};
 
     loop_post(c.loop, chain_next, &c);
     for (int left = 2; left >= 0; left--) {
@@ -116,7 +116,7 @@ END_TEST
 
 START_TEST(posts_left_behind_are_dropped)
 {
-    Chain c = { loop(), 3 };
+    Chain c = {loop(), 3};
 
     loop_post(c.loop, chain_next, &c);
     loop_free(c.loop);
@@ -181,7 +181,7 @@ static void reader_ready(void *arg, int fd, uint32_t events)
 
 static Reader reader(Loop *l)
 {
-    Reader r = { .loop = l, .drop = -1 };
+    Reader r = {.loop = l, .drop = -1};
 
     ck_assert_int_eq(pipe(r.fd), 0);
     return r;
@@ -234,7 +234,7 @@ END_TEST
 START_TEST(plain_files_are_always_ready)
 {
     Loop *l = loop();
-    Reader r = { .loop = l, .fd = { open("/dev/null", O_RDONLY), -1 }, .drop = -1 };
+    Reader r = {.loop = l, .fd = {open("/dev/null", O_RDONLY), -1}, .drop = -1};
 
     ck_assert(loop_watch(l, r.fd[0], LOOP_READ, reader_ready, &r));
     loop_step(l, -1);
@@ -276,7 +276,7 @@ static void deadline_fire(void *arg)
 START_TEST(deadlines_end_a_wait)
 {
     Loop *l = loop();
-    Deadline d = { -1, 0 };
+    Deadline d = {-1, 0};
 
     loop_timers(l, deadline_next, deadline_fire, &d);
     loop_step(l, 1000000);

@@ -55,8 +55,9 @@ END_TEST
 
 START_TEST(json_is_taken_too)
 {
-    ck_assert_str_eq(parsed("{\"driver\": \"e1000\", \"n\": 5, \"on\": true, \"off\": false}", NULL),
-                     "driver=e1000;n=5;on=on;off=off;");
+    ck_assert_str_eq(
+        parsed("{\"driver\": \"e1000\", \"n\": 5, \"on\": true, \"off\": false}", NULL),
+        "driver=e1000;n=5;on=on;off=off;");
     ck_assert_str_eq(parsed("{\"a\": {\"b\": [1, \"x,y\"]}}", NULL), "a.b.0=1;a.b.1=x,y;");
     ck_assert_int_eq(parsed("{\"a\": 1", NULL)[0], '!');
     ck_assert_int_eq(parsed("{\"a\": null}", NULL)[0], '!');
@@ -82,7 +83,8 @@ END_TEST
 
 START_TEST(numbers_are_whole_strings)
 {
-    static const char *const bad[] = { "", " 1", "1 ", "-1", "+1", "0x", "08", "1k", "18446744073709551616" };
+    static const char *const bad[] = {
+        "", " 1", "1 ", "-1", "+1", "0x", "08", "1k", "18446744073709551616"};
     uint64_t v = 0;
 
     ck_assert(parse_u64("0", &v) && v == 0);
@@ -97,8 +99,8 @@ END_TEST
 
 START_TEST(sizes_have_units_and_fractions)
 {
-    static const char *const bad[] = { "",    "G",     ".5G", "1.G", "1.5x", "1GG", "-1G", "1 G",
-                                       "16E", "0x10G", "1e3", "99999999999999999999" };
+    static const char *const bad[] = {"",    "G",   ".5G", "1.G",   "1.5x", "1GG",
+                                      "-1G", "1 G", "16E", "0x10G", "1e3",  "99999999999999999999"};
     uint64_t v = 0;
 
     ck_assert(parse_size("128", 'M', &v) && v == 128 * MIB);
@@ -118,8 +120,8 @@ END_TEST
 
 START_TEST(booleans_have_eight_spellings)
 {
-    static const char *const on[] = { "on", "yes", "true", "y" };
-    static const char *const off[] = { "off", "no", "false", "n" };
+    static const char *const on[] = {"on", "yes", "true", "y"};
+    static const char *const off[] = {"off", "no", "false", "n"};
     bool v;
 
     for (unsigned i = 0; i < 4; i++) {
@@ -134,7 +136,7 @@ END_TEST
 
 START_TEST(near_names_are_suggested)
 {
-    static const char *const names[] = { "guest_errors", "in_asm", "out_asm", "int" };
+    static const char *const names[] = {"guest_errors", "in_asm", "out_asm", "int"};
 
     ck_assert_str_eq(nearest_name("guest_error", names, 4), "guest_errors");
     ck_assert_str_eq(nearest_name("inasm", names, 4), "in_asm");

@@ -3,9 +3,9 @@
 #include "base/reflect.h"
 #include "tests/unit/unit.h"
 
-static const char *const colour_names[] = { "red", "light-green", "blue", NULL };
+static const char *const colour_names[] = {"red", "light-green", "blue", NULL};
 static ENUM_TYPE(colour_type, Colour, colour_names);
-static const Type disk_link = { .name = "disk", .meta = META_LINK, .size = sizeof(char *) };
+static const Type disk_link = {.name = "disk", .meta = META_LINK, .size = sizeof(char *)};
 
 typedef struct Lamp {
     bool lit;
@@ -73,17 +73,17 @@ END_TEST
 START_TEST(text_sets_and_get_shows_it)
 {
     static const char *const good[][3] = {
-        { "lit", "no", "off" },
-        { "lit", "true", "on" },
-        { "level", "0xff", "255" },
-        { "level", "010", "8" },
-        { "off-set", "-32768", "-32768" },
-        { "off-set", "32767", "32767" },
-        { "serial", "18446744073709551615", "18446744073709551615" },
-        { "memory", "1.5K", "1536" },
-        { "colour", "light_green", "light-green" },
-        { "label", "a,b", "a,b" },
-        { "disk", "d0", "d0" },
+        {"lit", "no", "off"},
+        {"lit", "true", "on"},
+        {"level", "0xff", "255"},
+        {"level", "010", "8"},
+        {"off-set", "-32768", "-32768"},
+        {"off-set", "32767", "32767"},
+        {"serial", "18446744073709551615", "18446744073709551615"},
+        {"memory", "1.5K", "1536"},
+        {"colour", "light_green", "light-green"},
+        {"label", "a,b", "a,b"},
+        {"disk", "d0", "d0"},
     };
     Lamp l = lamp();
     Error err;
@@ -102,12 +102,17 @@ END_TEST
 START_TEST(what_does_not_fit_is_refused_and_changes_nothing)
 {
     static const char *const bad[][3] = {
-        { "lit", "maybe", "on or off" },      { "level", "256", "0 to 255" },
-        { "level", "-1", "0 to 255" },        { "level", "", "0 to 255" },
-        { "level", "12x", "0 to 255" },       { "off-set", "32768", "-32768 to 32767" },
-        { "off-set", "-32769", "to 32767" },  { "serial", "18446744073709551616", "a number" },
-        { "memory", "4Q", "a size" },         { "memory", "-1", "a size" },
-        { "colour", "pink", "red, light-green, blue" },
+        {"lit", "maybe", "on or off"},
+        {"level", "256", "0 to 255"},
+        {"level", "-1", "0 to 255"},
+        {"level", "", "0 to 255"},
+        {"level", "12x", "0 to 255"},
+        {"off-set", "32768", "-32768 to 32767"},
+        {"off-set", "-32769", "to 32767"},
+        {"serial", "18446744073709551616", "a number"},
+        {"memory", "4Q", "a size"},
+        {"memory", "-1", "a size"},
+        {"colour", "pink", "red, light-green, blue"},
     };
     Lamp l = lamp();
     Error err;
@@ -123,7 +128,7 @@ END_TEST
 
 START_TEST(a_dump_has_a_line_for_each_field)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
     Lamp l = lamp();
 
     reflect_dump(&lamp_type, &l, FIELD_PROP, &b);
@@ -158,7 +163,7 @@ static bool order_read(Order *o, const char *text, Error *err)
     bool ok;
 
     ck_assert_ptr_nonnull(j);
-    *o = (Order){ 0 };
+    *o = (Order){0};
     ok = reflect_from_json(&order_type, o, j, FIELD_ARG, err);
     json_decref(j);
     return ok;
@@ -190,16 +195,16 @@ END_TEST
 START_TEST(json_of_the_wrong_shape_is_refused_by_name)
 {
     static const char *const bad[][2] = {
-        { "[]", "object" },
-        { "{}", "'driver' is missing" },
-        { "{\"driver\": 5}", "'driver'" },
-        { "{\"driver\": \"x\", \"colour\": 1}", "'colour' is unexpected" },
-        { "{\"driver\": \"x\", \"port\": -1}", "'port'" },
-        { "{\"driver\": \"x\", \"port\": 4294967296}", "'port'" },
-        { "{\"driver\": \"x\", \"port\": 1.5}", "'port'" },
-        { "{\"driver\": \"x\", \"port\": \"1\"}", "'port'" },
-        { "{\"driver\": \"x\", \"port\": true}", "'port'" },
-        { "{\"driver\": \"x\", \"speed\": null}", "'speed'" },
+        {"[]", "object"},
+        {"{}", "'driver' is missing"},
+        {"{\"driver\": 5}", "'driver'"},
+        {"{\"driver\": \"x\", \"colour\": 1}", "'colour' is unexpected"},
+        {"{\"driver\": \"x\", \"port\": -1}", "'port'"},
+        {"{\"driver\": \"x\", \"port\": 4294967296}", "'port'"},
+        {"{\"driver\": \"x\", \"port\": 1.5}", "'port'"},
+        {"{\"driver\": \"x\", \"port\": \"1\"}", "'port'"},
+        {"{\"driver\": \"x\", \"port\": true}", "'port'"},
+        {"{\"driver\": \"x\", \"speed\": null}", "'speed'"},
     };
     Error err;
     Order o;
@@ -245,9 +250,10 @@ START_TEST(the_schema_tells_type_default_and_choices)
     ck_assert_uint_eq(json_array_size(j), COUNT_OF(lamp_fields));
     ck_assert_str_eq(level, "{\"name\":\"level\",\"type\":\"uint8\",\"description\":\"how strong\","
                             "\"default-value\":200}");
-    ck_assert_str_eq(colour, "{\"name\":\"colour\",\"type\":\"Colour\",\"description\":\"of the "
-                             "light\",\"default-value\":\"blue\",\"values\":[\"red\",\"light-green\","
-                             "\"blue\"]}");
+    ck_assert_str_eq(colour,
+                     "{\"name\":\"colour\",\"type\":\"Colour\",\"description\":\"of the "
+                     "light\",\"default-value\":\"blue\",\"values\":[\"red\",\"light-green\","
+                     "\"blue\"]}");
     json_decref(j);
 }
 END_TEST
@@ -259,7 +265,7 @@ typedef struct Slot {
     int32_t value;
 } Slot;
 
-static const Field slot_fields[] = { STATE(Slot, kind), STATE(Slot, value) };
+static const Field slot_fields[] = {STATE(Slot, kind), STATE(Slot, value)};
 static STRUCT_TYPE(slot_type, Slot, slot_fields);
 
 typedef struct Chip {
@@ -294,27 +300,27 @@ static const Field old_fields[] = {
     STATE(Chip, on),
     STATE(Chip, wake),
 };
-static const Type old_type = { .name = "Chip",
-                               .meta = META_STRUCT,
-                               .size = sizeof(Chip),
-                               .fields = old_fields,
-                               .n_fields = COUNT_OF(old_fields) };
+static const Type old_type = {.name = "Chip",
+                              .meta = META_STRUCT,
+                              .size = sizeof(Chip),
+                              .fields = old_fields,
+                              .n_fields = COUNT_OF(old_fields)};
 
 static Chip chip(void)
 {
-    return (Chip){ .wake = 0x1122334455667788,
-                   .on = true,
-                   .mode = 1,
-                   .fifo = { 1, 2, 3, 4, 65535 },
-                   .slot = { { 1, -1 }, { 2, -2 }, { 3, INT32_MIN } },
-                   .spare = { 9, 9 },
-                   .name = xstrdup("left"),
-                   .added = 5 };
+    return (Chip){.wake = 0x1122334455667788,
+                  .on = true,
+                  .mode = 1,
+                  .fifo = {1, 2, 3, 4, 65535},
+                  .slot = {{1, -1}, {2, -2}, {3, INT32_MIN}},
+                  .spare = {9, 9},
+                  .name = xstrdup("left"),
+                  .added = 5};
 }
 
 static ByteBuf saved(const Type *t)
 {
-    ByteBuf b = { 0 };
+    ByteBuf b = {0};
     Chip c = chip();
 
     reflect_save(t, &c, &b);
@@ -324,8 +330,8 @@ static ByteBuf saved(const Type *t)
 
 START_TEST(loading_gives_back_what_was_saved)
 {
-    ByteBuf b = saved(&chip_type), again = { 0 };
-    Chip c = { 0 };
+    ByteBuf b = saved(&chip_type), again = {0};
+    Chip c = {0};
     Error err;
 
     ck_assert_msg(reflect_load(&chip_type, &c, &b, &err), "%s", err.msg);
@@ -346,7 +352,7 @@ END_TEST
 START_TEST(order_may_change_and_optional_members_be_added)
 {
     ByteBuf b = saved(&old_type);
-    Chip c = { 0 };
+    Chip c = {0};
     Error err;
 
     ck_assert_msg(reflect_load(&chip_type, &c, &b, &err), "%s", err.msg);
@@ -360,7 +366,7 @@ END_TEST
 START_TEST(unknown_members_are_refused_by_name)
 {
     ByteBuf b = saved(&chip_type);
-    Chip c = { 0 };
+    Chip c = {0};
     Error err;
 
     ck_assert(!reflect_load(&old_type, &c, &b, &err));
@@ -372,10 +378,10 @@ END_TEST
 
 START_TEST(missing_members_are_refused_by_name)
 {
-    static const Field few_fields[] = { STATE(Chip, wake), STATE(Chip, on) };
+    static const Field few_fields[] = {STATE(Chip, wake), STATE(Chip, on)};
     static STRUCT_TYPE(few_type, Chip, few_fields);
     ByteBuf b = saved(&few_type);
-    Chip c = { 0 };
+    Chip c = {0};
     Error err;
 
     ck_assert(!reflect_load(&chip_type, &c, &b, &err));
@@ -390,9 +396,9 @@ START_TEST(every_proper_prefix_is_refused)
 
     for (size_t n = 0; n < b.len; n++) {
         uint8_t *exact = try_alloc(n); /* so that a read past it is seen */
-        ByteBuf part = { .p = memcpy(exact, b.p, n), .len = n };
-        Chip c = { 0 };
-        Error err = { .msg = "" };
+        ByteBuf part = {.p = memcpy(exact, b.p, n), .len = n};
+        Chip c = {0};
+        Error err = {.msg = ""};
 
         ck_assert_msg(!reflect_load(&chip_type, &c, &part, &err), "%zu bytes were taken", n);
         ck_assert_uint_gt(strlen(err.msg), 0);
@@ -409,8 +415,8 @@ START_TEST(damaged_streams_never_hurt)
     uint32_t random = 1;
 
     for (unsigned round = 0; round < 20000; round++) {
-        ByteBuf bad = { 0 };
-        Chip c = { 0 };
+        ByteBuf bad = {0};
+        Chip c = {0};
         Error err;
 
         bytebuf_add(&bad, b.p, b.len);
@@ -428,11 +434,12 @@ START_TEST(damaged_streams_never_hurt)
 END_TEST
 
 /* A stream of one field of Slot. */
-static bool slot_load(const char *name, const void *value, uint32_t size, unsigned times, Error *err)
+static bool slot_load(const char *name, const void *value, uint32_t size, unsigned times,
+                      Error *err)
 {
-    ByteBuf b = { 0 };
+    ByteBuf b = {0};
     uint8_t len = (uint8_t)strlen(name);
-    Slot s = { 0 };
+    Slot s = {0};
     bool ok;
 
     for (unsigned i = 0; i < times; i++) {
@@ -462,7 +469,7 @@ END_TEST
 
 START_TEST(state_is_dumped_with_nested_names)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
     Chip c = chip();
 
     reflect_dump(&chip_type, &c, FIELD_STATE, &b);

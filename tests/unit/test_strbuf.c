@@ -6,7 +6,7 @@
 
 START_TEST(an_empty_one_is_an_empty_text)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
     AUTO_FREE char *s = strbuf_take(&b);
 
     ck_assert_str_eq(strbuf_str(&b), "");
@@ -17,7 +17,7 @@ END_TEST
 
 START_TEST(pieces_are_joined)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
 
     strbuf_add(&b, "a");
     strbuf_addn(&b, "bcd", 2);
@@ -33,7 +33,7 @@ END_TEST
 START_TEST(it_grows_at_every_size)
 {
     for (int n = 0; n < 300; n++) {
-        StrBuf b = { 0 };
+        StrBuf b = {0};
 
         strbuf_addf(&b, "%.*s", n % 40, "0123456789012345678901234567890123456789");
         strbuf_addf(&b, "%0*d", n + 1, 7);
@@ -47,7 +47,7 @@ END_TEST
 
 START_TEST(taking_empties_it)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
     char *s;
 
     strbuf_add(&b, "mine");

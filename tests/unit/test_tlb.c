@@ -11,9 +11,24 @@
 #include "cpu/tlb.h"
 #include "tests/unit/unit.h"
 
-enum { SPACES = 4, PAGES = 64, RAM = 1 << 20, ROM_AT = 2 << 20, IO_AT = 3 << 20, RD = 1, WR = 2, EX = 4, US = 8, GL = 16, LARGE = 32 };
+enum {
+    SPACES = 4,
+    PAGES = 64,
+    RAM = 1 << 20,
+    ROM_AT = 2 << 20,
+    IO_AT = 3 << 20,
+    RD = 1,
+    WR = 2,
+    EX = 4,
+    US = 8,
+    GL = 16,
+    LARGE = 32
+};
 
-typedef struct Pte { uint32_t page; uint8_t rights; } Pte; /* rights 0: not there */
+typedef struct Pte {
+    uint32_t page;
+    uint8_t rights;
+} Pte; /* rights 0: not there */
 
 typedef struct FakeCpu {
     Cpu cpu;
@@ -53,22 +68,30 @@ static bool fake_walk(Cpu *c, Gva va, Access kind, unsigned mode, Walk *w)
         w->error = 7;
         return false;
     }
-    *w = (Walk){ .pa = (Gpa)p.page << 12 | (va & 0xfff), .size = p.rights & LARGE ? 65536 : 4096, .read = p.rights & RD,
-                 .write = p.rights & WR && kind == ACCESS_WRITE, .exec = p.rights & EX, .global = p.rights & GL };
+    *w = (Walk){.pa = (Gpa)p.page << 12 | (va & 0xfff),
+                .size = p.rights & LARGE ? 65536 : 4096,
+                .read = p.rights & RD,
+                .write = p.rights & WR && kind == ACCESS_WRITE,
+                .exec = p.rights & EX,
+                .global = p.rights & GL};
     return true;
 }
 
-static void fake_page_fault(Cpu *c UNUSED, Gva va, Access kind, unsigned mode, uint64_t error, Exception *e)
+static void fake_page_fault(Cpu *c UNUSED, Gva va, Access kind, unsigned mode, uint64_t error,
+                            Exception *e)
 {
-    *e = (Exception){ .vector = 14, .addr = va, .error = error, .detail = kind << 4 | mode };
+    *e = (Exception){.vector = 14, .addr = va, .error = error, .detail = kind << 4 | mode};
 }
 
 static void fake_align_fault(Cpu *c UNUSED, Gva va, Exception *e)
 {
-    *e = (Exception){ .vector = 17, .addr = va };
+    *e = (Exception){.vector = 17, .addr = va};
 }
 
-static const CpuArch fake_arch = { .name = "fake", .walk = fake_walk, .page_fault = fake_page_fault, .align_fault = fake_align_fault };
+static const CpuArch fake_arch = {.name = "fake",
+                                  .walk = fake_walk,
+                                  .page_fault = fake_page_fault,
+                                  .align_fault = fake_align_fault};
 
 static void fake_code_written(Cpu *c, uint32_t ram_page, unsigned at, unsigned size)
 {
@@ -80,7 +103,7 @@ static void fake_code_written(Cpu *c, uint32_t ram_page, unsigned at, unsigned s
 
 static void fake_kick(Cpu *c UNUSED) {}
 
-static const CpuHost fake_host = { .code_written = fake_code_written, .kick = fake_kick };
+static const CpuHost fake_host = {.code_written = fake_code_written, .kick = fake_kick};
 
 static uint64_t io_read(void *arg, uint64_t at, unsigned size)
 {
@@ -99,7 +122,7 @@ static void io_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     k->io_size = size;
 }
 
-static const RegionOps io_ops = { .read = io_read, .write = io_write };
+static const RegionOps io_ops = {.read = io_read, .write = io_write};
 
 static Fake *fake_new(unsigned n)
 {
@@ -119,10 +142,15 @@ static Fake *fake_new(unsigned n)
     for (unsigned i = 0; i < n; i++) {
         FakeCpu *f = xalloc_aligned(64, sizeof *f);
 
-        f->cpu = (Cpu){ .arch = &fake_arch, .host = &fake_host, .machine = &k->m, .index = i, .as = &k->m.mem->system, .unwind = &f->unwind };
+        f->cpu = (Cpu){.arch = &fake_arch,
+                       .host = &fake_host,
+                       .machine = &k->m,
+                       .index = i,
+                       .as = &k->m.mem->system,
+                       .unwind = &f->unwind};
         for (unsigned s = 0; s < SPACES; s++) {
             for (unsigned p = 0; p < PAGES; p++)
-                f->pte[s][p] = (Pte){ p, RD | WR | EX | US };
+                f->pte[s][p] = (Pte){p, RD | WR | EX | US};
         }
         k->f[i] = f;
         k->cpus[i] = &f->cpu;
@@ -172,8 +200,10 @@ START_TEST(loads_and_stores_of_all_sizes_and_alignments_reach_ram)
         for (uint64_t at = 4096 - 16; at < 4096 + 16; at++) {
             ck_assert_uint_eq(mem_load(c, at, size, 0), ram(k, at, size));
             mem_store(c, at, size, 0x1122334455667788ull + at, 0);
-            ck_assert_uint_eq(ram(k, at, size), (0x1122334455667788ull + at) & (~0ull >> (64 - size * 8)));
-            ck_assert_uint_eq(mem_load(c, at, size, 1), ram(k, at, size)); /* another mode, from the second level */
+            ck_assert_uint_eq(ram(k, at, size),
+                              (0x1122334455667788ull + at) & (~0ull >> (64 - size * 8)));
+            ck_assert_uint_eq(mem_load(c, at, size, 1),
+                              ram(k, at, size)); /* another mode, from the second level */
         }
     }
     ck_assert_uint_le(k->f[0]->walks, 8);
@@ -204,15 +234,16 @@ START_TEST(faults_tell_address_access_and_mode)
     FakeCpu *f = k->f[0];
     Cpu *c = &f->cpu;
     uint64_t before = ram(k, 0x1ff8, 8);
-    uint8_t buf[8192] = { 0 };
+    uint8_t buf[8192] = {0};
 
-    f->pte[0][2] = (Pte){ 2, RD };
+    f->pte[0][2] = (Pte){2, RD};
     f->pte[0][3].rights = 0;
     ck_assert(!FAULTS(f, mem_load(c, 0x2000, 4, 0)));
     ck_assert(FAULTS(f, mem_load(c, 0x2010, 4, 1)));
     ck_assert_uint_eq(c->exc.addr, 0x2010);
     ck_assert_uint_eq(c->exc.detail, ACCESS_READ << 4 | 1);
-    ck_assert(FAULTS(f, mem_store(c, 0x1ffc, 8, ~0ull, 0))); /* second half is read-only: nothing is written */
+    ck_assert(FAULTS(
+        f, mem_store(c, 0x1ffc, 8, ~0ull, 0))); /* second half is read-only: nothing is written */
     ck_assert_uint_eq(c->exc.addr, 0x2000);
     ck_assert_uint_eq(c->exc.detail, ACCESS_WRITE << 4);
     ck_assert_uint_eq(ram(k, 0x1ff8, 8), before);
@@ -365,7 +396,7 @@ START_TEST(flushing_one_page_of_a_large_one_flushes_all_of_it)
     Cpu *c = &f->cpu;
 
     for (unsigned p = 16; p < 32; p++)
-        f->pte[0][p] = (Pte){ p, RD | WR | LARGE };
+        f->pte[0][p] = (Pte){p, RD | WR | LARGE};
     mem_load(c, 0x13000, 4, 0);
     mem_load(c, 0x1f000, 4, 0);
     mem_load(c, 0x20000, 4, 0);
@@ -403,17 +434,20 @@ START_TEST(random_operations_agree_with_the_page_tables)
     srand(1);
     for (unsigned s = 0; s < SPACES; s++) {
         for (unsigned p = 0; p < PAGES; p++) {
-            f->pte[s][p] = (Pte){ (uint32_t)rand() % (RAM >> 12), (uint8_t)(RD | US | (rand() % 4 ? WR : 0)) };
+            f->pte[s][p] =
+                (Pte){(uint32_t)rand() % (RAM >> 12), (uint8_t)(RD | US | (rand() % 4 ? WR : 0))};
             if (p < 8) /* global: the same everywhere */
-                f->pte[s][p] = (Pte){ p + 3, RD | WR | US | GL };
+                f->pte[s][p] = (Pte){p + 3, RD | WR | US | GL};
         }
     }
     for (unsigned i = 0; i < 300000; i++) {
-        unsigned what = (unsigned)rand() % 100, p = (unsigned)rand() % PAGES, s = (unsigned)rand() % SPACES;
+        unsigned what = (unsigned)rand() % 100, p = (unsigned)rand() % PAGES,
+                 s = (unsigned)rand() % SPACES;
         uint64_t va = p * 4096 + (uint64_t)rand() % 4089;
 
         if (what < 60) {
-            ck_assert_uint_eq(mem_load(c, va, 8, 0), ram(k, f->pte[f->space][p].page * 4096ull + va % 4096, 8));
+            ck_assert_uint_eq(mem_load(c, va, 8, 0),
+                              ram(k, f->pte[f->space][p].page * 4096ull + va % 4096, 8));
         } else if (what < 80) {
             uint64_t v = (uint64_t)rand() * 0x100000001ull;
             bool may = f->pte[f->space][p].rights & WR;
@@ -600,7 +634,7 @@ static void *race_writer(void *arg)
 
 START_TEST(no_fast_entry_survives_protection)
 {
-    Race r = { .k = fake_new(2), .rounds = 2000 };
+    Race r = {.k = fake_new(2), .rounds = 2000};
     pthread_t thread;
 
     pthread_barrier_init(&r.barrier, NULL, 2);
@@ -621,11 +655,15 @@ START_TEST(no_fast_entry_survives_protection)
 }
 END_TEST
 
-UNIT_MAIN("tlb", loads_and_stores_of_all_sizes_and_alignments_reach_ram, a_walk_is_made_once_for_each_page_and_right,
-          faults_tell_address_access_and_mode, blocks_of_bytes_cross_pages, rom_is_read_directly_and_not_written,
-          devices_are_called_and_plain_stores_do_not_read_them, slow_operands_over_two_pages_are_written_back,
-          spaces_are_kept_apart_and_survive_switches, global_pages_survive_a_nonglobal_flush,
-          flushing_one_page_of_a_large_one_flushes_all_of_it, a_changed_memory_map_is_seen_after_a_full_flush,
+UNIT_MAIN("tlb", loads_and_stores_of_all_sizes_and_alignments_reach_ram,
+          a_walk_is_made_once_for_each_page_and_right, faults_tell_address_access_and_mode,
+          blocks_of_bytes_cross_pages, rom_is_read_directly_and_not_written,
+          devices_are_called_and_plain_stores_do_not_read_them,
+          slow_operands_over_two_pages_are_written_back, spaces_are_kept_apart_and_survive_switches,
+          global_pages_survive_a_nonglobal_flush,
+          flushing_one_page_of_a_large_one_flushes_all_of_it,
+          a_changed_memory_map_is_seen_after_a_full_flush,
           random_operations_agree_with_the_page_tables, stores_to_watched_pages_are_announced,
-          a_page_written_through_many_addresses_can_be_watched, code_pages_come_with_their_number, physical_accesses_reach_ram_only,
-          addresses_at_both_ends_do_not_match_empty_entries, no_fast_entry_survives_protection)
+          a_page_written_through_many_addresses_can_be_watched, code_pages_come_with_their_number,
+          physical_accesses_reach_ram_only, addresses_at_both_ends_do_not_match_empty_entries,
+          no_fast_entry_survives_protection)

@@ -16,7 +16,9 @@
 
 static X86Insn i;
 
-#define DECODE(mode, ...) x86_decode(&i, (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }), mode, NULL)
+#define DECODE(mode, ...)                                                                          \
+    x86_decode(&i, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}), mode,   \
+               NULL)
 #define OK(mode, ...) ck_assert_int_eq(DECODE(mode, __VA_ARGS__), X86_DECODE_OK)
 #define UD(mode, ...) ck_assert_int_eq(DECODE(mode, __VA_ARGS__), X86_DECODE_UD)
 
@@ -146,14 +148,14 @@ START_TEST(vex_rules)
     UD(REAL, 0xc5, 0xf4, 0x58, 0xc2);
     OK(M32, 0xc5, 0x00); /* lds eax, [eax] */
     ck_assert_str_eq(i.row->name, "lds");
-    UD(M64, 0xc5, 0x70, 0x28, 0xc2);        /* vmovaps with vvvv */
+    UD(M64, 0xc5, 0x70, 0x28, 0xc2);             /* vmovaps with vvvv */
     OK(M64, 0xc4, 0xe3, 0x75, 0x4a, 0xc2, 0x30); /* vblendvps ymm0, ymm1, ymm2, ymm3 */
     ck_assert_uint_eq(i.o[3].reg, 3);
     UD(M64, 0xc4, 0xe3, 0xf5, 0x4a, 0xc2, 0x30); /* W1 */
     OK(M64, 0xc4, 0xe2, 0x75, 0x90, 0x04, 0xa5, 0, 0, 0, 0) /* vpgatherdd: VSIB */;
     ck_assert_uint_eq(i.mem.index, 4);
     UD(M64, 0xc4, 0xe2, 0x75, 0x90, 0x04, 0x85, 0, 0, 0, 0); /* index equals destination */
-    OK(M64, 0xc4, 0xe2, 0xf0, 0xf2, 0xc2);  /* andn rax, rcx, rdx */
+    OK(M64, 0xc4, 0xe2, 0xf0, 0xf2, 0xc2);                   /* andn rax, rcx, rdx */
     ck_assert_uint_eq(i.o[0].size, 8);
     OK(M32, 0xc4, 0xe2, 0xf0, 0xf2, 0xc2);
     ck_assert_uint_eq(i.o[0].size, 4);
@@ -180,8 +182,8 @@ END_TEST
 
 START_TEST(features_gate_rows)
 {
-    uint64_t none[F_WORDS] = { 0 };
-    const uint8_t tzcnt[] = { 0xf3, 0x0f, 0xbc, 0xc1 }, addps[] = { 0x0f, 0x58, 0xc1 };
+    uint64_t none[F_WORDS] = {0};
+    const uint8_t tzcnt[] = {0xf3, 0x0f, 0xbc, 0xc1}, addps[] = {0x0f, 0x58, 0xc1};
 
     ck_assert_int_eq(x86_decode(&i, tzcnt, 4, M64, none), X86_DECODE_OK);
     ck_assert_str_eq(i.row->name, "bsf"); /* as processors without BMI1 do */
@@ -225,11 +227,11 @@ END_TEST
 
 START_TEST(disassembly_gives_lengths)
 {
-    StrBuf s = { 0 };
+    StrBuf s = {0};
 
-    ck_assert_uint_eq(x86_disasm((const uint8_t[]){ 0x55, 0x90 }, 2, 0x1000, M64, &s), 1);
+    ck_assert_uint_eq(x86_disasm((const uint8_t[]){0x55, 0x90}, 2, 0x1000, M64, &s), 1);
     ck_assert(strstr(s.s, "0x00001000:") && strstr(s.s, "push"));
-    ck_assert_uint_eq(x86_disasm((const uint8_t[]){ 0x48, 0xb8 }, 2, 0x1000, M64, &s), 0);
+    ck_assert_uint_eq(x86_disasm((const uint8_t[]){0x48, 0xb8}, 2, 0x1000, M64, &s), 0);
     strbuf_free(&s);
 }
 END_TEST
@@ -248,7 +250,8 @@ static uint32_t any(uint32_t below)
 /* Random bytes: at most one legacy prefix (capstone orders several by its own rules), one of the opcode maps.  Returns prefixes. */
 static unsigned random_code(uint8_t *b, bool long_mode)
 {
-    static const uint8_t prefixes[] = { 0x66, 0xf2, 0xf3, 0x2e, 0x64, 0x67 }; /* capstone errs with 67 and REX */
+    static const uint8_t prefixes[] = {0x66, 0xf2, 0xf3,
+                                       0x2e, 0x64, 0x67}; /* capstone errs with 67 and REX */
     unsigned n = 0, legacy = any(2);
 
     for (unsigned k = 0; k < 16; k++) {
@@ -281,11 +284,16 @@ static bool starts_with(const char *s, const char *start)
 static bool same_name(const char *ours, const char *theirs)
 {
     static const char *const pairs[][2] = {
-        { "lret", "retf" }, { "cwd", "cdq" }, { "cwd", "cqo" }, { "cbw", "cdqe" }, { "cbw", "cwde" }, { "jcxz", "j" }, { "shl", "sal" },
-        { "fwait", "wait" }, { "fucompi", "fucomip" }, { "fcompi", "fcomip" }, { "fneni", "feni" }, { "fndisi", "fdisi" }, { "fnsetpm", "fsetpm" },
-        { "movd", "movq" }, { "movq", "movd" }, { "vmovd", "vmovq" }, { "pinsrd", "pinsrq" }, { "vpinsrd", "vpinsrq" }, { "pextrd", "pextrq" }, { "vpextrd", "vpextrq" },
-        { "cmp", "cmp" }, { "vcmp", "vcmp" }, { "vpclmul", "vpclmul" }, { "pclmul", "pclmul" }, { "prefetch", "nop" }, { "nop", "endbr" },
-        { "nop", "rdssp" }, { "rdpid", "rdseed" }, { "pause", "xchg" }, { "movlps", "movlpd" },
+        {"lret", "retf"},      {"cwd", "cdq"},         {"cwd", "cqo"},
+        {"cbw", "cdqe"},       {"cbw", "cwde"},        {"jcxz", "j"},
+        {"shl", "sal"},        {"fwait", "wait"},      {"fucompi", "fucomip"},
+        {"fcompi", "fcomip"},  {"fneni", "feni"},      {"fndisi", "fdisi"},
+        {"fnsetpm", "fsetpm"}, {"movd", "movq"},       {"movq", "movd"},
+        {"vmovd", "vmovq"},    {"pinsrd", "pinsrq"},   {"vpinsrd", "vpinsrq"},
+        {"pextrd", "pextrq"},  {"vpextrd", "vpextrq"}, {"cmp", "cmp"},
+        {"vcmp", "vcmp"},      {"vpclmul", "vpclmul"}, {"pclmul", "pclmul"},
+        {"prefetch", "nop"},   {"nop", "endbr"},       {"nop", "rdssp"},
+        {"rdpid", "rdseed"},   {"pause", "xchg"},      {"movlps", "movlpd"},
     };
     const char *space = strrchr(theirs, ' '); /* "rep movsb" */
 
@@ -316,15 +324,17 @@ static void compare_mode(uint32_t mode, cs_mode cmode, unsigned cases)
         size_t n = 16;
         uint64_t pc = 0;
 
-        if (x86_decode(&i, b, 16, mode, NULL) != X86_DECODE_OK || !cs_disasm_iter(cs, &p, &n, &pc, insn)) {
+        if (x86_decode(&i, b, 16, mode, NULL) != X86_DECODE_OK ||
+            !cs_disasm_iter(cs, &p, &n, &pc, insn)) {
             continue; /* who knows which encodings is for the native fuzzer to say */
         }
         if (mode == M16 ? legacy : i.opsize_prefix && i.row->attr & XA_F64) {
             continue; /* capstone: 66 shortens near branches as AMD does, is no mandatory prefix in 16-bit code */
         }
         both++;
-        ck_assert_msg(i.len == insn->size && same_name(i.row->name, insn->mnemonic), "%02x %02x %02x %02x %02x %02x: %s %u, %s %u", b[0], b[1],
-                      b[2], b[3], b[4], b[5], i.row->name, i.len, insn->mnemonic, insn->size);
+        ck_assert_msg(i.len == insn->size && same_name(i.row->name, insn->mnemonic),
+                      "%02x %02x %02x %02x %02x %02x: %s %u, %s %u", b[0], b[1], b[2], b[3], b[4],
+                      b[5], i.row->name, i.len, insn->mnemonic, insn->size);
     }
     ck_assert_uint_gt(both, cases / 8);
     cs_free(insn, 1);
@@ -346,6 +356,8 @@ START_TEST(lengths_and_names_agree_with_capstone)
 END_TEST
 #endif
 
-UNIT_MAIN("x86 decode", addresses_are_decoded_in_all_three_sizes, byte_registers_depend_on_rex, operand_sizes_follow_prefixes_and_defaults,
-          mandatory_prefixes_select, lock_needs_a_memory_destination, vex_rules, modes_have_their_own_opcodes, features_gate_rows, length_limits,
-          pass_rows_belong_to_their_instructions, disassembly_gives_lengths, lengths_and_names_agree_with_capstone)
+UNIT_MAIN("x86 decode", addresses_are_decoded_in_all_three_sizes, byte_registers_depend_on_rex,
+          operand_sizes_follow_prefixes_and_defaults, mandatory_prefixes_select,
+          lock_needs_a_memory_destination, vex_rules, modes_have_their_own_opcodes,
+          features_gate_rows, length_limits, pass_rows_belong_to_their_instructions,
+          disassembly_gives_lengths, lengths_and_names_agree_with_capstone)

@@ -64,7 +64,10 @@ START_TEST(user_page_fault_switches_stacks_and_iret_comes_back)
 
         for (volatile int i = 0; i <= warm; i++) {
             unit_user(u);
-            ck_assert_int_eq(deliver(u, (Exception){ .vector = EX_PF, .has_error = true, .error = 7, .addr = 0x1234 }), 1);
+            ck_assert_int_eq(
+                deliver(
+                    u, (Exception){.vector = EX_PF, .has_error = true, .error = 7, .addr = 0x1234}),
+                1);
             check_user_frame(u, 8, 7, USER_CODE);
             ck_assert_uint_eq(unit_get(u, u->c->r[R_SP] + 24, 8), EFL_IF | 0x43 | EFL_RF);
             ck_assert_uint_eq(u->x->cr2, 0x1234);
@@ -92,7 +95,8 @@ START_TEST(kernel_fault_aligns_the_stack_and_keeps_ss)
     for (int i = 0; i < 2; i++) {
         u->c->r[R_SP] = STACK - 4;
         X86_PC(u->c) = CODE;
-        ck_assert_int_eq(deliver(u, (Exception){ .vector = EX_GP, .has_error = true, .error = 0x18 }), 1);
+        ck_assert_int_eq(deliver(u, (Exception){.vector = EX_GP, .has_error = true, .error = 0x18}),
+                         1);
         ck_assert_uint_eq(u->c->r[R_SP], STACK - 16 - 48);
         ck_assert_uint_eq(unit_get(u, u->c->r[R_SP] + 40, 8), UNIT_DS);
         ck_assert_uint_eq(u->x->seg[SEG_SS].sel, UNIT_DS);
@@ -123,7 +127,8 @@ START_TEST(bad_stack_becomes_a_double_fault_on_its_ist)
 
     unit_put(u, UNIT_TSS + 4, 8, 0x700000000000); /* not mapped */
     unit_user(u);
-    ck_assert_int_eq(deliver(u, (Exception){ .vector = EX_PF, .has_error = true, .error = 4, .addr = 0x1000 }), 2);
+    ck_assert_int_eq(
+        deliver(u, (Exception){.vector = EX_PF, .has_error = true, .error = 4, .addr = 0x1000}), 2);
     ck_assert_uint_eq(X86_PC(u->c), CODE + 0x200);
     ck_assert_uint_eq(u->c->r[R_SP], IST - 48);
     ck_assert_uint_eq(u->x->cr2, 0x700000000000 - 8);
@@ -137,7 +142,7 @@ START_TEST(no_double_fault_handler_is_a_shutdown)
     Unit *u = unit_long();
 
     u->x->idt.limit = 0;
-    ck_assert_int_eq(deliver(u, (Exception){ .vector = EX_GP, .has_error = true }), -UNWIND_HALT);
+    ck_assert_int_eq(deliver(u, (Exception){.vector = EX_GP, .has_error = true}), -UNWIND_HALT);
     ck_assert(u->c->halted);
     ck_assert(!x86_arch_64.irq_pending(u->c));
     unit_free(u);
@@ -148,10 +153,11 @@ START_TEST(page_fault_during_general_protection_is_not_double)
 {
     Unit *u = unit_long();
 
-    u->x->idt.base = UNIT_IDT + 0x800;                            /* #GP's gate is now all zero: not present type */
+    u->x->idt.base = UNIT_IDT + 0x800; /* #GP's gate is now all zero: not present type */
     unit_gate64(u, EX_PF + 0x80, CODE + 0x600, 14, 0, 0);
     unit_gate64(u, EX_DF + 0x80, CODE + 0x200, 14, 0, 1);
-    ck_assert_int_eq(deliver(u, (Exception){ .vector = EX_UD }), 3); /* #UD -> #GP -> #DF: benign first, then contributory twice */
+    ck_assert_int_eq(deliver(u, (Exception){.vector = EX_UD}),
+                     3); /* #UD -> #GP -> #DF: benign first, then contributory twice */
     ck_assert_uint_eq(X86_PC(u->c), CODE + 0x200);
     unit_free(u);
 }
@@ -181,9 +187,19 @@ END_TEST
 
 /* A local APIC that has one vector to give. */
 static int fake_vector;
-static int fake_pending(void *a) { (void)a; return fake_vector; }
-static int fake_take(void *a) { int v = fake_vector; (void)a; fake_vector = -1; return v; }
-static const X86ApicOps fake_ops = { .pending = fake_pending, .acknowledge = fake_take };
+static int fake_pending(void *a)
+{
+    (void)a;
+    return fake_vector;
+}
+static int fake_take(void *a)
+{
+    int v = fake_vector;
+    (void)a;
+    fake_vector = -1;
+    return v;
+}
+static const X86ApicOps fake_ops = {.pending = fake_pending, .acknowledge = fake_take};
 
 START_TEST(interrupt_waits_for_if)
 {
@@ -290,7 +306,9 @@ START_TEST(single_step_traps_behind_the_next_instruction)
 }
 END_TEST
 
-UNIT_MAIN("x86 exception", user_page_fault_switches_stacks_and_iret_comes_back, kernel_fault_aligns_the_stack_and_keeps_ss,
-          int_n_respects_the_gates_level, bad_stack_becomes_a_double_fault_on_its_ist, no_double_fault_handler_is_a_shutdown,
-          page_fault_during_general_protection_is_not_double, real_mode_pushes_six_bytes, interrupt_waits_for_if, nmi_is_blocked_until_iret,
-          init_and_sipi_start_a_second_processor, syscall_and_sysret_go_there_and_back, single_step_traps_behind_the_next_instruction)
+UNIT_MAIN("x86 exception", user_page_fault_switches_stacks_and_iret_comes_back,
+          kernel_fault_aligns_the_stack_and_keeps_ss, int_n_respects_the_gates_level,
+          bad_stack_becomes_a_double_fault_on_its_ist, no_double_fault_handler_is_a_shutdown,
+          page_fault_during_general_protection_is_not_double, real_mode_pushes_six_bytes,
+          interrupt_waits_for_if, nmi_is_blocked_until_iret, init_and_sipi_start_a_second_processor,
+          syscall_and_sysret_go_there_and_back, single_step_traps_behind_the_next_instruction)

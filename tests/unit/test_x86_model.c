@@ -5,7 +5,7 @@
 #include "tests/unit/unit.h"
 
 static Machine machine;
-static X86Cpu vcpu = { .cpu = { .machine = &machine, .index = 1 } }; /* warnings are for vCPU 0 */
+static X86Cpu vcpu = {.cpu = {.machine = &machine, .index = 1}}; /* warnings are for vCPU 0 */
 static X86Cpu *const cpu = &vcpu;
 static Error err;
 
@@ -17,10 +17,41 @@ static void leaf(uint32_t n, uint32_t sub, uint32_t *out)
 START_TEST(every_model_can_be_had)
 {
     static const char *const names[] = {
-        "qemu64", "qemu32", "max", "host", "kvm64", "kvm32", "486", "pentium", "pentium2", "pentium3", "coreduo", "core2duo", "n270", "athlon",
-        "phenom", "Conroe", "Penryn", "Nehalem", "Westmere", "SandyBridge", "IvyBridge", "Haswell", "Broadwell", "Skylake-Client",
-        "Skylake-Server", "Cascadelake-Server", "Icelake-Server", "Opteron_G1", "Opteron-G5", "EPYC", "EPYC-Rome", "EPYC-Milan",
-        "Haswell-noTSX-IBRS", "EPYC-v2", "Skylake-Client-v3",
+        "qemu64",
+        "qemu32",
+        "max",
+        "host",
+        "kvm64",
+        "kvm32",
+        "486",
+        "pentium",
+        "pentium2",
+        "pentium3",
+        "coreduo",
+        "core2duo",
+        "n270",
+        "athlon",
+        "phenom",
+        "Conroe",
+        "Penryn",
+        "Nehalem",
+        "Westmere",
+        "SandyBridge",
+        "IvyBridge",
+        "Haswell",
+        "Broadwell",
+        "Skylake-Client",
+        "Skylake-Server",
+        "Cascadelake-Server",
+        "Icelake-Server",
+        "Opteron_G1",
+        "Opteron-G5",
+        "EPYC",
+        "EPYC-Rome",
+        "EPYC-Milan",
+        "Haswell-noTSX-IBRS",
+        "EPYC-v2",
+        "Skylake-Client-v3",
     };
 
     for (unsigned i = 0; i < COUNT_OF(names); i++) {
@@ -33,7 +64,8 @@ END_TEST
 
 START_TEST(features_can_be_added_and_taken)
 {
-    ck_assert(x86_model_apply(cpu, "qemu64,+pcid,-cx16,smep=on,lahf_lm=off,sse4_1,x2apic", true, &err));
+    ck_assert(
+        x86_model_apply(cpu, "qemu64,+pcid,-cx16,smep=on,lahf_lm=off,sse4_1,x2apic", true, &err));
     ck_assert(x86_has(cpu->features, X86F_PCID));
     ck_assert(!x86_has(cpu->features, X86F_CX16));
     ck_assert(x86_has(cpu->features, X86F_SMEP));
@@ -46,7 +78,9 @@ START_TEST(identification_can_be_set)
 {
     uint32_t out[4];
 
-    ck_assert(x86_model_apply(cpu, "qemu64,vendor=GenuineIntel,family=6,model=94,stepping=3,level=0xb,model-id=Test", true, &err));
+    ck_assert(x86_model_apply(
+        cpu, "qemu64,vendor=GenuineIntel,family=6,model=94,stepping=3,level=0xb,model-id=Test",
+        true, &err));
     leaf(0, 0, out);
     ck_assert_uint_eq(out[0], 0xb);
     ck_assert_int_eq(memcmp(&out[1], "Genu", 4), 0);
@@ -85,8 +119,10 @@ START_TEST(max_has_what_the_runtime_likes)
     uint32_t out[4];
 
     ck_assert(x86_model_apply(cpu, "max", true, &err));
-    ck_assert(x86_has(cpu->features, X86F_PCID) && x86_has(cpu->features, X86F_INVPCID) && x86_has(cpu->features, X86F_X2APIC));
-    ck_assert(x86_has(cpu->features, X86F_FSRM) && x86_has(cpu->features, X86F_HYPERVISOR) && x86_has(cpu->features, X86F_INVTSC));
+    ck_assert(x86_has(cpu->features, X86F_PCID) && x86_has(cpu->features, X86F_INVPCID) &&
+              x86_has(cpu->features, X86F_X2APIC));
+    ck_assert(x86_has(cpu->features, X86F_FSRM) && x86_has(cpu->features, X86F_HYPERVISOR) &&
+              x86_has(cpu->features, X86F_INVTSC));
     ck_assert(!x86_has(cpu->features, X86F_LA57));
     leaf(0x80000008, 0, out);
     ck_assert_uint_eq(out[0], 48 << 8 | 40);
@@ -173,7 +209,7 @@ END_TEST
 
 START_TEST(help_names_models_and_features)
 {
-    StrBuf b = { 0 };
+    StrBuf b = {0};
 
     x86_model_help(&b);
     ck_assert(strstr(b.s, "x86 qemu64") && strstr(b.s, "invpcid"));
@@ -181,15 +217,8 @@ START_TEST(help_names_models_and_features)
 }
 END_TEST
 
-UNIT_MAIN("x86 model", every_model_can_be_had,
-          features_can_be_added_and_taken,
-          identification_can_be_set,
-          unknown_names_are_told_with_the_nearest,
-          enforce_refuses_what_is_missing,
-          max_has_what_the_runtime_likes,
-          i386_has_no_long_mode,
-          topology_follows_the_machine,
-          extended_state_sizes_add_up,
-          leaves_out_of_range_are_zero,
-          os_bits_follow_the_control_registers,
-          help_names_models_and_features)
+UNIT_MAIN("x86 model", every_model_can_be_had, features_can_be_added_and_taken,
+          identification_can_be_set, unknown_names_are_told_with_the_nearest,
+          enforce_refuses_what_is_missing, max_has_what_the_runtime_likes, i386_has_no_long_mode,
+          topology_follows_the_machine, extended_state_sizes_add_up, leaves_out_of_range_are_zero,
+          os_bits_follow_the_control_registers, help_names_models_and_features)

@@ -25,7 +25,8 @@ START_TEST(flat_segments_are_recognised)
 {
     Unit *u = unit_new("max");
     X86Cpu *x = u->x;
-    const uint64_t gdt[] = { 0, SEG_CODE32, SEG_DATA32, 0x00409300000fffffull, 0x00cf93000010ffffull };
+    const uint64_t gdt[] = {0, SEG_CODE32, SEG_DATA32, 0x00409300000fffffull,
+                            0x00cf93000010ffffull};
 
     memcpy(u->ram.hva + UNIT_GDT, gdt, sizeof(gdt));
     x->gdt.base = UNIT_GDT;
@@ -37,8 +38,10 @@ START_TEST(flat_segments_are_recognised)
     for (volatile unsigned s = SEG_ES; s <= SEG_GS; s++)
         if (s != SEG_CS)
             ck_assert_int_eq(RAISES(u, hlp_mov_seg(u->c, 0x10, 0, s)), -1);
-    ck_assert_uint_eq(u->c->mode & (MODE_FLAT | MODE_FLAT_FSGS | MODE_SS32), MODE_FLAT | MODE_FLAT_FSGS | MODE_SS32);
-    ck_assert_int_eq(RAISES(u, hlp_mov_seg(u->c, 0x20, 0, SEG_GS)), -1); /* other base, same limit */
+    ck_assert_uint_eq(u->c->mode & (MODE_FLAT | MODE_FLAT_FSGS | MODE_SS32),
+                      MODE_FLAT | MODE_FLAT_FSGS | MODE_SS32);
+    ck_assert_int_eq(RAISES(u, hlp_mov_seg(u->c, 0x20, 0, SEG_GS)),
+                     -1); /* other base, same limit */
     ck_assert_uint_eq(u->c->mode & MODE_FLAT_FSGS, MODE_FLAT_FSGS);
     ck_assert_int_eq(RAISES(u, hlp_mov_seg(u->c, 0, 0, SEG_GS)), -1);
     ck_assert_uint_eq(u->c->mode & MODE_FLAT_FSGS, MODE_FLAT_FS);
@@ -122,8 +125,8 @@ END_TEST
 START_TEST(state_survives_saving)
 {
     Unit *u = unit_new("max"), *v = unit_new("max");
-    ByteBuf b = { 0 };
-    Error err = { 0 };
+    ByteBuf b = {0};
+    Error err = {0};
 
     unit_long_mode(u);
     unit_user(u);
@@ -144,5 +147,6 @@ START_TEST(state_survives_saving)
 }
 END_TEST
 
-UNIT_MAIN("x86 segment", reset_state_is_that_of_the_manual, flat_segments_are_recognised, smap_has_its_own_rights_mode, msrs_keep_what_they_may,
+UNIT_MAIN("x86 segment", reset_state_is_that_of_the_manual, flat_segments_are_recognised,
+          smap_has_its_own_rights_mode, msrs_keep_what_they_may,
           tsc_and_its_adjustment_move_together, state_survives_saving)

@@ -4,7 +4,10 @@
 
 enum { AT = 0x100000, SPAN = 0x4000 };
 
-static uint64_t word(unsigned size, unsigned asize, unsigned rep) { return size | asize << 8 | rep << 16 | (uint64_t)SEG_DS << 24; }
+static uint64_t word(unsigned size, unsigned asize, unsigned rep)
+{
+    return size | asize << 8 | rep << 16 | (uint64_t)SEG_DS << 24;
+}
 
 static uint32_t next(uint32_t *seed)
 {
@@ -35,7 +38,8 @@ START_TEST(movs_is_element_by_element)
     for (unsigned round = 0; round < 3000; round++) {
         unsigned size = 1u << next(&seed) % 4, n = next(&seed) % (round % 2 ? 20 : 600);
         bool down = next(&seed) & 1;
-        uint32_t from = 0x1800 + next(&seed) % 64, to = (round % 3 ? from + next(&seed) % 40 - 20 : 0x1800 + next(&seed) % 0x800);
+        uint32_t from = 0x1800 + next(&seed) % 64,
+                 to = (round % 3 ? from + next(&seed) % 40 - 20 : 0x1800 + next(&seed) % 0x800);
 
         if (n * size > 0x1000)
             n = 0x1000 / size;
@@ -47,9 +51,12 @@ START_TEST(movs_is_element_by_element)
         u->c->r[R_DI] = AT + to;
         u->c->r[R_CX] = n;
         ck_assert_uint_eq(hlp_movs(u->c, 0, 0, word(size, 8, 0xf3)), 0);
-        ck_assert_msg(memcmp(ram, want, SPAN) == 0, "round %u: size %u n %u down %d from %#x to %#x", round, size, n, down, from, to);
+        ck_assert_msg(memcmp(ram, want, SPAN) == 0,
+                      "round %u: size %u n %u down %d from %#x to %#x", round, size, n, down, from,
+                      to);
         ck_assert_uint_eq(u->c->r[R_CX], 0);
-        ck_assert_uint_eq(u->c->r[R_DI], AT + to + (uint64_t)(int64_t)(down ? -(int)(n * size) : (int)(n * size)));
+        ck_assert_uint_eq(u->c->r[R_DI],
+                          AT + to + (uint64_t)(int64_t)(down ? -(int)(n * size) : (int)(n * size)));
     }
     xfree(want);
     unit_free(u);
@@ -78,7 +85,8 @@ START_TEST(stos_fills_exactly)
         u->c->r[R_DI] = AT + to;
         u->c->r[R_CX] = n;
         ck_assert_uint_eq(hlp_stos(u->c, 0, 0, word(size, 8, 0xf3)), 0);
-        ck_assert_msg(memcmp(ram, want, SPAN) == 0, "round %u: size %u n %u down %d to %#x", round, size, n, down, to);
+        ck_assert_msg(memcmp(ram, want, SPAN) == 0, "round %u: size %u n %u down %d to %#x", round,
+                      size, n, down, to);
     }
     xfree(want);
     unit_free(u);
@@ -122,5 +130,6 @@ START_TEST(real_mode_offsets_wrap_and_straddling_the_limit_faults)
 }
 END_TEST
 
-UNIT_MAIN("x86 string", movs_is_element_by_element, stos_fills_exactly, a_request_ends_the_helper_between_pages,
+UNIT_MAIN("x86 string", movs_is_element_by_element, stos_fills_exactly,
+          a_request_ends_the_helper_between_pages,
           real_mode_offsets_wrap_and_straddling_the_limit_faults)

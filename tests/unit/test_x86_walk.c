@@ -10,33 +10,35 @@ typedef struct Case {
     uint64_t cr0, cr4, efer; /* set beside the usual */
     unsigned mode;
     Access kind;
-    int error;               /* -1: allowed */
+    int error; /* -1: allowed */
 } Case;
 
 static const Case cases[] = {
-    { 0, 0, 0, 0, 0, ACCESS_READ, 0 },
-    { 0, 0, 0, 0, 1, ACCESS_WRITE, PF_W | PF_U },
-    { 0, 0, 0, 0, 0, ACCESS_EXEC, PF_I },
-    { PG_P, 0, 0, 0, 0, ACCESS_READ, -1 },
-    { PG_P, 0, 0, 0, 1, ACCESS_READ, PF_P | PF_U },
-    { PG_P, 0, 0, 0, 0, ACCESS_WRITE, -1 },                              /* WP clear */
-    { PG_P, CR0_WP, 0, 0, 0, ACCESS_WRITE, PF_P | PF_W },
-    { PG_P | PG_U, 0, 0, 0, 1, ACCESS_WRITE, PF_P | PF_W | PF_U },
-    { PG_P | PG_U | PG_W, CR0_WP, 0, 0, 1, ACCESS_WRITE, -1 },
-    { PG_P | PG_NX, 0, 0, 0, 0, ACCESS_EXEC, PF_P | PF_I },
-    { PG_P | PG_NX, 0, 0, 0, 0, ACCESS_READ, -1 },
-    { PG_P | PG_U, 0, CR4_SMEP, 0, 0, ACCESS_EXEC, PF_P | PF_I },
-    { PG_P | PG_U, 0, 0, 0, 0, ACCESS_EXEC, -1 },
-    { PG_P | PG_U, 0, CR4_SMAP, 0, 2, ACCESS_READ, PF_P },
-    { PG_P | PG_U, 0, CR4_SMAP, 0, 0, ACCESS_READ, -1 },                 /* EFLAGS.AC */
-    { PG_P | PG_U | PG_W, 0, CR4_SMAP, 0, 2, ACCESS_WRITE, PF_P | PF_W },
-    { PG_P | 1ull << 50, 0, 0, 0, 0, ACCESS_READ, PF_P | PF_RSVD },
-    { PG_P | PG_U | PG_W | 1ull << 59, 0, CR4_PKE, 0, 1, ACCESS_READ, PF_P | PF_U | PF_PK },   /* key 1: no access */
-    { PG_P | PG_U | PG_W | 2ull << 59, 0, CR4_PKE, 0, 1, ACCESS_READ, -1 },                    /* key 2: read only */
-    { PG_P | PG_U | PG_W | 2ull << 59, 0, CR4_PKE, 0, 1, ACCESS_WRITE, PF_P | PF_W | PF_U | PF_PK },
-    { PG_P | PG_U | PG_W | 2ull << 59, 0, CR4_PKE, 0, 0, ACCESS_WRITE, -1 },                   /* supervisor, WP clear */
-    { PG_P | PG_U | PG_W | 2ull << 59, CR0_WP, CR4_PKE, 0, 0, ACCESS_WRITE, PF_P | PF_W | PF_PK },
-    { PG_P | PG_U | PG_W | 1ull << 59, 0, CR4_PKE, 0, 1, ACCESS_EXEC, -1 },
+    {0, 0, 0, 0, 0, ACCESS_READ, 0},
+    {0, 0, 0, 0, 1, ACCESS_WRITE, PF_W | PF_U},
+    {0, 0, 0, 0, 0, ACCESS_EXEC, PF_I},
+    {PG_P, 0, 0, 0, 0, ACCESS_READ, -1},
+    {PG_P, 0, 0, 0, 1, ACCESS_READ, PF_P | PF_U},
+    {PG_P, 0, 0, 0, 0, ACCESS_WRITE, -1}, /* WP clear */
+    {PG_P, CR0_WP, 0, 0, 0, ACCESS_WRITE, PF_P | PF_W},
+    {PG_P | PG_U, 0, 0, 0, 1, ACCESS_WRITE, PF_P | PF_W | PF_U},
+    {PG_P | PG_U | PG_W, CR0_WP, 0, 0, 1, ACCESS_WRITE, -1},
+    {PG_P | PG_NX, 0, 0, 0, 0, ACCESS_EXEC, PF_P | PF_I},
+    {PG_P | PG_NX, 0, 0, 0, 0, ACCESS_READ, -1},
+    {PG_P | PG_U, 0, CR4_SMEP, 0, 0, ACCESS_EXEC, PF_P | PF_I},
+    {PG_P | PG_U, 0, 0, 0, 0, ACCESS_EXEC, -1},
+    {PG_P | PG_U, 0, CR4_SMAP, 0, 2, ACCESS_READ, PF_P},
+    {PG_P | PG_U, 0, CR4_SMAP, 0, 0, ACCESS_READ, -1}, /* EFLAGS.AC */
+    {PG_P | PG_U | PG_W, 0, CR4_SMAP, 0, 2, ACCESS_WRITE, PF_P | PF_W},
+    {PG_P | 1ull << 50, 0, 0, 0, 0, ACCESS_READ, PF_P | PF_RSVD},
+    {PG_P | PG_U | PG_W | 1ull << 59, 0, CR4_PKE, 0, 1, ACCESS_READ,
+     PF_P | PF_U | PF_PK},                                                /* key 1: no access */
+    {PG_P | PG_U | PG_W | 2ull << 59, 0, CR4_PKE, 0, 1, ACCESS_READ, -1}, /* key 2: read only */
+    {PG_P | PG_U | PG_W | 2ull << 59, 0, CR4_PKE, 0, 1, ACCESS_WRITE, PF_P | PF_W | PF_U | PF_PK},
+    {PG_P | PG_U | PG_W | 2ull << 59, 0, CR4_PKE, 0, 0, ACCESS_WRITE,
+     -1}, /* supervisor, WP clear */
+    {PG_P | PG_U | PG_W | 2ull << 59, CR0_WP, CR4_PKE, 0, 0, ACCESS_WRITE, PF_P | PF_W | PF_PK},
+    {PG_P | PG_U | PG_W | 1ull << 59, 0, CR4_PKE, 0, 1, ACCESS_EXEC, -1},
 };
 
 START_TEST(every_right_is_checked_and_every_error_bit_is_right)
@@ -53,11 +55,12 @@ START_TEST(every_right_is_checked_and_every_error_bit_is_right)
         u->x->cr0 = CR0_PE | CR0_PG | k->cr0;
         u->x->cr4 = CR4_PAE | CR4_PGE | k->cr4;
         unit_map(u, VA, PA, k->bits);
-        w = (Walk){ 0 };
+        w = (Walk){0};
         ok = x86_arch_64.walk(u->c, VA + 0x123, k->kind, k->mode, &w);
         ck_assert_msg(ok == (k->error < 0), "case %u: ok %d", i, ok);
         if (!ok)
-            ck_assert_msg(w.error == (uint64_t)k->error, "case %u: error %#x, not %#x", i, (unsigned)w.error, (unsigned)k->error);
+            ck_assert_msg(w.error == (uint64_t)k->error, "case %u: error %#x, not %#x", i,
+                          (unsigned)w.error, (unsigned)k->error);
         else
             ck_assert_uint_eq(w.pa, PA + 0x123);
     }
@@ -68,7 +71,7 @@ END_TEST
 START_TEST(sets_accessed_and_dirty_bits_when_due)
 {
     Unit *u = unit_new("max");
-    Walk w = { 0 };
+    Walk w = {0};
     Gpa pte;
 
     unit_long_mode(u);
@@ -88,7 +91,7 @@ END_TEST
 START_TEST(large_pages_cover_2_mib_and_1_gib)
 {
     Unit *u = unit_new("max");
-    Walk w = { 0 };
+    Walk w = {0};
 
     unit_long_mode(u);
     unit_put(u, unit_pte(u, 0x80000000, 2), 8, 0x200000 | PG_P | PG_W | PG_PS | PG_G);
@@ -111,7 +114,7 @@ START_TEST(two_level_tables_with_4_mib_pages)
 {
     Unit *u = unit_new("max");
     X86Cpu *x = u->x;
-    Walk w = { 0 };
+    Walk w = {0};
 
     x->cr3 = 0x1000;
     x->cr4 = CR4_PSE;
@@ -160,5 +163,7 @@ START_TEST(a20_gate_wraps_at_one_mebibyte)
 }
 END_TEST
 
-UNIT_MAIN("x86 walk", every_right_is_checked_and_every_error_bit_is_right, sets_accessed_and_dirty_bits_when_due, large_pages_cover_2_mib_and_1_gib,
-          two_level_tables_with_4_mib_pages, non_canonical_addresses_are_general_protection_faults, a20_gate_wraps_at_one_mebibyte)
+UNIT_MAIN("x86 walk", every_right_is_checked_and_every_error_bit_is_right,
+          sets_accessed_and_dirty_bits_when_due, large_pages_cover_2_mib_and_1_gib,
+          two_level_tables_with_4_mib_pages, non_canonical_addresses_are_general_protection_faults,
+          a20_gate_wraps_at_one_mebibyte)

@@ -33,7 +33,7 @@ static inline int unit_run(const char *name, const TTest *const *tests, size_t n
 #define UNIT_MAIN(name, ...)                                                                       \
     int main(void)                                                                                 \
     {                                                                                              \
-        const TTest *const tests[] = { __VA_ARGS__ };                                              \
+        const TTest *const tests[] = {__VA_ARGS__};                                                \
                                                                                                    \
         return unit_run(name, tests, COUNT_OF(tests));                                             \
     }

@@ -24,8 +24,8 @@ static uint64_t add(unsigned type, uint64_t a, uint64_t b, unsigned carry, uint1
 {
     uint64_t r = (a + b + carry) & alu_mask(type);
 
-    *fl = (uint16_t)(fl_result(type, r) | fl_if(top(type, (a & b) | ((a | b) & ~r)), FL_CF) | fl_if((a ^ b ^ r) & 0x10, FL_AF) |
-                     fl_if(top(type, (a ^ r) & (b ^ r)), FL_OF));
+    *fl = (uint16_t)(fl_result(type, r) | fl_if(top(type, (a & b) | ((a | b) & ~r)), FL_CF) |
+                     fl_if((a ^ b ^ r) & 0x10, FL_AF) | fl_if(top(type, (a ^ r) & (b ^ r)), FL_OF));
     return r;
 }
 
@@ -33,8 +33,8 @@ static uint64_t sub(unsigned type, uint64_t a, uint64_t b, unsigned borrow, uint
 {
     uint64_t r = (a - b - borrow) & alu_mask(type);
 
-    *fl = (uint16_t)(fl_result(type, r) | fl_if(top(type, (~a & b) | ((~a | b) & r)), FL_CF) | fl_if((a ^ b ^ r) & 0x10, FL_AF) |
-                     fl_if(top(type, (a ^ b) & (a ^ r)), FL_OF));
+    *fl = (uint16_t)(fl_result(type, r) | fl_if(top(type, (~a & b) | ((~a | b) & r)), FL_CF) |
+                     fl_if((a ^ b ^ r) & 0x10, FL_AF) | fl_if(top(type, (a ^ b) & (a ^ r)), FL_OF));
     return r;
 }
 
@@ -104,7 +104,8 @@ static uint64_t rotate_carry(unsigned op, unsigned type, uint64_t a, unsigned n,
 }
 
 /* 16-bit counts above 16 go on with the destination's bits, as processors do. */
-static uint64_t shift_double(unsigned op, unsigned type, uint64_t a, uint64_t b, unsigned n, uint16_t *fl)
+static uint64_t shift_double(unsigned op, unsigned type, uint64_t a, uint64_t b, unsigned n,
+                             uint16_t *fl)
 {
     unsigned bits = alu_bits(type);
     uint64_t r;
@@ -148,7 +149,8 @@ static uint64_t imul(unsigned type, uint64_t a, uint64_t b, uint16_t *fl)
     return (uint64_t)p;
 }
 
-static uint64_t by_count(unsigned op, unsigned type, uint64_t a, uint64_t b, uint64_t count, uint16_t *fl)
+static uint64_t by_count(unsigned op, unsigned type, uint64_t a, uint64_t b, uint64_t count,
+                         uint16_t *fl)
 {
     bool is_double = op == IR_SHLD || op == IR_SHRD;
     unsigned n = (unsigned)(is_double ? count : b) & (type == I64 ? 63 : 31);
@@ -156,35 +158,50 @@ static uint64_t by_count(unsigned op, unsigned type, uint64_t a, uint64_t b, uin
     if (!n)
         return a;
     switch (op) {
-    case IR_SHL: case IR_SHR: case IR_SAR: return shift(op, type, a, n, fl);
-    case IR_ROL: case IR_ROR: return rotate(op, type, a, n, fl);
-    case IR_RCL: case IR_RCR: return rotate_carry(op, type, a, n, fl);
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR: return shift(op, type, a, n, fl);
+    case IR_ROL:
+    case IR_ROR: return rotate(op, type, a, n, fl);
+    case IR_RCL:
+    case IR_RCR: return rotate_carry(op, type, a, n, fl);
     default: return shift_double(op, type, a, b, n, fl);
     }
 }
 
-static uint64_t eval(unsigned op, unsigned type, uint64_t a, uint64_t b, uint64_t count, uint16_t *fl)
+static uint64_t eval(unsigned op, unsigned type, uint64_t a, uint64_t b, uint64_t count,
+                     uint16_t *fl)
 {
     unsigned carry = *fl & FL_CF;
     uint16_t keep = *fl & FL_CF;
 
     switch (op) {
-    case IR_ADD: case IR_XADD: return add(type, a, b, 0, fl);
+    case IR_ADD:
+    case IR_XADD: return add(type, a, b, 0, fl);
     case IR_ADC: return add(type, a, b, carry, fl);
-    case IR_SUB: case IR_CMP: return sub(type, a, b, 0, fl);
+    case IR_SUB:
+    case IR_CMP: return sub(type, a, b, 0, fl);
     case IR_SBB: return sub(type, a, b, carry, fl);
-    case IR_AND: case IR_TEST: return logic(type, a & b, fl);
+    case IR_AND:
+    case IR_TEST: return logic(type, a & b, fl);
     case IR_OR: return logic(type, a | b, fl);
     case IR_XOR: return logic(type, a ^ b, fl);
     case IR_NEG: return sub(type, 0, a, 0, fl);
     case IR_NOT: return ~a;
-    case IR_INC: case IR_DEC:
+    case IR_INC:
+    case IR_DEC:
         a = op == IR_INC ? add(type, a, 1, 0, fl) : sub(type, a, 1, 0, fl);
         *fl = (uint16_t)((*fl & ~FL_CF) | keep);
         return a;
     case IR_IMUL: return imul(type, a, b, fl);
-    case IR_BT: case IR_BTS: case IR_BTR: case IR_BTC: return bit_op(op, type, a, b, fl);
-    case IR_BSWAP: return type == I64 ? __builtin_bswap64(a) : type == I32 ? __builtin_bswap32((uint32_t)a) : 0;
+    case IR_BT:
+    case IR_BTS:
+    case IR_BTR:
+    case IR_BTC: return bit_op(op, type, a, b, fl);
+    case IR_BSWAP:
+        return type == I64   ? __builtin_bswap64(a)
+               : type == I32 ? __builtin_bswap32((uint32_t)a)
+                             : 0;
     default: return by_count(op, type, a, b, count, fl);
     }
 }
@@ -194,7 +211,8 @@ uint64_t alu_eval(unsigned op, unsigned type, uint64_t a, uint64_t b, uint64_t c
     return eval(op, type, a & alu_mask(type), b & alu_mask(type), count, fl) & alu_mask(type);
 }
 
-uint64_t alu_mul(bool is_signed, unsigned type, uint64_t a, uint64_t b, uint64_t *high, uint16_t *fl)
+uint64_t alu_mul(bool is_signed, unsigned type, uint64_t a, uint64_t b, uint64_t *high,
+                 uint16_t *fl)
 {
     unsigned bits = alu_bits(type);
     unsigned __int128 p;
@@ -212,13 +230,15 @@ uint64_t alu_mul(bool is_signed, unsigned type, uint64_t a, uint64_t b, uint64_t
     return (uint64_t)p & (type == I8 ? 0xffff : alu_mask(type));
 }
 
-bool alu_div(bool is_signed, unsigned type, uint64_t high, uint64_t low, uint64_t by, uint64_t *quotient, uint64_t *remainder)
+bool alu_div(bool is_signed, unsigned type, uint64_t high, uint64_t low, uint64_t by,
+             uint64_t *quotient, uint64_t *remainder)
 {
     unsigned bits = alu_bits(type);
     unsigned __int128 n, d = by & alu_mask(type), q;
     bool neg_n = false, neg_d = false;
 
-    n = type == I8 ? low & 0xffff : (unsigned __int128)(high & alu_mask(type)) << bits | (low & alu_mask(type));
+    n = type == I8 ? low & 0xffff
+                   : (unsigned __int128)(high & alu_mask(type)) << bits | (low & alu_mask(type));
     if (!d)
         return false;
     if (is_signed) {

@@ -107,7 +107,14 @@ static inline void store(void *p, unsigned size, uint64_t v)
     }
 }
 
-#define CAS(T) { T was = (T)*old; bool ok = __atomic_compare_exchange_n((T *)p, &was, (T)v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); *old = was; return ok; }
+#define CAS(T)                                                                                     \
+    {                                                                                              \
+        T was = (T)*old;                                                                           \
+        bool ok = __atomic_compare_exchange_n((T *)p, &was, (T)v, false, __ATOMIC_SEQ_CST,         \
+                                              __ATOMIC_SEQ_CST);                                   \
+        *old = was;                                                                                \
+        return ok;                                                                                 \
+    }
 static bool cas(void *p, unsigned size, uint64_t *old, uint64_t v)
 {
     switch (size) {
@@ -128,7 +135,7 @@ static uint64_t source_b(Cpu *c, const IrOp *o, unsigned type)
 
 static noreturn void divide_error(Cpu *c)
 {
-    Exception e = { .vector = 0 };
+    Exception e = {.vector = 0};
 
     c->host->sync_pc(c);
     cpu_raise(c, &e);
@@ -203,8 +210,12 @@ static uint64_t count_of(Cpu *c, const IrOp *o)
 /* d = op(a, b), any of them in memory; XADD also b = old d. */
 static void exec_alu(Cpu *c, const IrOp *o)
 {
-    bool shift3 = o->op == IR_SHLD || o->op == IR_SHRD, unary = ir_ops[o->op].form == FORM_DA, xadd = o->op == IR_XADD;
-    uint64_t b = unary ? 0 : shift3 ? reg(c, o->b) : source_b(c, o, o->type), count = shift3 ? count_of(c, o) : 0;
+    bool shift3 = o->op == IR_SHLD || o->op == IR_SHRD, unary = ir_ops[o->op].form == FORM_DA,
+         xadd = o->op == IR_XADD;
+    uint64_t b = unary    ? 0
+                 : shift3 ? reg(c, o->b)
+                          : source_b(c, o, o->type),
+             count = shift3 ? count_of(c, o) : 0;
     uint64_t a, r;
     uint16_t before = alu_fl_of_cc(c->cc), fl;
 
@@ -247,7 +258,8 @@ static void exec_compare(Cpu *c, const IrOp *o)
 static void exec_mul(Cpu *c, const IrOp *o)
 {
     uint16_t fl;
-    uint64_t high, low = alu_mul(o->op == IR_MULS, o->type, reg(c, o->a), source_b(c, o, o->type), &high, &fl);
+    uint64_t high,
+        low = alu_mul(o->op == IR_MULS, o->type, reg(c, o->a), source_b(c, o, o->type), &high, &fl);
 
     reg_set(c, o->d, o->type == I8 ? I16 : o->type, low);
     if (o->type != I8)
@@ -259,7 +271,8 @@ static void exec_div(Cpu *c, const IrOp *o)
 {
     uint64_t q, r, by = source_b(c, o, o->type);
 
-    if (!alu_div(o->op == IR_DIVS, o->type, o->type == I8 ? 0 : reg(c, o->c), reg(c, o->d), by, &q, &r))
+    if (!alu_div(o->op == IR_DIVS, o->type, o->type == I8 ? 0 : reg(c, o->c), reg(c, o->d), by, &q,
+                 &r))
         divide_error(c);
     if (o->type == I8) {
         reg_set(c, o->d, I16, r << 8 | q);
@@ -274,7 +287,8 @@ static void exec_scan(Cpu *c, const IrOp *o)
     uint64_t b = source_b(c, o, o->type) & alu_mask(o->type);
 
     if (b)
-        reg_set(c, o->d, o->type, (uint64_t)(o->op == IR_BSF ? __builtin_ctzll(b) : 63 - __builtin_clzll(b)));
+        reg_set(c, o->d, o->type,
+                (uint64_t)(o->op == IR_BSF ? __builtin_ctzll(b) : 63 - __builtin_clzll(b)));
     flags_set(c, o, b ? 0 : FL_ZF);
 }
 
@@ -337,8 +351,10 @@ static bool cas_pair(void *p, uint64_t old[2], const uint64_t v[2], bool atomic)
     if (atomic) {
         bool ok;
 
-        __asm__ volatile("lock cmpxchg16b %1" : "=@ccz"(ok), "+m"(*(unsigned __int128 *)p), "+a"(old[0]), "+d"(old[1])
-                         : "b"(v[0]), "c"(v[1]) : "memory");
+        __asm__ volatile("lock cmpxchg16b %1"
+                         : "=@ccz"(ok), "+m"(*(unsigned __int128 *)p), "+a"(old[0]), "+d"(old[1])
+                         : "b"(v[0]), "c"(v[1])
+                         : "memory");
         return ok;
     }
 #else
@@ -363,7 +379,8 @@ static void exec_cmpxchg2(Cpu *c, const IrOp *o)
     bool atomic = o->flags & IRF_LOCK && p != c->bounce, equal;
 
     if (o->type == I32) {
-        uint64_t old = (uint32_t)c->r[0] | c->r[2] << 32, want = old, v = (uint32_t)c->r[3] | c->r[1] << 32;
+        uint64_t old = (uint32_t)c->r[0] | c->r[2] << 32, want = old,
+                 v = (uint32_t)c->r[3] | c->r[1] << 32;
 
         if (atomic) {
             equal = cas(p, 8, &old, v);
@@ -377,7 +394,7 @@ static void exec_cmpxchg2(Cpu *c, const IrOp *o)
             c->r[2] = old >> 32;
         }
     } else {
-        uint64_t old[2] = { c->r[0], c->r[2] }, v[2] = { c->r[3], c->r[1] };
+        uint64_t old[2] = {c->r[0], c->r[2]}, v[2] = {c->r[3], c->r[1]};
 
         equal = cas_pair(p, old, v, atomic && !((uintptr_t)p & 15));
         if (!equal) {
@@ -438,7 +455,9 @@ static void pass_out(Cpu *c, const PassArgs *p, unsigned v, const PassVal *val)
 static noreturn void no_portable_form(Cpu *c, const IrPassRow *row)
 {
     c->host->sync_pc(c);
-    log_error("interp: instruction %s at 0x%" PRIx64 " has no portable implementation; use the native back end", row->name, c->r[V_PC]);
+    log_error("interp: instruction %s at 0x%" PRIx64
+              " has no portable implementation; use the native back end",
+              row->name, c->r[V_PC]);
     machine_request_shutdown(c->machine, SHUTDOWN_ERROR, 1);
     c->halted = true;
     cpu_unwind(c, UNWIND_HALT);
@@ -447,10 +466,16 @@ static noreturn void no_portable_form(Cpu *c, const IrPassRow *row)
 static void exec_pass(Cpu *c, const IrOp *o)
 {
     const IrPassRow *row = &ir_pass_rows[o->pass];
-    PassVal d = { .q = { 0 } }, a = d, b = d;
+    PassVal d = {.q = {0}}, a = d, b = d;
     unsigned type = o->type >= V128 ? (row->w == 1 ? I64 : I32) : o->type;
-    PassArgs p = { .cpu = c, .d = &d, .a = &a, .b = &b, .imm = (uint8_t)o->imm, .vl = o->type == V256 ? 32 : 16,
-                   .opsize = (uint8_t)ir_size(type), .vex = row->vex };
+    PassArgs p = {.cpu = c,
+                  .d = &d,
+                  .a = &a,
+                  .b = &b,
+                  .imm = (uint8_t)o->imm,
+                  .vl = o->type == V256 ? 32 : 16,
+                  .opsize = (uint8_t)ir_size(type),
+                  .vex = row->vex};
     void *mem = NULL;
     uint16_t before = c->cc;
 
@@ -470,7 +495,8 @@ static void exec_pass(Cpu *c, const IrOp *o)
     pass_in(c, o->a, row->a, &a);
     row->fn(&p);
     if (o->fl_out != FL_ALL)
-        c->cc = alu_cc_of_fl((uint16_t)((alu_fl_of_cc(before) & ~o->fl_out) | (alu_fl_of_cc(c->cc) & o->fl_out)));
+        c->cc = alu_cc_of_fl(
+            (uint16_t)((alu_fl_of_cc(before) & ~o->fl_out) | (alu_fl_of_cc(c->cc) & o->fl_out)));
     if (mem) {
         memcpy(mem, &b, o->msize);
         operand_done(c, mem);
@@ -504,17 +530,46 @@ static void exec_op(Vcpu *v, const IrOp *o)
 
     switch ((IrOpcode)o->op) {
     case IR_MOV: exec_mov(c, o); break;
-    case IR_MOVZX: case IR_MOVSX: exec_extend(c, o); break;
+    case IR_MOVZX:
+    case IR_MOVSX: exec_extend(c, o); break;
     case IR_LEA: reg_set(c, o->d, o->type, offset_of(c, o)); break;
     case IR_EXTH: reg_set(c, o->d, I64, reg(c, o->a) >> 8 & 0xff); break;
     case IR_INSH: reg_set(c, o->d, I64, bits_set(reg(c, o->d), 8, 8, source_b(c, o, I8))); break;
-    case IR_ADD: case IR_ADC: case IR_SUB: case IR_SBB: case IR_AND: case IR_OR: case IR_XOR: case IR_NEG: case IR_NOT: case IR_INC:
-    case IR_DEC: case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR: case IR_SHLD: case IR_SHRD:
-    case IR_IMUL: case IR_BTS: case IR_BTR: case IR_BTC: case IR_BSWAP: case IR_XADD: exec_alu(c, o); break;
-    case IR_CMP: case IR_TEST: case IR_BT: exec_compare(c, o); break;
-    case IR_MULU: case IR_MULS: exec_mul(c, o); break;
-    case IR_DIVU: case IR_DIVS: exec_div(c, o); break;
-    case IR_BSF: case IR_BSR: exec_scan(c, o); break;
+    case IR_ADD:
+    case IR_ADC:
+    case IR_SUB:
+    case IR_SBB:
+    case IR_AND:
+    case IR_OR:
+    case IR_XOR:
+    case IR_NEG:
+    case IR_NOT:
+    case IR_INC:
+    case IR_DEC:
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
+    case IR_ROL:
+    case IR_ROR:
+    case IR_RCL:
+    case IR_RCR:
+    case IR_SHLD:
+    case IR_SHRD:
+    case IR_IMUL:
+    case IR_BTS:
+    case IR_BTR:
+    case IR_BTC:
+    case IR_BSWAP:
+    case IR_XADD: exec_alu(c, o); break;
+    case IR_CMP:
+    case IR_TEST:
+    case IR_BT: exec_compare(c, o); break;
+    case IR_MULU:
+    case IR_MULS: exec_mul(c, o); break;
+    case IR_DIVU:
+    case IR_DIVS: exec_div(c, o); break;
+    case IR_BSF:
+    case IR_BSR: exec_scan(c, o); break;
     case IR_XCHG: exec_xchg(c, o); break;
     case IR_CMPXCHG: exec_cmpxchg(c, o); break;
     case IR_CMPXCHG2: exec_cmpxchg2(c, o); break;
@@ -523,7 +578,8 @@ static void exec_op(Vcpu *v, const IrOp *o)
     case IR_GETF: reg_set(c, o->d, I64, c->cc); break;
     case IR_SETF: flags_set(c, o, alu_fl_of_cc((uint16_t)reg(c, o->a))); break;
     case IR_SETC: exec_setc(c, o); break;
-    case IR_LDS: case IR_STS: exec_state(c, o); break;
+    case IR_LDS:
+    case IR_STS: exec_state(c, o); break;
     case IR_PASS: exec_pass(c, o); break;
     case IR_CALL: exec_call(v, o); break;
     case IR_FENCE: atomic_fetch_add(&c->request, 0); break; /* a locked operation: full barrier */
@@ -533,7 +589,15 @@ static void exec_op(Vcpu *v, const IrOp *o)
     case IR_PAUSE: break;
 #endif
     case IR_NOP: break;
-    case IR_INSN: case IR_JMP: case IR_BR: case IR_BRZ: case IR_BRNZ: case IR_JMPI: case IR_EXIT: case IR_LEAVE: case IR_COUNT: UNREACHABLE();
+    case IR_INSN:
+    case IR_JMP:
+    case IR_BR:
+    case IR_BRZ:
+    case IR_BRNZ:
+    case IR_JMPI:
+    case IR_EXIT:
+    case IR_LEAVE:
+    case IR_COUNT: UNREACHABLE();
     }
 }
 
@@ -561,15 +625,14 @@ static Block *exec_term(Vcpu *v, Block *b, const IrOp *o, JitExit *why)
     switch (o->op) {
     case IR_JMP: return exit_direct(v, b, 0, (Gva)o->imm);
     case IR_BR: taken = alu_cond(o->cc, alu_fl_of_cc(c->cc)); break;
-    case IR_BRZ: case IR_BRNZ: taken = !(reg(c, o->a) & alu_mask(o->type)) == (o->op == IR_BRZ); break;
+    case IR_BRZ:
+    case IR_BRNZ: taken = !(reg(c, o->a) & alu_mask(o->type)) == (o->op == IR_BRZ); break;
     case IR_JMPI:
         c->r[V_PC] = reg(c, o->a);
         *why = JIT_EXIT_LOOKUP;
         return NULL;
     case IR_EXIT: c->r[V_PC] = (Gva)o->imm; /* fall through */
-    default:
-        *why = JIT_EXIT_SYNC;
-        return NULL;
+    default: *why = JIT_EXIT_SYNC; return NULL;
     }
     return exit_direct(v, b, !taken, (Gva)(taken ? o->imm : o->disp));
 }
@@ -603,7 +666,7 @@ static bool interp_compile(Vcpu *v, Block *b, IrBlock *ir)
     Interp *x = v->jit->be_state;
     size_t bytes = ir->n * sizeof *ir->ops;
     const IrOp *last = &ir->ops[ir->n - 1];
-    Gva target[JIT_EXITS] = { (Gva)last->imm, (Gva)last->disp };
+    Gva target[JIT_EXITS] = {(Gva)last->imm, (Gva)last->disp};
 
     if (x->used + bytes + sizeof *b > x->limit)
         return false;
@@ -613,7 +676,10 @@ static bool interp_compile(Vcpu *v, Block *b, IrBlock *ir)
     b->host_size = (uint32_t)bytes;
     b->entry = b->entry_checked = (const uint8_t *)b->ops;
     for (unsigned i = 0; i < JIT_EXITS; i++)
-        b->link[i] = (Link){ .from = b, .pc = target[i], .same_page = !((b->linear + (target[i] - b->pc)) >> TLB_PAGE_BITS ^ b->linear >> TLB_PAGE_BITS) };
+        b->link[i] = (Link){.from = b,
+                            .pc = target[i],
+                            .same_page = !((b->linear + (target[i] - b->pc)) >> TLB_PAGE_BITS ^
+                                           b->linear >> TLB_PAGE_BITS)};
     return true;
 }
 

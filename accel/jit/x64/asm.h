@@ -12,8 +12,8 @@
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NOREG = 255 };
 
 typedef struct Asm {
-    uint8_t *p;      /* next byte, writable view */
-    intptr_t delta;  /* executable - writable */
+    uint8_t *p;     /* next byte, writable view */
+    intptr_t delta; /* executable - writable */
 } Asm;
 
 /* The r/m operand: a register, or memory [base + index << scale + disp]. */
@@ -22,19 +22,47 @@ typedef struct Rm {
     int32_t disp;
 } Rm;
 
-static inline Rm rm_reg(unsigned r) { return (Rm){ 1, (uint8_t)r, NOREG, 0, 0 }; }
-static inline Rm rm_mem(unsigned base, int32_t disp) { return (Rm){ 0, (uint8_t)base, NOREG, 0, disp }; }
+static inline Rm rm_reg(unsigned r)
+{
+    return (Rm){1, (uint8_t)r, NOREG, 0, 0};
+}
+static inline Rm rm_mem(unsigned base, int32_t disp)
+{
+    return (Rm){0, (uint8_t)base, NOREG, 0, disp};
+}
 static inline Rm rm_sib(unsigned base, unsigned index, unsigned scale, int32_t disp)
 {
-    return (Rm){ 0, (uint8_t)base, (uint8_t)index, (uint8_t)scale, disp };
+    return (Rm){0, (uint8_t)base, (uint8_t)index, (uint8_t)scale, disp};
 }
 
-static inline const uint8_t *asm_here(const Asm *a) { return a->p + a->delta; }
-static inline void emit8(Asm *a, unsigned v) { *a->p++ = (uint8_t)v; }
-static inline void emit16(Asm *a, unsigned v) { uint16_t x = (uint16_t)v; __builtin_memcpy(a->p, &x, 2); a->p += 2; }
-static inline void emit32(Asm *a, uint32_t v) { __builtin_memcpy(a->p, &v, 4); a->p += 4; }
-static inline void emit64(Asm *a, uint64_t v) { __builtin_memcpy(a->p, &v, 8); a->p += 8; }
-static inline bool fits32(int64_t v) { return v == (int32_t)v; }
+static inline const uint8_t *asm_here(const Asm *a)
+{
+    return a->p + a->delta;
+}
+static inline void emit8(Asm *a, unsigned v)
+{
+    *a->p++ = (uint8_t)v;
+}
+static inline void emit16(Asm *a, unsigned v)
+{
+    uint16_t x = (uint16_t)v;
+    __builtin_memcpy(a->p, &x, 2);
+    a->p += 2;
+}
+static inline void emit32(Asm *a, uint32_t v)
+{
+    __builtin_memcpy(a->p, &v, 4);
+    a->p += 4;
+}
+static inline void emit64(Asm *a, uint64_t v)
+{
+    __builtin_memcpy(a->p, &v, 8);
+    a->p += 8;
+}
+static inline bool fits32(int64_t v)
+{
+    return v == (int32_t)v;
+}
 
 /*
  * ModRM, SIB and displacement for @reg and @rm at @p; returns what is behind.  The place is in a local here and below: bytes
@@ -72,7 +100,8 @@ static inline void emit_modrm(Asm *a, unsigned reg, Rm rm)
 
 /* One instruction with a ModRM byte: operand @size 1, 2, 4, 8; @opcode 0xNN, 0x0fNN, 0x0f38NN; a mandatory
  * @prefix (0: none) goes before REX.  Immediates follow by the caller. */
-static inline void emit_op(Asm *a, unsigned prefix, unsigned size, unsigned opcode, unsigned reg, Rm rm)
+static inline void emit_op(Asm *a, unsigned prefix, unsigned size, unsigned opcode, unsigned reg,
+                           Rm rm)
 {
     uint8_t *p = a->p;
     unsigned rex = (size == 8) << 3 | (reg >> 3 & 1) << 2;
@@ -97,10 +126,11 @@ static inline void emit_op(Asm *a, unsigned prefix, unsigned size, unsigned opco
 }
 
 /* VEX-encoded: @pp 0 none, 1 66, 2 F3, 3 F2; @map 1..3; @vvvv the register (not inverted), 0 if unused. */
-static inline void emit_vex(Asm *a, unsigned pp, unsigned map, unsigned w, unsigned l, unsigned opcode, unsigned reg,
-                            unsigned vvvv, Rm rm)
+static inline void emit_vex(Asm *a, unsigned pp, unsigned map, unsigned w, unsigned l,
+                            unsigned opcode, unsigned reg, unsigned vvvv, Rm rm)
 {
-    unsigned x = rm.index != NOREG ? rm.index >> 3 & 1 : 0, b = rm.reg != NOREG ? rm.reg >> 3 & 1 : 0;
+    unsigned x = rm.index != NOREG ? rm.index >> 3 & 1 : 0,
+             b = rm.reg != NOREG ? rm.reg >> 3 & 1 : 0;
 
     emit32(a, 0xc4 | ((~reg >> 3 & 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | map) << 8 |
                   (w << 7 | (~vvvv & 15) << 3 | l << 2 | pp) << 16 | opcode << 24);
@@ -112,8 +142,14 @@ static inline void emit_mov(Asm *a, unsigned size, unsigned dst, unsigned src)
     if (dst != src || size == 4)
         emit_op(a, 0, size, size == 1 ? 0x8a : 0x8b, dst, rm_reg(src));
 }
-static inline void emit_load(Asm *a, unsigned size, unsigned dst, Rm m) { emit_op(a, 0, size, size == 1 ? 0x8a : 0x8b, dst, m); }
-static inline void emit_store(Asm *a, unsigned size, Rm m, unsigned src) { emit_op(a, 0, size, size == 1 ? 0x88 : 0x89, src, m); }
+static inline void emit_load(Asm *a, unsigned size, unsigned dst, Rm m)
+{
+    emit_op(a, 0, size, size == 1 ? 0x8a : 0x8b, dst, m);
+}
+static inline void emit_store(Asm *a, unsigned size, Rm m, unsigned src)
+{
+    emit_op(a, 0, size, size == 1 ? 0x88 : 0x89, src, m);
+}
 /* Zero-extending load of 1, 2, 4 or 8 bytes. */
 static inline void emit_loadz(Asm *a, unsigned size, unsigned dst, Rm m)
 {
@@ -180,8 +216,15 @@ static inline void asm_patch(uint8_t *disp, const uint8_t *to_writable)
 static inline void emit_nops(Asm *a, unsigned n)
 {
     static const uint8_t nops[9][8] = {
-        { 0 }, { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0 }, { 0x0f, 0x1f, 0x40, 0 }, { 0x0f, 0x1f, 0x44, 0, 0 },
-        { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 }, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
+        {0},
+        {0x90},
+        {0x66, 0x90},
+        {0x0f, 0x1f, 0},
+        {0x0f, 0x1f, 0x40, 0},
+        {0x0f, 0x1f, 0x44, 0, 0},
+        {0x66, 0x0f, 0x1f, 0x44, 0, 0},
+        {0x0f, 0x1f, 0x80, 0, 0, 0, 0},
+        {0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0},
     };
 
     __builtin_memcpy(a->p, nops[n], 8);

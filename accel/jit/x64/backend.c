@@ -21,13 +21,46 @@
 
 /* Guest registers by use in compiled code; the rest live in their homes. */
 static const int8_t pin_x86[V_PC] = {
-    RAX, RCX, RDX, RBX, R12 /* rsp */, R11 /* rbp */, RSI, RDI, R8, R9, -1, -1, R10 /* r12 */, -1, -1, -1,
-    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+    RAX,
+    RCX,
+    RDX,
+    RBX,
+    R12 /* rsp */,
+    R11 /* rbp */,
+    RSI,
+    RDI,
+    R8,
+    R9,
+    -1,
+    -1,
+    R10 /* r12 */,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
+    -1,
 };
 
 enum { ID_AT = 7 }; /* of the id in a checked entry, which starts one byte into the block's code */
 
-static const uint8_t *x64_block_start(const Block *b) { return b->entry_checked - 1; }
+static const uint8_t *x64_block_start(const Block *b)
+{
+    return b->entry_checked - 1;
+}
 
 static void probe_host(X64 *x)
 {
@@ -48,7 +81,9 @@ enum { HUGE_PAGE = 2 << 20, TYPICAL_CODE = 448 /* bytes of a block */ };
 /* A view of @fd that huge pages fit. */
 static void *map_view(int fd, size_t size, int prot)
 {
-    uint8_t *room = mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *at;
+    uint8_t *room = mmap(NULL, size + HUGE_PAGE, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
+            *at;
     void *view;
 
     if (room == MAP_FAILED)
@@ -99,7 +134,8 @@ static bool map_code(X64 *x, Error *err)
     if (w == MAP_FAILED || xv == MAP_FAILED) {
         if (w != MAP_FAILED)
             munmap(w, x->size);
-        return error_set(err, "-accel jit,tb-size=%zu: no memory for translated code", x->size >> 20);
+        return error_set(err, "-accel jit,tb-size=%zu: no memory for translated code",
+                         x->size >> 20);
     }
     x->w = w;
     x->x = xv;
@@ -126,13 +162,14 @@ static bool x64_init(Jit *j, Error *err)
             x->homes &= ~BIT(i);
         }
     x->max_blocks = x->size / 48;
-    x->blocks = mmap(NULL, x->max_blocks * sizeof(Block *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    x->blocks = mmap(NULL, x->max_blocks * sizeof(Block *), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (x->blocks == MAP_FAILED || !map_code(x, err) || !x64_signals_init(err)) {
         xfree(x);
         return false;
     }
     make_ready(x, X64_MIN_CACHE);
-    a = (Asm){ x->w, x->delta };
+    a = (Asm){x->w, x->delta};
     x64_make_stubs(x, &a);
     x->base = x->used = ALIGN_UP((size_t)(a.p - x->w), 64);
     if (log_on(LOG_PERFMAP)) {
@@ -165,7 +202,8 @@ static void x64_fini(Jit *j)
 
 static bool x64_vcpu_init(Vcpu *v, Error *err)
 {
-    v->stack = mmap(NULL, X64_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    v->stack = mmap(NULL, X64_STACK, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (v->stack == MAP_FAILED) {
         v->stack = NULL;
         return error_set(err, "no memory for a vCPU's stack");
@@ -195,7 +233,10 @@ Block *x64_block_at(const X64 *x, const uint8_t *host)
         else
             hi = mid;
     }
-    return hi && x->blocks[lo]->entry_checked <= host && host < x->blocks[lo]->entry_checked + x->blocks[lo]->host_size ? x->blocks[lo] : NULL;
+    return hi && x->blocks[lo]->entry_checked <= host &&
+                   host < x->blocks[lo]->entry_checked + x->blocks[lo]->host_size
+               ? x->blocks[lo]
+               : NULL;
 }
 
 static uint8_t *check_page(Asm *a, Gva linear, uint32_t id)
@@ -231,7 +272,8 @@ void x64_emit_op(Emit *e, unsigned i)
     if (o->op == IR_INSN) {
         assert(e->n_pcs < X64_MAX_PCS);
         e->insn = e->n_pcs;
-        e->pcs[e->n_pcs++] = (PcEntry){ (uint32_t)(e->a.p - e->start), (uint32_t)((Gva)o->imm - e->b->pc) };
+        e->pcs[e->n_pcs++] =
+            (PcEntry){(uint32_t)(e->a.p - e->start), (uint32_t)((Gva)o->imm - e->b->pc)};
     } else if (ir_ops[o->op].form == FORM_TERM) {
         x64_lower_term(e, o);
     } else {
@@ -277,12 +319,13 @@ static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
     Emit *e = &emit;
     uint8_t *out[HEAD_EXITS];
 
-    if (x->used + need > x->size || x->n_blocks == x->max_blocks || x->n_thunks > X64_MAX_THUNKS - 64)
+    if (x->used + need > x->size || x->n_blocks == x->max_blocks ||
+        x->n_thunks > X64_MAX_THUNKS - 64)
         return false;
     make_ready(x, x->used + need);
     assert(ir->n <= X64_MAX_OPS);
     e->start = x->w + x->used;
-    e->a = (Asm){ e->start, x->delta };
+    e->a = (Asm){e->start, x->delta};
     e->x = x;
     e->j = v->jit;
     e->b = b;
@@ -312,7 +355,8 @@ static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
     if (log_on(LOG_OUT_ASM))
         x64_dump(b);
     if (x->perf_map)
-        fprintf(x->perf_map, "%" PRIxPTR " %x guest:%" PRIx64 "\n", (uintptr_t)b->entry_checked, b->host_size, b->pc);
+        fprintf(x->perf_map, "%" PRIxPTR " %x guest:%" PRIx64 "\n", (uintptr_t)b->entry_checked,
+                b->host_size, b->pc);
     return true;
 }
 
@@ -320,7 +364,8 @@ static JitExit x64_enter(Vcpu *v, Block *b)
 {
     X64 *x = v->jit->be_state;
     Cpu *c = v->cpu;
-    JitExit (*enter)(Cpu *, const uint8_t *) = (JitExit (*)(Cpu *, const uint8_t *))(uintptr_t)x->enter;
+    JitExit (*enter)(Cpu *, const uint8_t *) =
+        (JitExit(*)(Cpu *, const uint8_t *))(uintptr_t)x->enter;
     JitExit why;
 
     if (!b->one_shot && !v->jit->nochain && b->mode & CPU_MODE_LINEAR) {
@@ -332,7 +377,8 @@ static JitExit x64_enter(Vcpu *v, Block *b)
     }
     if (v->unwound) /* left by unwinding: the helper's return address is still there */
         c->host_sp = (uint8_t *)c->host_sp + 8;
-    if ((uint8_t *)c->host_sp < (uint8_t *)c->stack_limit - 64 || (uint8_t *)c->host_sp > v->stack_top)
+    if ((uint8_t *)c->host_sp < (uint8_t *)c->stack_limit - 64 ||
+        (uint8_t *)c->host_sp > v->stack_top)
         c->host_sp = v->stack_top;
     v->unwound = true;
     x64_signals_thread(v);
@@ -348,7 +394,8 @@ static JitExit x64_enter(Vcpu *v, Block *b)
 /* Point the jump whose displacement is at @disp (writable view) to @to (executable view). */
 static void patch(const X64 *x, uint8_t *disp, const uint8_t *to)
 {
-    __atomic_store_n((int32_t *)(void *)disp, (int32_t)(to - (disp + x->delta + 4)), __ATOMIC_RELEASE);
+    __atomic_store_n((int32_t *)(void *)disp, (int32_t)(to - (disp + x->delta + 4)),
+                     __ATOMIC_RELEASE);
 }
 
 static void x64_link(Link *l, Block *to)

@@ -14,7 +14,7 @@ void x64_flags_to_mem(Emit *e)
     if (e->fl_mem)
         return;
     emit_mov(a, 8, R14, RAX);
-    emit8(a, 0x9f); /* lahf */
+    emit8(a, 0x9f);                           /* lahf */
     emit_op(a, 0, 1, 0x0f90, 0, rm_reg(RAX)); /* seto al */
     emit_store(a, 2, rm_mem(RBP, CPU_AT(cc)), RAX);
     emit_mov(a, 8, RAX, R14);
@@ -44,8 +44,10 @@ void x64_flags_need(Emit *e)
 }
 
 /* Conditions that one bit of cpu->cc decides: byte of cc and mask; 0 mask: more than one bit. */
-static const struct { uint8_t byte, mask; } one_bit[8] = {
-    { 0, 0x01 }, { 1, 0x01 }, { 1, 0x40 }, { 0, 0 }, { 1, 0x80 }, { 1, 0x04 }, { 0, 0 }, { 0, 0 },
+static const struct {
+    uint8_t byte, mask;
+} one_bit[8] = {
+    {0, 0x01}, {1, 0x01}, {1, 0x40}, {0, 0}, {1, 0x80}, {1, 0x04}, {0, 0}, {0, 0},
 };
 
 uint8_t *x64_branch(Emit *e, unsigned cc, unsigned align)

@@ -36,12 +36,12 @@ typedef struct Dst {
 
 static Dst dst_begin(Emit *e, const IrOp *o, unsigned a, unsigned size)
 {
-    Dst d = { o->flags & IRF_MEM_D ? e->operand : x64_loc(e, o->d), false };
+    Dst d = {o->flags & IRF_MEM_D ? e->operand : x64_loc(e, o->d), false};
 
     if (o->flags & IRF_MEM_D)
         return d;
     if ((size == 4 && !d.rm.is_reg) || (a != V_NONE && a != o->d)) {
-        d = (Dst){ rm_reg(R14), true };
+        d = (Dst){rm_reg(R14), true};
         if (a != V_NONE)
             emit_loadz(&e->a, size, R14, x64_loc(e, a));
     }
@@ -76,7 +76,8 @@ static void lower_alu(Emit *e, const IrOp *o, unsigned ext)
     Asm *a = &e->a;
     unsigned size = ir_size(o->type), byte = size == 1;
     bool cmp = o->op == IR_CMP;
-    Dst d = cmp && !(o->flags & IRF_MEM_D) ? (Dst){ x64_loc(e, o->a), false } : dst_begin(e, o, o->a, size);
+    Dst d = cmp && !(o->flags & IRF_MEM_D) ? (Dst){x64_loc(e, o->a), false}
+                                           : dst_begin(e, o, o->a, size);
 
     if (o->flags & IRF_IMM) {
         int64_t v = imm_of(o, size);
@@ -261,7 +262,8 @@ static void lower_extend(Emit *e, const IrOp *o)
 
     if (from == 4) /* movsxd, mov */
         emit_op(a, 0, sx ? size : 4, sx ? 0x63 : 0x8b, r, s);
-    else if (s.is_reg && from == 1 && s.reg >= 4 && s.reg < 8 && size < 8) { /* sil, dil: emit_op sees the operand size only */
+    else if (s.is_reg && from == 1 && s.reg >= 4 && s.reg < 8 &&
+             size < 8) { /* sil, dil: emit_op sees the operand size only */
         if (size == 2)
             emit8(a, 0x66);
         emit8(a, 0x40 | (r >> 3) << 2);
@@ -279,14 +281,16 @@ static void lower_lea(Emit *e, const IrOp *o)
     Asm *a = &e->a;
     unsigned size = ir_size(o->type);
     Rm d = x64_loc(e, o->d);
-    bool direct = d.is_reg && size >= 4 && o->asize >= 4 && fits32(o->disp) && (o->base != V_NONE || o->index != V_NONE) &&
-                  (size == 4 || o->asize == 8);
+    bool direct = d.is_reg && size >= 4 && o->asize >= 4 && fits32(o->disp) &&
+                  (o->base != V_NONE || o->index != V_NONE) && (size == 4 || o->asize == 8);
 
     if (direct) {
         unsigned base = o->base == V_NONE ? NOREG : x64_src(e, o->base, 8, R13);
         unsigned index = o->index == V_NONE ? NOREG : x64_src(e, o->index, 8, R14);
 
-        emit_op(a, 0, size, 0x8d, d.reg, index == NOREG ? rm_mem(base, (int32_t)o->disp) : rm_sib(base, index, o->scale, (int32_t)o->disp));
+        emit_op(a, 0, size, 0x8d, d.reg,
+                index == NOREG ? rm_mem(base, (int32_t)o->disp)
+                               : rm_sib(base, index, o->scale, (int32_t)o->disp));
         return;
     }
     x64_address(e, o, false);
@@ -397,7 +401,7 @@ static void lower_bit(Emit *e, const IrOp *o, unsigned ext)
     Asm *a = &e->a;
     unsigned size = ir_size(o->type);
     bool bt = o->op == IR_BT, mem = o->flags & IRF_MEM_D;
-    Dst d = bt && !mem ? (Dst){ x64_loc(e, o->a), false } : dst_begin(e, o, o->a, size);
+    Dst d = bt && !mem ? (Dst){x64_loc(e, o->a), false} : dst_begin(e, o, o->a, size);
     Rm s = o->flags & IRF_IMM ? d.rm : x64_loc(e, o->b);
 
     if (o->flags & IRF_IMM) {
@@ -407,7 +411,8 @@ static void lower_bit(Emit *e, const IrOp *o, unsigned ext)
         dst_done(e, o, d, size);
     } else if (mem && (o->flags & IRF_LOCK || !s.is_reg)) {
         bit_in_memory(e, o, ext);
-    } else if (s.is_reg && !d.rm.is_reg) { /* memory or a home: through a register, which masks the index */
+    } else if (s.is_reg &&
+               !d.rm.is_reg) { /* memory or a home: through a register, which masks the index */
         emit_loadz(a, size, R14, d.rm);
         emit_op(a, 0, size, 0x0f83 | ext << 3, s.reg, rm_reg(R14));
         if (!bt)
@@ -551,38 +556,80 @@ static void lower_state(Emit *e, const IrOp *o)
 static bool clobbers(const IrOp *o)
 {
     switch (o->op) {
-    case IR_ADD: case IR_ADC: case IR_SUB: case IR_SBB: case IR_AND: case IR_OR: case IR_XOR: case IR_CMP: case IR_TEST: case IR_NEG:
-    case IR_INC: case IR_DEC: case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR: case IR_SHLD: case IR_SHRD:
-    case IR_MULU: case IR_MULS: case IR_DIVU: case IR_DIVS: case IR_IMUL: case IR_BT: case IR_BTS: case IR_BTR: case IR_BTC: case IR_BSF:
-    case IR_BSR: case IR_XADD: case IR_CMPXCHG: case IR_CMPXCHG2:
-        return true;
-    default:
-        return false;
+    case IR_ADD:
+    case IR_ADC:
+    case IR_SUB:
+    case IR_SBB:
+    case IR_AND:
+    case IR_OR:
+    case IR_XOR:
+    case IR_CMP:
+    case IR_TEST:
+    case IR_NEG:
+    case IR_INC:
+    case IR_DEC:
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
+    case IR_ROL:
+    case IR_ROR:
+    case IR_RCL:
+    case IR_RCR:
+    case IR_SHLD:
+    case IR_SHRD:
+    case IR_MULU:
+    case IR_MULS:
+    case IR_DIVU:
+    case IR_DIVS:
+    case IR_IMUL:
+    case IR_BT:
+    case IR_BTS:
+    case IR_BTR:
+    case IR_BTC:
+    case IR_BSF:
+    case IR_BSR:
+    case IR_XADD:
+    case IR_CMPXCHG:
+    case IR_CMPXCHG2: return true;
+    default: return false;
     }
 }
 
 static void lower_op(Emit *e, const IrOp *o)
 {
-    static const uint8_t alu[] = { [IR_ADD] = 0, [IR_OR] = 1, [IR_ADC] = 2, [IR_SBB] = 3, [IR_AND] = 4, [IR_SUB] = 5, [IR_XOR] = 6, [IR_CMP] = 7 };
-    static const uint8_t shift[] = { [IR_ROL] = 0, [IR_ROR] = 1, [IR_RCL] = 2, [IR_RCR] = 3, [IR_SHL] = 4, [IR_SHR] = 5, [IR_SAR] = 7 };
+    static const uint8_t alu[] = {[IR_ADD] = 0, [IR_OR] = 1,  [IR_ADC] = 2, [IR_SBB] = 3,
+                                  [IR_AND] = 4, [IR_SUB] = 5, [IR_XOR] = 6, [IR_CMP] = 7};
+    static const uint8_t shift[] = {[IR_ROL] = 0, [IR_ROR] = 1, [IR_RCL] = 2, [IR_RCR] = 3,
+                                    [IR_SHL] = 4, [IR_SHR] = 5, [IR_SAR] = 7};
     Asm *a = &e->a;
 
     switch (o->op) {
     case IR_NOP: break;
     case IR_MOV: lower_mov(e, o); break;
-    case IR_MOVZX: case IR_MOVSX: lower_extend(e, o); break;
-    case IR_EXTH: case IR_INSH: lower_high(e, o); break;
-    case IR_ADD: case IR_ADC: case IR_SUB: case IR_SBB: case IR_AND: case IR_OR: case IR_XOR: case IR_CMP:
-        lower_alu(e, o, alu[o->op]);
-        break;
+    case IR_MOVZX:
+    case IR_MOVSX: lower_extend(e, o); break;
+    case IR_EXTH:
+    case IR_INSH: lower_high(e, o); break;
+    case IR_ADD:
+    case IR_ADC:
+    case IR_SUB:
+    case IR_SBB:
+    case IR_AND:
+    case IR_OR:
+    case IR_XOR:
+    case IR_CMP: lower_alu(e, o, alu[o->op]); break;
     case IR_TEST: lower_test(e, o); break;
     case IR_NOT: lower_unary(e, o, 0xf6, 2); break;
     case IR_NEG: lower_unary(e, o, 0xf6, 3); break;
     case IR_INC: lower_unary(e, o, 0xfe, 0); break;
     case IR_DEC: lower_unary(e, o, 0xfe, 1); break;
-    case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR:
-        lower_shift(e, o, shift[o->op]);
-        break;
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
+    case IR_ROL:
+    case IR_ROR:
+    case IR_RCL:
+    case IR_RCR: lower_shift(e, o, shift[o->op]); break;
     case IR_SHLD: lower_shift3(e, o, 0x0fa4); break;
     case IR_SHRD: lower_shift3(e, o, 0x0fac); break;
     case IR_MULU: lower_wide(e, o, 4); break;
@@ -590,7 +637,10 @@ static void lower_op(Emit *e, const IrOp *o)
     case IR_DIVU: lower_wide(e, o, 6); break;
     case IR_DIVS: lower_wide(e, o, 7); break;
     case IR_IMUL: lower_imul(e, o); break;
-    case IR_BT: case IR_BTS: case IR_BTR: case IR_BTC: lower_bit(e, o, 4u + (o->op - IR_BT)); break;
+    case IR_BT:
+    case IR_BTS:
+    case IR_BTR:
+    case IR_BTC: lower_bit(e, o, 4u + (o->op - IR_BT)); break;
     case IR_BSF: lower_reg_rm(e, o, 0x0fbc); break;
     case IR_BSR: lower_reg_rm(e, o, 0x0fbd); break;
     case IR_CMOV: lower_reg_rm(e, o, 0x0f40 | o->cc); break;
@@ -602,12 +652,22 @@ static void lower_op(Emit *e, const IrOp *o)
         lock_prefix(e, o);
         emit_op(a, 0, ir_size(o->type), 0x0fc7, 1, e->operand);
         break;
-    case IR_SETCC: emit_op(a, 0, 1, 0x0f90 | o->cc, 0, o->flags & IRF_MEM_D ? e->operand : x64_loc(e, o->d)); break;
+    case IR_SETCC:
+        emit_op(a, 0, 1, 0x0f90 | o->cc, 0, o->flags & IRF_MEM_D ? e->operand : x64_loc(e, o->d));
+        break;
     case IR_SETC: emit8(a, o->imm == 2 ? 0xf5 : o->imm ? 0xf9 : 0xf8); break;
-    case IR_LDS: case IR_STS: lower_state(e, o); break;
+    case IR_LDS:
+    case IR_STS: lower_state(e, o); break;
     case IR_PASS: x64_lower_pass(e, o); break;
-    case IR_FENCE: emit8(a, 0x0f); emit8(a, 0xae); emit8(a, 0xf0); break;
-    case IR_PAUSE: emit8(a, 0xf3); emit8(a, 0x90); break;
+    case IR_FENCE:
+        emit8(a, 0x0f);
+        emit8(a, 0xae);
+        emit8(a, 0xf0);
+        break;
+    case IR_PAUSE:
+        emit8(a, 0xf3);
+        emit8(a, 0x90);
+        break;
     default: assert(!"op without a lowering");
     }
 }

@@ -73,8 +73,9 @@ static void add_link(Emit *e, uint8_t *disp, Gva pc)
     Link *l = &b->link[e->n_links];
     Gva linear = b->linear + (pc - b->pc);
 
-    *l = (Link){ .from = b, .patch = disp, .pc = pc, .same_page = !((linear ^ b->linear) >> TLB_PAGE_BITS) };
-    e->links[e->n_links] = (PendingLink){ disp, e->n_links };
+    *l = (Link){
+        .from = b, .patch = disp, .pc = pc, .same_page = !((linear ^ b->linear) >> TLB_PAGE_BITS)};
+    e->links[e->n_links] = (PendingLink){disp, e->n_links};
     e->n_links++;
 }
 
@@ -102,9 +103,9 @@ void x64_branch_hash(Asm *a)
 {
     emit_op(a, 0, 4, 0x69, R14, rm_reg(R13)); /* imul r14d, r13d, K */
     emit32(a, 0x9e3779b1u);
-    emit_op(a, 0, 4, 0xc1, 5, rm_reg(R14));   /* shr */
+    emit_op(a, 0, 4, 0xc1, 5, rm_reg(R14)); /* shr */
     emit8(a, 32 - TLB_BRANCH_BITS);
-    emit_op(a, 0, 4, 0xc1, 4, rm_reg(R14));   /* shl: 32-byte entries */
+    emit_op(a, 0, 4, 0xc1, 4, rm_reg(R14)); /* shl: 32-byte entries */
     emit8(a, 5);
 }
 
@@ -208,7 +209,8 @@ static void exit_return(Emit *e, unsigned target)
     asm_patch(miss, a->p);
     emit_op(a, 0, 8, 0x3b, RSP, rm_mem(RBP, CPU_AT(stack_top)));
     bottom = emit_jcc(a, CC_AE);
-    emit_op(a, 0, 8, 0x8d, RSP, rm_mem(RSP, 16)); /* one pair less: a call that was not returned from */
+    emit_op(a, 0, 8, 0x8d, RSP,
+            rm_mem(RSP, 16)); /* one pair less: a call that was not returned from */
     asm_patch(bottom, a->p);
     jump_r13(e);
 }
@@ -246,9 +248,7 @@ void x64_lower_term(Emit *e, const IrOp *o)
         exit_direct(e, (Gva)o->disp);
         break;
     case IR_BRZ:
-    case IR_BRNZ:
-        branch_on_register(e, o);
-        break;
+    case IR_BRNZ: branch_on_register(e, o); break;
     case IR_JMPI:
         if (o->cc == IRJ_CALL && paired(e))
             call_indirect(e, o->a, (Gva)o->disp);
@@ -263,10 +263,7 @@ void x64_lower_term(Emit *e, const IrOp *o)
         x64_store_pc(e, (Gva)o->imm);
         emit_jmp(&e->a, e->x->dispatch);
         break;
-    case IR_LEAVE:
-        emit_jmp(&e->a, e->x->dispatch);
-        break;
-    default:
-        assert(!"not a terminator");
+    case IR_LEAVE: emit_jmp(&e->a, e->x->dispatch); break;
+    default: assert(!"not a terminator");
     }
 }

@@ -14,13 +14,20 @@ typedef struct Enc {
 } Enc;
 
 /* CRC32 writes 32 bits whatever its source; the byte form may name SIL and DIL. */
-static bool row_is_crc32(const IrPassRow *row) { return row->map == 2 && row->pp == 3 && (row->opcode & 0xfe) == 0xf0; }
-static bool row_is_crc32_byte(const IrPassRow *row) { return row_is_crc32(row) && row->opcode == 0xf0; }
+static bool row_is_crc32(const IrPassRow *row)
+{
+    return row->map == 2 && row->pp == 3 && (row->opcode & 0xfe) == 0xf0;
+}
+static bool row_is_crc32_byte(const IrPassRow *row)
+{
+    return row_is_crc32(row) && row->opcode == 0xf0;
+}
 
 static void encode(Asm *a, const IrPassRow *row, const Enc *n, bool l256)
 {
-    static const uint8_t prefix[] = { 0, 0x66, 0xf3, 0xf2 };
-    unsigned opcode = row->map == 1 ? 0x0f00u | row->opcode : (row->map == 2 ? 0x0f3800u : 0x0f3a00u) | row->opcode;
+    static const uint8_t prefix[] = {0, 0x66, 0xf3, 0xf2};
+    unsigned opcode = row->map == 1 ? 0x0f00u | row->opcode
+                                    : (row->map == 2 ? 0x0f3800u : 0x0f3a00u) | row->opcode;
 
     if (row->implicit & PI_ALL_V) { /* VZEROUPPER, VZEROALL: no ModRM */
         emit8(a, 0xc5);
@@ -42,8 +49,9 @@ void x64_lower_pass(Emit *e, const IrOp *o)
 {
     Asm *a = &e->a;
     const IrPassRow *row = &ir_pass_rows[o->pass];
-    unsigned size = o->type <= I64 ? ir_size(o->type) : 8, d_home = NOREG, d_reg = 0, b_home = NOREG;
-    Enc n = { .w = row->w == 2 ? size == 8 : row->w, .size = size };
+    unsigned size = o->type <= I64 ? ir_size(o->type) : 8, d_home = NOREG, d_reg = 0,
+             b_home = NOREG;
+    Enc n = {.w = row->w == 2 ? size == 8 : row->w, .size = size};
 
     if (row->d == PC_GPR) {
         Rm m = x64_loc(e, o->d);
@@ -62,7 +70,10 @@ void x64_lower_pass(Emit *e, const IrOp *o)
     if (row->implicit & PI_A_WRITTEN)
         n.vvvv = x64_loc(e, o->a).is_reg ? x64_loc(e, o->a).reg : R13;
     else if (row->a == PC_GPR)
-        n.vvvv = x64_src(e, o->a, 8, row->d_reads || o->flags & (IRF_MEM_B | IRF_MEM_D) ? (d_home == NOREG || !row->d_reads ? R14 : R13) : R14);
+        n.vvvv = x64_src(e, o->a, 8,
+                         row->d_reads || o->flags & (IRF_MEM_B | IRF_MEM_D)
+                             ? (d_home == NOREG || !row->d_reads ? R14 : R13)
+                             : R14);
     else if (row->a == PC_XMM)
         n.vvvv = o->a - V_XMM;
     if (row->ext != 255) {

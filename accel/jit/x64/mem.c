@@ -19,7 +19,10 @@ void x64_address(Emit *e, const IrOp *o, bool with_seg)
     int32_t disp = (int32_t)o->disp;
 
     if (o->base == V_NONE && o->index == V_NONE) {
-        emit_const(a, R13, o->asize == 2 ? (uint16_t)o->disp : o->asize == 4 ? (uint32_t)o->disp : (uint64_t)o->disp);
+        emit_const(a, R13,
+                   o->asize == 2   ? (uint16_t)o->disp
+                   : o->asize == 4 ? (uint32_t)o->disp
+                                   : (uint64_t)o->disp);
     } else {
         bool far = size == 8 && !fits32(o->disp);
         unsigned base = o->base == V_NONE ? NOREG : addr_reg(e, o->base, R13);
@@ -30,7 +33,8 @@ void x64_address(Emit *e, const IrOp *o, bool with_seg)
         if (index == NOREG && disp == 0)
             emit_mov(a, size, R13, base);
         else
-            emit_op(a, 0, size, 0x8d, R13, index == NOREG ? rm_mem(base, disp) : rm_sib(base, index, o->scale, disp));
+            emit_op(a, 0, size, 0x8d, R13,
+                    index == NOREG ? rm_mem(base, disp) : rm_sib(base, index, o->scale, disp));
         if (far) {
             emit_const(a, R14, (uint64_t)o->disp);
             emit_op(a, 0, 8, 0x8d, R13, rm_sib(R13, R14, 0, 0));
@@ -122,10 +126,13 @@ void x64_mem_begin(Emit *e, const IrOp *o)
     if (o->flags & IRF_ALIGN && size > 1) {
         emit_op(a, 0, 1, 0xf6, 0, rm_reg(R13));
         emit8(a, size - 1);
-        e->slow[e->n_slow++] = (Slow){ .jump = emit_jcc(a, CC_NE), .align = 1, .insn = e->insn };
+        e->slow[e->n_slow++] = (Slow){.jump = emit_jcc(a, CC_NE), .align = 1, .insn = e->insn};
     }
     assert(e->n_slow < X64_MAX_SLOW - 2);
-    e->slow[e->n_slow] = (Slow){ .jump = probe(e, size, write), .size = (uint8_t)size, .access = access_of(o), .insn = e->insn };
+    e->slow[e->n_slow] = (Slow){.jump = probe(e, size, write),
+                                .size = (uint8_t)size,
+                                .access = access_of(o),
+                                .insn = e->insn};
     e->slow[e->n_slow++].op = a->p;
     e->operand = rm_mem(R13, 0);
     e->mem = true;
@@ -164,7 +171,7 @@ void x64_group_copies(Emit *e)
             continue;
         asm_patch(g->fail, a->p);
         e->insn = e->n_pcs;
-        e->pcs[e->n_pcs++] = (PcEntry){ (uint32_t)(a->p - e->start), e->pcs[g->insn].pc };
+        e->pcs[e->n_pcs++] = (PcEntry){(uint32_t)(a->p - e->start), e->pcs[g->insn].pc};
         e->fl_host = false;
         e->fl_mem = g->fl_mem_in;
         for (unsigned i = g->first; i <= g->end; i++)
@@ -194,7 +201,8 @@ static void slow_access(Emit *e, const Slow *s)
     emit_op(a, 0, 8, 0x3b, R14, rm_reg(R13));
     to_op = emit_jcc(a, CC_NE);
     asm_patch(to_op, s->op);
-    memcpy(a->p, s->op, (size_t)(s->end - s->op)); /* position independent: registers, r13 and rbp only */
+    memcpy(a->p, s->op,
+           (size_t)(s->end - s->op)); /* position independent: registers, r13 and rbp only */
     a->p += s->end - s->op;
     emit_call(a, e->x->commit);
     emit_jmp(a, s->end + a->delta);
@@ -206,7 +214,7 @@ void x64_slow_paths(Emit *e)
         Slow *s = &e->slow[i];
 
         asm_patch(s->jump, e->a.p);
-        e->pcs[e->n_pcs++] = (PcEntry){ (uint32_t)(e->a.p - e->start), e->pcs[s->insn].pc };
+        e->pcs[e->n_pcs++] = (PcEntry){(uint32_t)(e->a.p - e->start), e->pcs[s->insn].pc};
         if (s->align) {
             emit_call(&e->a, e->x->align_fault);
         } else {

@@ -23,8 +23,9 @@ typedef uint32_t Open; /* registers with an open group */
 
 static bool groupable(const IrOp *o)
 {
-    return o->flags & (IRF_MEM_B | IRF_MEM_D) && o->base < V_PC && o->index == V_NONE && o->seg == V_NONE && o->asize == 8 &&
-           !(o->flags & (IRF_ALIGN | IRF_LIN32)) && o->op != IR_LEA;
+    return o->flags & (IRF_MEM_B | IRF_MEM_D) && o->base < V_PC && o->index == V_NONE &&
+           o->seg == V_NONE && o->asize == 8 && !(o->flags & (IRF_ALIGN | IRF_LIN32)) &&
+           o->op != IR_LEA;
 }
 
 /* Does @o move register @r by a constant? */
@@ -36,7 +37,8 @@ static bool moves(const IrOp *o, int64_t *by)
         *by = o->disp;
         return true;
     }
-    if ((o->op == IR_ADD || o->op == IR_SUB) && o->a == o->d && (o->flags & (IRF_IMM | IRF_MEM_B | IRF_MEM_D)) == IRF_IMM) {
+    if ((o->op == IR_ADD || o->op == IR_SUB) && o->a == o->d &&
+        (o->flags & (IRF_IMM | IRF_MEM_B | IRF_MEM_D)) == IRF_IMM) {
         *by = o->op == IR_ADD ? o->imm : -o->imm;
         return true;
     }
@@ -54,13 +56,16 @@ static Open written_by(const IrOp *o)
     Open w = reg_bit(o->d);
 
     switch (o->op) {
-    case IR_XCHG: case IR_XADD: case IR_CMPXCHG: return w | reg_bit(o->a) | reg_bit(o->b);
+    case IR_XCHG:
+    case IR_XADD:
+    case IR_CMPXCHG: return w | reg_bit(o->a) | reg_bit(o->b);
     case IR_PASS:
         w |= reg_bit(o->a) | reg_bit(o->b);
         return ir_pass_rows[o->pass].implicit & PI_CX_OUT ? w | reg_bit(1) : w;
     case IR_CMPXCHG2: return w | reg_bit(0) | reg_bit(2);
     default:
-        return ir_ops[o->op].form == FORM_WIDE ? w | reg_bit(o->a) | reg_bit(o->b) | reg_bit(o->c) : w;
+        return ir_ops[o->op].form == FORM_WIDE ? w | reg_bit(o->a) | reg_bit(o->b) | reg_bit(o->c)
+                                               : w;
     }
 }
 
@@ -84,18 +89,26 @@ bool x64_uses_r13(const Emit *e, const IrOp *o)
     if (o->op == IR_INSN || o->op == IR_NOP)
         return false;
     if (o->op != IR_MOV && o->op != IR_CMP && o->op != IR_TEST) {
-        const uint8_t used[] = { o->d, o->a, o->b, o->base, o->index };
+        const uint8_t used[] = {o->d, o->a, o->b, o->base, o->index};
 
         for (unsigned i = 0; i < COUNT_OF(used); i++)
             if (used[i] < V_XMM && e->x->homes >> used[i] & 1)
                 return true;
     }
     switch (o->op) {
-    case IR_LEA: return o->type < I32 || o->asize != 8 || !fits32(o->disp) || (o->base == V_NONE && o->index == V_NONE);
-    case IR_CALL: case IR_SETF: case IR_STS: case IR_BTS: case IR_BTR: case IR_BTC: case IR_BT: case IR_SHLD: case IR_SHRD:
-        return true;
-    default:
-        return o->flags & IRF_IMM && o->type == I64 && !fits32(o->imm);
+    case IR_LEA:
+        return o->type < I32 || o->asize != 8 || !fits32(o->disp) ||
+               (o->base == V_NONE && o->index == V_NONE);
+    case IR_CALL:
+    case IR_SETF:
+    case IR_STS:
+    case IR_BTS:
+    case IR_BTR:
+    case IR_BTC:
+    case IR_BT:
+    case IR_SHLD:
+    case IR_SHRD: return true;
+    default: return o->flags & IRF_IMM && o->type == I64 && !fits32(o->imm);
     }
 }
 
@@ -109,8 +122,13 @@ static Open plan_access(Emit *e, unsigned i, Base *b, Open open)
     if (!(open & bit) || !join(&e->groups[b->group], o->disp + b->moved, o->msize, write, i)) {
         if (e->n_groups == X64_MAX_GROUPS)
             return open & ~bit;
-        *b = (Base){ (uint16_t)e->n_groups, 0 };
-        e->groups[e->n_groups++] = (Group){ .first = (uint16_t)i, .last = (uint16_t)i, .lo = o->disp, .hi = o->disp + o->msize, .write = write, .n = 1 };
+        *b = (Base){(uint16_t)e->n_groups, 0};
+        e->groups[e->n_groups++] = (Group){.first = (uint16_t)i,
+                                           .last = (uint16_t)i,
+                                           .lo = o->disp,
+                                           .hi = o->disp + o->msize,
+                                           .write = write,
+                                           .n = 1};
     }
     e->group_of[i] = (uint8_t)(b->group + 1);
     e->group_at[i] = (int32_t)(o->disp + b->moved);
@@ -130,7 +148,8 @@ static void plan_extent(Emit *e, unsigned g)
         if (other && e->groups[other - 1].first == i)
             p->end = MAX(p->end, e->groups[other - 1].last);
         if (!p->spill)
-            p->spill = (o->flags & (IRF_MEM_B | IRF_MEM_D) && o->op != IR_LEA && other != g + 1) || (i < p->last && x64_uses_r13(e, o));
+            p->spill = (o->flags & (IRF_MEM_B | IRF_MEM_D) && o->op != IR_LEA && other != g + 1) ||
+                       (i < p->last && x64_uses_r13(e, o));
     }
     e->group_ends[p->end] = true;
 }

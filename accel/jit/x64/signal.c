@@ -17,7 +17,10 @@ enum { VECTOR_DE = 0, VECTOR_XM = 19 };
 /* The vCPU whose thread this is, while translated code may run. */
 static _Thread_local Vcpu *running;
 
-void x64_signals_thread(Vcpu *v) { running = v; }
+void x64_signals_thread(Vcpu *v)
+{
+    running = v;
+}
 
 static void on_fpe(int sig, siginfo_t *info, void *context)
 {
@@ -38,7 +41,7 @@ static void on_fpe(int sig, siginfo_t *info, void *context)
 
 bool x64_signals_init(Error *err)
 {
-    struct sigaction sa = { .sa_sigaction = on_fpe, .sa_flags = SA_SIGINFO | SA_NODEFER };
+    struct sigaction sa = {.sa_sigaction = on_fpe, .sa_flags = SA_SIGINFO | SA_NODEFER};
 
     sigemptyset(&sa.sa_mask);
     return sigaction(SIGFPE, &sa, NULL) == 0 || error_set(err, "cannot catch SIGFPE");
@@ -46,7 +49,7 @@ bool x64_signals_init(Error *err)
 
 void x64_fault(Cpu *c, uint64_t vector)
 {
-    Exception e = { .vector = (uint16_t)vector };
+    Exception e = {.vector = (uint16_t)vector};
 
     c->host->sync_pc(c);
     cpu_raise(c, &e);

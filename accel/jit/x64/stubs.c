@@ -31,9 +31,9 @@ static void vec_move(Asm *a, bool load, bool wide, unsigned n, int32_t at)
     Rm m = rm_mem(RBP, CPU_AT(v) + (int32_t)n * 32 + at);
 
     if (wide)
-        emit_vex(a, 2, 1, 0, 1, load ? 0x6f : 0x7f, n, 0, m);      /* vmovdqu ymm */
+        emit_vex(a, 2, 1, 0, 1, load ? 0x6f : 0x7f, n, 0, m); /* vmovdqu ymm */
     else
-        emit_op(a, 0, 4, load ? 0x0f10 : 0x0f11, n, m);            /* movups */
+        emit_op(a, 0, 4, load ? 0x0f10 : 0x0f11, n, m); /* movups */
 }
 
 /* Clobbers rax, rcx, rdx.  With AVX, XINUSE tells cheaply whether any upper half is in use. */
@@ -54,7 +54,7 @@ static void make_vec_save(X64 *x, Asm *a)
         }
         for (unsigned i = 0; i < 16; i++)
             vec_move(a, false, true, i, 0);
-        emit8(a, 0xc5), emit8(a, 0xf8), emit8(a, 0x77);     /* vzeroupper: C may use SSE */
+        emit8(a, 0xc5), emit8(a, 0xf8), emit8(a, 0x77); /* vzeroupper: C may use SSE */
         if (narrow)
             done = emit_jmp_fwd(a);
     }
@@ -63,15 +63,15 @@ static void make_vec_save(X64 *x, Asm *a)
     if (narrow || !x->avx) {
         for (unsigned i = 0; i < 16; i++)
             vec_move(a, false, false, i, 0);
-        emit_op(a, 0, 4, 0x0f57, 0, rm_reg(0));             /* xorps xmm0, xmm0 */
+        emit_op(a, 0, 4, 0x0f57, 0, rm_reg(0)); /* xorps xmm0, xmm0 */
         for (unsigned i = 0; i < 16; i++)
             emit_op(a, 0, 4, 0x0f11, 0, rm_mem(RBP, CPU_AT(v) + (int32_t)i * 32 + 16));
     }
     if (done)
         asm_patch(done, a->p);
-    emit8(a, 0x68), emit32(a, 0x1f80);                      /* push: the C library's MXCSR */
-    emit_op(a, 0, 4, 0x0fae, 2, rm_mem(RSP, 0));            /* ldmxcsr */
-    emit8(a, 0x58);                                         /* pop rax */
+    emit8(a, 0x68), emit32(a, 0x1f80);           /* push: the C library's MXCSR */
+    emit_op(a, 0, 4, 0x0fae, 2, rm_mem(RSP, 0)); /* ldmxcsr */
+    emit8(a, 0x58);                              /* pop rax */
     emit8(a, 0xc3);
 }
 
@@ -86,11 +86,12 @@ static void make_vec_load(X64 *x, Asm *a)
     emit8(a, 1);
     emit_op(a, 0, 4, 0x0fae, 2, rm_mem(RBP, CPU_AT(vcsr))); /* ldmxcsr */
     if (x->avx) {
-        emit8(a, 0xc5), emit8(a, 0xf8), emit8(a, 0x77);     /* vzeroupper */
+        emit8(a, 0xc5), emit8(a, 0xf8), emit8(a, 0x77); /* vzeroupper */
         emit_op(a, 0, 4, 0x0f10, 0, rm_mem(RBP, CPU_AT(v) + 16));
         for (unsigned i = 1; i < 16; i++)
-            emit_vex(a, 1, 1, 0, 0, 0xeb, 0, 0, rm_mem(RBP, CPU_AT(v) + (int32_t)i * 32 + 16)); /* vpor */
-        emit_vex(a, 1, 2, 0, 0, 0x17, 0, 0, rm_reg(0));     /* vptest xmm0, xmm0 */
+            emit_vex(a, 1, 1, 0, 0, 0xeb, 0, 0,
+                     rm_mem(RBP, CPU_AT(v) + (int32_t)i * 32 + 16)); /* vpor */
+        emit_vex(a, 1, 2, 0, 0, 0x17, 0, 0, rm_reg(0));              /* vptest xmm0, xmm0 */
         wide = emit_jcc(a, CC_NE);
     }
     for (unsigned i = 0; i < 16; i++)
@@ -124,7 +125,7 @@ static void call_absolute(Asm *a, const void *fn)
 /* JitExit enter(Cpu *, const uint8_t *host) and the ways back. */
 static void make_enter_exit(X64 *x, Asm *a)
 {
-    static const uint8_t saved[] = { RBX, RBP, R12, R13, R14, R15 };
+    static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
 
     x->enter = asm_here(a);
     for (unsigned i = 0; i < COUNT_OF(saved); i++) {
@@ -304,7 +305,7 @@ const uint8_t *x64_thunk(Emit *e, IrHelper *fn, bool fast)
             return x->thunks[i].code;
     assert(x->n_thunks < X64_MAX_THUNKS);
     over = emit_jmp_fwd(a); /* it lies in the middle of the block that first needs it */
-    x->thunks[x->n_thunks++] = (Thunk){ fn, fast, make_thunk(x, a, fn, fast) };
+    x->thunks[x->n_thunks++] = (Thunk){fn, fast, make_thunk(x, a, fn, fast)};
     asm_patch(over, a->p);
     return x->thunks[x->n_thunks - 1].code;
 }

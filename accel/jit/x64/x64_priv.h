@@ -25,7 +25,15 @@
 #define CPU_AT(member) ((int32_t)offsetof(Cpu, member) - CPU_BIAS)
 #define TLB_AT(member) ((int32_t)offsetof(TlbContext, member))
 
-enum { X64_MAX_SLOW = 2048, X64_MAX_OPS = 1024, X64_MAX_GROUPS = 32, X64_MAX_PCS = 4096, X64_MAX_THUNKS = 512, X64_STACK = 256 * 1024, X64_MIN_CACHE = 1 << 20 };
+enum {
+    X64_MAX_SLOW = 2048,
+    X64_MAX_OPS = 1024,
+    X64_MAX_GROUPS = 32,
+    X64_MAX_PCS = 4096,
+    X64_MAX_THUNKS = 512,
+    X64_STACK = 256 * 1024,
+    X64_MIN_CACHE = 1 << 20
+};
 
 typedef struct Thunk {
     IrHelper *fn;
@@ -40,29 +48,35 @@ typedef struct X64 {
     size_t size, used, base; /* base: where blocks begin, behind the stubs */
     size_t ready;            /* bytes whose pages are there */
     intptr_t delta;
-    const int8_t *pin;       /* guest register -> host register or -1 */
-    uint8_t pinned[16];      /* guest registers that are pinned */
+    const int8_t *pin;  /* guest register -> host register or -1 */
+    uint8_t pinned[16]; /* guest registers that are pinned */
     unsigned n_pinned;
-    uint64_t homes;          /* registers and temporaries (below V_XMM) that are not pinned */
+    uint64_t homes; /* registers and temporaries (below V_XMM) that are not pinned */
     bool avx, bmi2, xgetbv1;
     /* stubs, executable addresses */
-    const uint8_t *enter, *exit, *exit_link, *dispatch, *mem_slow[4] /* by ACCESS_READ, ACCESS_WRITE, MEM_UPDATE */, *commit, *align_fault, *fault, *vec_save, *vec_load, *call_c, *ret_bottom;
+    const uint8_t *enter, *exit, *exit_link, *dispatch,
+        *mem_slow[4] /* by ACCESS_READ, ACCESS_WRITE, MEM_UPDATE */, *commit, *align_fault, *fault,
+        *vec_save, *vec_load, *call_c, *ret_bottom;
     Thunk thunks[X64_MAX_THUNKS];
     unsigned n_thunks;
-    Block **blocks;          /* live and dead blocks by ascending host address */
+    Block **blocks; /* live and dead blocks by ascending host address */
     size_t n_blocks, max_blocks;
     FILE *perf_map;
 } X64;
 
 /* A memory access's way out of line. */
 typedef struct Slow {
-    uint8_t *jump;           /* displacement to patch to the stub */
-    uint8_t *op, *end;       /* the operation behind the check: what the stub repeats on the bounce buffer */
+    uint8_t *jump; /* displacement to patch to the stub */
+    uint8_t *op,
+        *end; /* the operation behind the check: what the stub repeats on the bounce buffer */
     uint8_t size, access, align;
-    uint32_t insn;           /* index into pcs */
+    uint32_t insn; /* index into pcs */
 } Slow;
 
-typedef struct PcEntry { uint32_t at; uint32_t pc; } PcEntry; /* host offset in the block, guest pc - block pc */
+typedef struct PcEntry {
+    uint32_t at;
+    uint32_t pc;
+} PcEntry; /* host offset in the block, guest pc - block pc */
 
 /* Accesses that share one check (plan.c).  Offsets are from the base register as it was at `first`. */
 typedef struct Group {
@@ -70,8 +84,8 @@ typedef struct Group {
     uint16_t end;            /* last op of its copy: no group that began inside is still open */
     uint16_t insn;           /* index of the instruction of `first` in pcs */
     int64_t lo, hi;
-    bool write, spill;       /* spill: r13 is needed in between, keep the address in cpu->group */
-    uint8_t *fail;           /* displacement of the jump to the copy without groups */
+    bool write, spill; /* spill: r13 is needed in between, keep the address in cpu->group */
+    uint8_t *fail;     /* displacement of the jump to the copy without groups */
     uint8_t *rejoin;
     bool fl_mem_in, fl_host_out, fl_mem_out; /* where flags are at the check and at the rejoin */
 } Group;
@@ -90,12 +104,12 @@ typedef struct Emit {
     IrBlock *ir;
     uint8_t *start;
     bool fl_host, fl_mem;
-    Rm operand;              /* the memory operand of the op at hand, checked: [r13 + n] */
-    bool mem;                /* it has one of its own check: x64_mem_end() is due */
-    bool ungrouped;          /* in a group's copy */
-    uint8_t in_r13;          /* group + 1 whose address r13 holds, 0: none */
-    uint8_t group_of[X64_MAX_OPS];  /* group + 1 of each op, 0: none */
-    bool group_ends[X64_MAX_OPS];   /* a group's copy ends with this op */
+    Rm operand;                    /* the memory operand of the op at hand, checked: [r13 + n] */
+    bool mem;                      /* it has one of its own check: x64_mem_end() is due */
+    bool ungrouped;                /* in a group's copy */
+    uint8_t in_r13;                /* group + 1 whose address r13 holds, 0: none */
+    uint8_t group_of[X64_MAX_OPS]; /* group + 1 of each op, 0: none */
+    bool group_ends[X64_MAX_OPS];  /* a group's copy ends with this op */
     int32_t group_at[X64_MAX_OPS];
     Group groups[X64_MAX_GROUPS];
     unsigned n_groups;
@@ -105,7 +119,7 @@ typedef struct Emit {
     unsigned n_pcs;
     PendingLink links[JIT_EXITS];
     unsigned n_links;
-    unsigned insn;           /* index of the current instruction in pcs */
+    unsigned insn; /* index of the current instruction in pcs */
 } Emit;
 
 /* Is the memory operand written? */
@@ -138,11 +152,12 @@ void x64_flags_to_mem(Emit *e);
 uint8_t *x64_branch(Emit *e, unsigned cc, unsigned align);
 
 /* mem.c */
-void x64_mem_begin(Emit *e, const IrOp *o);   /* r13 = host address of the operand, checked */
+void x64_mem_begin(Emit *e, const IrOp *o); /* r13 = host address of the operand, checked */
 void x64_mem_end(Emit *e);
-void x64_address(Emit *e, const IrOp *o, bool with_seg); /* r13 = effective address; r14 is destroyed */
+void x64_address(Emit *e, const IrOp *o,
+                 bool with_seg); /* r13 = effective address; r14 is destroyed */
 void x64_slow_paths(Emit *e);
-void x64_group_end(Emit *e, unsigned op);  /* after op @op in the main path */
+void x64_group_end(Emit *e, unsigned op); /* after op @op in the main path */
 void x64_group_copies(Emit *e);
 void x64_plan(Emit *e);
 bool x64_uses_r13(const Emit *e, const IrOp *o);
@@ -158,7 +173,10 @@ void x64_store_pc(Emit *e, Gva pc);
 void x64_link_stubs(Emit *e);
 /* Index into TlbContext.branch of the pc in r13, as a byte offset in r14. */
 void x64_branch_hash(Asm *a);
-static inline unsigned x64_branch_slot(Gva pc) { return ((uint32_t)pc * 0x9e3779b1u) >> (32 - TLB_BRANCH_BITS); }
+static inline unsigned x64_branch_slot(Gva pc)
+{
+    return ((uint32_t)pc * 0x9e3779b1u) >> (32 - TLB_BRANCH_BITS);
+}
 
 /* stubs.c */
 bool x64_make_stubs(X64 *x, Asm *a);
