@@ -7,6 +7,7 @@
 #   unit-tests += test_clock        tests/unit/test_clock.c or tests/bench/test_clock.c
 #   test-objs += tests/bench/x.o    part of every unit test
 #   cpu-test += tests/cpu/x.o       part of the program check-cpu
+#   tool-img += tools/img/main.o    part of rhea-img; likewise tool-io, tool-nbd
 #   fuzz-tests += fuzz_decode       tests/fuzz/fuzz_decode.c, a libFuzzer entry
 #   generated += $(B)/cpu/x.inc     made before anything is compiled, by a rule in the same files.mk
 #
@@ -62,6 +63,11 @@ test-source = $(firstword $(wildcard $(SRC)/tests/unit/$(1).c $(SRC)/tests/bench
 TEST_OBJS := $(foreach t,$(sort $(unit-tests)),$(or \
 	$(patsubst $(SRC)/%.c,$(B)/%.o,$(call test-source,$(t))),$(warning there is no $(t).c)))
 TEST_PROGRAMS := $(TEST_OBJS:.o=)
+# Tools are made of what knows nothing of guests, and of their own.
+TOOL_LIB_OBJS := $(filter $(B)/base/% $(B)/core/% $(B)/block/%,$(OBJS))
+TOOLS := $(foreach t,img io nbd,$(if $(tool-$(t)),$(t)))
+TOOL_OBJS := $(foreach t,$(TOOLS),$(addprefix $(B)/,$(call present,$(tool-$(t)))))
+TOOL_NAMES := $(foreach t,$(TOOLS),$(B)/rhea-$(t) $(B)/compat/qemu-$(t))
 CPU_TEST_OBJS := $(addprefix $(B)/,$(call present,$(cpu-test)))
 FUZZ_OBJS := $(foreach t,$(sort $(fuzz-tests)),$(B)/tests/fuzz/$(t).o)
 FUZZ_PROGRAMS := $(FUZZ_OBJS:.o=)
@@ -103,7 +109,7 @@ $(B)/%.o: $(SRC)/%.S $(B)/config.mk | $(generated)
 	@mkdir -p $(@D)
 	$(call quiet,AS)$(CC) -I$(SRC) -I$(B) -MMD -MP -c $< -o $@
 
--include $(wildcard $(sort $(OBJS:.o=.d) $(TEST_OBJS:.o=.d) $(TEST_LIB_OBJS:.o=.d) $(CPU_TEST_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d)))
+-include $(wildcard $(sort $(OBJS:.o=.d) $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d) $(TEST_LIB_OBJS:.o=.d) $(CPU_TEST_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d)))
 
 # --- linking: objects directly, never through an archive, since classes register by constructor ---
 
@@ -111,6 +117,12 @@ LINK = $(CC) $(SAN_FLAGS) -pthread
 
 $(B)/rhea: $(OBJS)
 	$(call quiet,LINK)$(LINK) $(OBJS) -o $@ $(USER_LDFLAGS) $(LIBS)
+
+$(TOOLS:%=$(B)/rhea-%): $(B)/rhea-%: $(TOOL_OBJS) $(TOOL_LIB_OBJS)
+	$(call quiet,LINK)$(LINK) $(addprefix $(B)/,$(call present,$(tool-$*))) $(TOOL_LIB_OBJS) -o $@ $(USER_LDFLAGS) $(LIBS)
+$(TOOLS:%=$(B)/compat/qemu-%): $(B)/compat/qemu-%: $(B)/rhea-%
+	@mkdir -p $(@D)
+	@ln -sf ../rhea-$* $@
 
 NAMES := $(foreach a,$(ARCHS),$(B)/rhea-system-$(a) $(B)/compat/qemu-system-$(a))
 $(B)/rhea-system-%: | $(B)/rhea
@@ -128,7 +140,7 @@ $(B)/tests/cpu/check-cpu: $(CPU_TEST_OBJS) $(LIB_OBJS)
 $(FUZZ_PROGRAMS): $(B)/%: $(B)/%.o $(LIB_OBJS)
 	$(call quiet,LINK)$(LINK) -fsanitize=fuzzer $^ -o $@ $(USER_LDFLAGS) $(LIBS)
 
-all: $(B)/rhea $(NAMES)
+all: $(B)/rhea $(NAMES) $(TOOL_NAMES)
 objs: $(OBJS)
 unit-programs: $(TEST_PROGRAMS)
 fuzz-programs: $(FUZZ_PROGRAMS)
@@ -188,6 +200,11 @@ lint:
 format:
 	@cd $(SRC) && tools/list-sources | grep -v '\.def$$' | xargs clang-format -i
 
+# What clients see of commands, types and properties; look at the difference before you commit it.
+.PHONY: golden
+golden: all
+	@$(SRC)/tests/functional/golden.py --write
+
 # Each fuzz program for T seconds.
 fuzz:
 	+@if command -v clang >/dev/null; then \
@@ -243,6 +260,7 @@ help:
 	@echo 'make lint               floors, banned calls, licence lines, sizes, format'
 	@echo 'make format             reformat the sources'
 	@echo 'make fuzz T=60          fuzz each target for T seconds'
+	@echo 'make golden             write tests/golden anew'
 	@echo 'make bench              speed'
 	@echo 'make objs               compile only (with -k: as much as possible)'
 	@echo 'make install            to PREFIX (see ./configure --help), honours DESTDIR'

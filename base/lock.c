@@ -3,7 +3,7 @@
  * lock - mutexes with ranks; docs/threads.md
  *
  * With CONFIG_CHECK_LOCKS each thread keeps the list of what it holds.  Invariants then:
- *  1. a lock is taken only if its rank is above that of every lock held;
+ *  1. a lock is taken only if its rank is above that of every lock held (RANK_BLOCK: or the same);
  *  2. a lock is dropped only by the thread that holds it.
  */
 #include "base/lock.h"
@@ -32,7 +32,9 @@ static noreturn void lock_complain(const char *what, const Lock *l, const Lock *
 static void held_add(const Lock *l)
 {
     for (unsigned i = 0; i < held.n; i++) {
-        if (held.l[i]->rank >= l->rank)
+        bool nests = l->rank == RANK_BLOCK && held.l[i]->rank == l->rank && held.l[i] != l;
+
+        if (held.l[i]->rank >= l->rank && !nests)
             lock_complain("taken while holding", l, held.l[i]); /* inv 1 */
     }
     if (held.n == HELD_MAX)
@@ -95,6 +97,14 @@ void lock_take(Lock *l)
     rc = pthread_mutex_lock(&l->m);
     assert(rc == 0);
     (void)rc;
+}
+
+bool lock_try(Lock *l)
+{
+    if (pthread_mutex_trylock(&l->m))
+        return false;
+    held_add(l);
+    return true;
 }
 
 void lock_drop(Lock *l)

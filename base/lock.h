@@ -15,10 +15,12 @@
 enum {
     RANK_DEVICE = 1,
     RANK_TOPOLOGY = 2,
+    RANK_BLOCK = 2 /* metadata of image nodes: of a node before those of its children */,
     RANK_IOMMU = 3,
     RANK_PIC = 3 /* its output is an input of the APICs */,
     RANK_IRQ = 4,
     RANK_CODE = 4,
+    RANK_CHARDEV = 4, /* a named character device; its back end's queue is taken under it */
     RANK_QUEUE = 5
 };
 
@@ -32,6 +34,7 @@ void lock_init(Lock *l, const char *name, unsigned rank);
 void lock_fini(Lock *l);
 void lock_take(Lock *l);
 void lock_drop(Lock *l);
+bool lock_try(Lock *l); /* false: somebody has it */
 bool lock_held(
     const Lock *l); /* by this thread; always true without CONFIG_CHECK_LOCKS: for asserts only */
 

@@ -43,6 +43,8 @@ typedef struct TracePattern {
 uint32_t log_mask_;
 static FILE *log_file; /* NULL: stderr */
 static char log_program[64] = "rhea";
+static bool log_stamp; /* -msg */
+static char log_guest_name[64];
 static TracePoint *trace_registered;
 static TracePattern *trace_patterns;
 
@@ -109,6 +111,11 @@ bool log_open(const char *path, uint32_t mask, Error *err)
     return true;
 }
 
+void log_set_mask(uint32_t mask)
+{
+    log_mask_ = mask;
+}
+
 void log_set_program(const char *name)
 {
     snprintf(log_program, sizeof log_program, "%s", name);
@@ -167,11 +174,33 @@ void log_text(const char *s)
     fwrite(s, 1, strlen(s), log_stream());
 }
 
+void log_set_stamp(bool on, const char *guest)
+{
+    log_stamp = on;
+    snprintf(log_guest_name, sizeof log_guest_name, "%s", guest ? guest : "");
+}
+
+/* "2022-11-21T15:00:00.123456Z " */
+static void stamp_now(char *out, size_t size)
+{
+    struct timespec t;
+    struct tm tm;
+    size_t n;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    gmtime_r(&t.tv_sec, &tm);
+    n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, size - n, ".%06ldZ ", t.tv_nsec / 1000);
+}
+
 static void log_message(const char *kind, const char *fmt, va_list ap)
 {
-    char prefix[sizeof log_program + 16];
+    char stamp[40] = "", prefix[sizeof stamp + sizeof log_guest_name + sizeof log_program + 20];
 
-    snprintf(prefix, sizeof prefix, "%s: %s", log_program, kind);
+    if (log_stamp)
+        stamp_now(stamp, sizeof stamp);
+    snprintf(prefix, sizeof prefix, "%s%s%s%s: %s", stamp, log_guest_name,
+             *log_guest_name ? " " : "", log_program, kind);
     log_vwrite(stderr, prefix, fmt, ap, line_end(fmt));
 }
 
@@ -245,6 +274,17 @@ static bool trace_match(TracePoint *t, const char *glob)
 
     t->on |= match;
     return match;
+}
+
+const TracePoint *trace_next(const TracePoint *t)
+{
+    TracePoint *const *at = trace_first;
+
+    if (!t)
+        return at != trace_last ? *at : NULL;
+    while (at != trace_last && *at != t)
+        at++;
+    return at != trace_last && at + 1 != trace_last ? at[1] : NULL;
 }
 
 unsigned trace_enable(const char *glob)

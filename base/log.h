@@ -38,7 +38,9 @@ extern const LogItem log_items[]; /* ends with name == NULL */
 
 bool log_parse(const char *items, uint32_t *mask, Error *err); /* "in_asm,int,trace:alarm_*,..." */
 bool log_open(const char *path, uint32_t mask, Error *err);    /* path NULL: stderr */
+void log_set_mask(uint32_t mask); /* while it runs: the translators' items count for new blocks only */
 void log_set_program(const char *name); /* the prefix of log_warn/log_error */
+void log_set_stamp(bool on, const char *guest); /* -msg: the time, and the guest's name, before it */
 
 extern uint32_t log_mask_; /* read through log_on() only */
 static inline bool log_on(uint32_t mask)
@@ -84,6 +86,7 @@ typedef struct TracePoint {
     struct TracePoint *next;
 } TracePoint;
 void trace_register(TracePoint *t);
+const TracePoint *trace_next(const TracePoint *t); /* those of TRACE(); NULL starts */
 unsigned trace_enable(const char *glob); /* how many matched; also those registered later */
 void trace_write(const TracePoint *t, const char *fmt, ...) PRINTF_LIKE(2, 3); /* one line */
 #define TRACE(id, ...)                                                                             \

@@ -2,6 +2,8 @@
 /* reflect - types, and the walkers for defaults, option text, listings and clean-up */
 #include "base/reflect.h"
 
+#include <stdlib.h>
+
 #include "base/bytes.h"
 #include "base/opts.h"
 #include "base/reflect_priv.h"
@@ -18,6 +20,10 @@ SCALAR_TYPE(type_i32, "int32", META_INT, int32_t);
 SCALAR_TYPE(type_i64, "int64", META_INT, int64_t);
 SCALAR_TYPE(type_str, "str", META_STR, char *);
 SCALAR_TYPE(type_size, "size", META_SIZE, uint64_t);
+SCALAR_TYPE(type_real, "number", META_REAL, double);
+SCALAR_TYPE(type_null, "null", META_NULL, json_t *);
+SCALAR_TYPE(type_any, "any", META_ANY, json_t *);
+LIST_TYPE(type_str_list, &type_str);
 
 static_assert(sizeof(bool) == 1, "bools are stored as one byte");
 
@@ -86,7 +92,14 @@ void type_explain(const Type *t, StrBuf *out)
         break;
     case META_STR: strbuf_add(out, "text"); break;
     case META_LINK: strbuf_addf(out, "the id of a %s", t->name); break;
-    case META_STRUCT: strbuf_add(out, "an object"); break;
+    case META_REAL: strbuf_add(out, "a number"); break;
+    case META_LIST: strbuf_add(out, "a list"); break;
+    case META_NULL:
+    case META_ANY:
+    case META_ALTERNATE: strbuf_add(out, "a JSON value"); break;
+    case META_STRUCT:
+    case META_BOX:
+    case META_UNION: strbuf_add(out, "an object"); break;
     }
 }
 
@@ -101,6 +114,15 @@ static bool int_parse(const Type *t, const char *text, uint64_t *out)
         return false;
     *out = negative ? -v : v;
     return scalar_fits(t, *out, negative && v != 0);
+}
+
+static bool real_parse(const char *text, uint64_t *out)
+{
+    char *end;
+    double v = strtod(text, &end);
+
+    memcpy(out, &v, sizeof v);
+    return end != text && !*end;
 }
 
 static bool enum_parse(const Type *t, const char *text, uint64_t *out)
@@ -128,6 +150,7 @@ bool value_parse(const Type *t, void *p, const char *text)
     case META_INT: ok = int_parse(t, text, &v); break;
     case META_SIZE: ok = parse_size(text, 'B', &v); break;
     case META_ENUM: ok = enum_parse(t, text, &v); break;
+    case META_REAL: ok = real_parse(text, &v); break;
     case META_STR:
     case META_LINK: *(char **)p = xstrdup(text); return true;
     default: return false;
@@ -145,11 +168,21 @@ void value_print(const Type *t, const void *p, StrBuf *out)
         strbuf_add(out, *(char *const *)p ? *(char *const *)p : "");
         return;
     }
+    if (!type_is_scalar(t)) {
+        json_t *j = reflect_value_to_json(t, p, FIELD_PROP | FIELD_ARG);
+        char *text = json_dumps(j, JSON_ENCODE_ANY | JSON_COMPACT);
+
+        strbuf_add(out, text ? text : "");
+        free(text);
+        json_decref(j);
+        return;
+    }
     v = scalar_get(t, p);
     switch (t->meta) {
     case META_BOOL: strbuf_add(out, v ? "on" : "off"); break;
     case META_ENUM: strbuf_add(out, scalar_fits(t, v, false) ? t->names[v] : "?"); break;
     case META_INT: strbuf_addf(out, "%" PRId64, (int64_t)v); break;
+    case META_REAL: strbuf_addf(out, "%g", *(const double *)p); break;
     default: strbuf_addf(out, "%" PRIu64, v); break;
     }
 }
@@ -160,6 +193,10 @@ void value_default(const Field *f, void *p, uint8_t use)
         reflect_defaults(f->type, p, use);
     else if (type_is_text(f->type))
         *(char **)p = xstrdup(f->def_str);
+    else if (!type_is_scalar(f->type))
+        memset(p, 0, f->type->size);
+    else if (f->type->meta == META_REAL)
+        *(double *)p = (double)f->def;
     else
         scalar_put(f->type, p, (uint64_t)f->def);
 }
@@ -203,7 +240,7 @@ bool reflect_set(const Field *f, void *obj, const char *text, Error *err)
     StrBuf want = {0};
     char *old;
 
-    if (f->count > 1 || f->type->meta == META_STRUCT)
+    if (f->count > 1 || !(type_is_text(f->type) || type_is_scalar(f->type)))
         return error_set(err, "'%s' cannot be given as text", f->name);
     old = type_is_text(f->type) ? *(char **)field_at(f, obj, 0) : NULL;
     if (value_parse(f->type, field_at(f, obj, 0), text)) {
@@ -271,19 +308,51 @@ char *reflect_get(const Field *f, const void *obj)
     return strbuf_take(&out);
 }
 
+/* --- owned values --- */
+
+void *list_add(List *l, const Type *elem)
+{
+    if (!(l->n & (l->n - 1))) /* full: room doubles at powers of two */
+        l->p = xrealloc(l->p, MAX(l->n * 2, 1u) * (size_t)elem->size);
+    return memset((char *)l->p + (size_t)l->n++ * elem->size, 0, elem->size);
+}
+
+static void list_free(const Type *elem, List *l)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        reflect_value_free(elem, (char *)l->p + (size_t)i * elem->size);
+    xfree(l->p);
+    *l = (List){0};
+}
+
+void reflect_value_free(const Type *t, void *p)
+{
+    void **box = p;
+
+    switch (t->meta) {
+    case META_STRUCT: reflect_free(t, p); return;
+    case META_LIST: list_free(t->elem, p); return;
+    case META_BOX:
+        if (*box)
+            reflect_value_free(t->elem, *box);
+        xfree(*box);
+        break;
+    case META_STR:
+    case META_LINK: xfree(*box); break;
+    case META_NULL:
+    case META_ANY:
+    case META_ALTERNATE:
+    case META_UNION: json_decref(*box); break;
+    default: return;
+    }
+    *box = NULL;
+}
+
 void reflect_free(const Type *t, void *obj)
 {
     FOR_EACH_FIELD(f, t, FIELD_PROP | FIELD_STATE | FIELD_ARG)
     {
-        for (unsigned i = 0; i < f->count; i++) {
-            void *p = field_at(f, obj, i);
-
-            if (f->type->meta == META_STRUCT) {
-                reflect_free(f->type, p);
-            } else if (type_is_text(f->type)) {
-                xfree(*(char **)p);
-                *(char **)p = NULL;
-            }
-        }
+        for (unsigned i = 0; i < f->count; i++)
+            reflect_value_free(f->type, field_at(f, obj, i));
     }
 }

@@ -4,7 +4,7 @@
  *
  * A Type lists a C struct's members as Fields.  PROP: set from option text or JSON.  STATE: saved
  * and loaded.  ARG: command arguments and results.  Scalars find their Type by _Generic, so an
- * unsupported member is a compile error; enums, links and nested structs are spelled.
+ * unsupported member is a compile error; enums, links, lists and nested structs are spelled.
  */
 #ifndef BASE_REFLECT_H
 #define BASE_REFLECT_H
@@ -25,7 +25,14 @@ typedef enum Meta {
     META_STR,
     META_ENUM,
     META_STRUCT,
-    META_LINK
+    META_LINK,
+    META_REAL,      /* double */
+    META_NULL,      /* only null, within alternates */
+    META_LIST,      /* List of any number of elements of Type.elem */
+    META_BOX,       /* owned pointer to a Type.elem; NULL: not there */
+    META_ANY,       /* json_t *, owned; NULL: not there */
+    META_ALTERNATE, /* json_t *: one of Type.choices, told apart by their kind */
+    META_UNION      /* json_t *: members of Type.elem and of the variant that its tag names */
 } Meta;
 enum { FIELD_PROP = 1, FIELD_STATE = 2, FIELD_ARG = 4 }; /* Field.use */
 enum { FIELD_OPTIONAL = 1, FIELD_REQUIRED = 2 };         /* Field.flags */
@@ -41,22 +48,42 @@ typedef struct Field {
     uint8_t use, flags;
 } Field;
 
+/* Variant @i of a union: the tag's value and its own members (type NULL: none); false behind the last. */
+typedef struct Variant {
+    const char *tag;
+    const Type *type;
+} Variant;
+typedef bool VariantFn(unsigned i, Variant *out);
+
 struct Type {
     const char *name;
     Meta meta;
     uint32_t size;
     const Field *fields; /* META_STRUCT */
     unsigned n_fields;
-    const char *const *names; /* META_ENUM: NULL-terminated; the value is the index */
+    const char *const *names;   /* META_ENUM: NULL-terminated; the value is the index */
+    const Type *elem;           /* META_LIST, META_BOX: of what; META_UNION: the common members */
+    const Type *const *choices; /* META_ALTERNATE: NULL-terminated */
+    const char *tag;            /* META_UNION: the member of elem (a str or enum) that chooses */
+    VariantFn *variant;         /* META_UNION: what is linked in */
 };
+
+/* The C side of a list.  Elements follow each other; list_add() gives a new one, zeroed, valid until the next. */
+typedef struct List {
+    void *p;
+    unsigned n;
+} List;
+void *list_add(List *l, const Type *elem);
+#define LIST_AT(T, l, i) (&((T *)(l)->p)[i])
 
 extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, type_i16, type_i32,
     type_i64, type_str, /* char *, owned */
-    type_size;          /* uint64_t that takes k/M/G/T suffixes; spelled by PROP_SIZE */
+    type_size,          /* uint64_t that takes k/M/G/T suffixes; spelled by PROP_SIZE */
+    type_real, type_null, type_any, type_str_list; /* List of char * */
 
 #define TYPE_OF(x)                                                                                 \
     _Generic((x), bool: &type_bool, uint8_t: &type_u8, uint16_t: &type_u16, uint32_t: &type_u32, \
-    uint64_t: &type_u64, int8_t: &type_i8, int16_t: &type_i16, int32_t: &type_i32, int64_t: &type_i64, char *: &type_str)
+    uint64_t: &type_u64, int8_t: &type_i8, int16_t: &type_i16, int32_t: &type_i32, int64_t: &type_i64, double: &type_real, char *: &type_str)
 #define MEMBER_(S, m) (((S *)0)->m)
 
 #define PROP(S, m, nm, dflt, dc)                                                                   \
@@ -112,21 +139,31 @@ extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, typ
         .name = #m, .type = (ty), .at = offsetof(S, m), .count = COUNT_OF(MEMBER_(S, m)),          \
         .use = FIELD_STATE                                                                         \
     }
-#define ARG(S, m, dc)                                                                              \
+/* Arguments and results: @nm is the name in JSON, spelled as QMP spells it.  Required ones; optional ones with a
+ * flag `bool has_m` (not the first member); optional ones that are NULL when they are not there. */
+#define ARG_TYPE(S, m, nm, ty, dc)                                                                 \
     {                                                                                              \
-        .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .doc = (dc), .at = offsetof(S, m), .count = 1, \
+        .name = (nm), .type = (ty), .doc = (dc), .at = offsetof(S, m), .count = 1,                 \
         .use = FIELD_ARG, .flags = FIELD_REQUIRED                                                  \
     }
-#define ARG_OPT(S, m, dc)                                                                          \
+#define ARG_TYPE_OPT(S, m, nm, ty, dc)                                                             \
     {                                                                                              \
-        .name = #m, .type = TYPE_OF(MEMBER_(S, m)), .doc = (dc), .at = offsetof(S, m),             \
-        .has_at = offsetof(S, has_##m), .count = 1, .use = FIELD_ARG, .flags = FIELD_OPTIONAL      \
+        .name = (nm), .type = (ty), .doc = (dc), .at = offsetof(S, m), .has_at = HAS_AT_(S, m),    \
+        .count = 1, .use = FIELD_ARG, .flags = FIELD_OPTIONAL                                      \
     }
-#define ARG_STR_OPT(S, m, dc)                                                                      \
+#define ARG_NULL_OPT(S, m, nm, ty, dc)                                                             \
     {                                                                                              \
-        .name = #m, .type = &type_str, .doc = (dc), .at = offsetof(S, m), .count = 1,              \
+        .name = (nm), .type = (ty), .doc = (dc), .at = offsetof(S, m), .count = 1,                 \
         .use = FIELD_ARG, .flags = FIELD_OPTIONAL                                                  \
     }
+#define ARG(S, m, nm, dc) ARG_TYPE(S, m, nm, TYPE_OF(MEMBER_(S, m)), dc)
+#define ARG_OPT(S, m, nm, dc) ARG_TYPE_OPT(S, m, nm, TYPE_OF(MEMBER_(S, m)), dc)
+#define ARG_STR_OPT(S, m, nm, dc) ARG_NULL_OPT(S, m, nm, &type_str, dc)
+#define ARG_ANY(S, m, nm, dc) ARG_TYPE(S, m, nm, &type_any, dc)
+#define ARG_ANY_OPT(S, m, nm, dc) ARG_NULL_OPT(S, m, nm, &type_any, dc)
+/* A compile error where the flag is the first member, since 0 says that there is none. */
+#define HAS_AT_(S, m) (offsetof(S, has_##m) + 0 * sizeof(char[offsetof(S, has_##m) ? 1 : -1]))
+
 #define STRUCT_TYPE(var, S, flds)                                                                  \
     const Type var = {.name = #S,                                                                  \
                       .meta = META_STRUCT,                                                         \
@@ -135,6 +172,20 @@ extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, typ
                       .n_fields = COUNT_OF(flds)}
 #define ENUM_TYPE(var, E, nms)                                                                     \
     const Type var = {.name = #E, .meta = META_ENUM, .size = 4, .names = (nms)}
+#define LIST_TYPE(var, ty)                                                                         \
+    const Type var = {.name = "list", .meta = META_LIST, .size = sizeof(List), .elem = (ty)}
+#define BOX_TYPE(var, ty)                                                                          \
+    const Type var = {.name = "box", .meta = META_BOX, .size = sizeof(void *), .elem = (ty)}
+#define ALTERNATE_TYPE(var, A, chs)                                                                \
+    const Type var = {                                                                             \
+        .name = #A, .meta = META_ALTERNATE, .size = sizeof(json_t *), .choices = (chs)}
+#define UNION_TYPE(var, U, base, tg, fn)                                                           \
+    const Type var = {.name = #U,                                                                  \
+                      .meta = META_UNION,                                                          \
+                      .size = sizeof(json_t *),                                                    \
+                      .elem = (base),                                                              \
+                      .tag = (tg),                                                                 \
+                      .variant = (fn)}
 
 /* Enum members are 4 bytes wide.  Links are `char *` ids resolved by whoever realizes the object. */
 
@@ -145,9 +196,17 @@ const Field *reflect_find(const Type *t, const char *name,
  * The message names field, value and what is allowed. */
 bool reflect_set(const Field *f, void *obj, const char *text, Error *err);
 char *reflect_get(const Field *f, const void *obj); /* as text; caller frees */
-bool reflect_from_json(const Type *t, void *obj, const json_t *j, uint8_t use,
-                       Error *err); /* unknown keys refused by name */
+/* Unknown and missing members are refused by name ("keys[0].data"), in QMP's words.  What was set before a
+ * failure stays for reflect_free(). */
+bool reflect_from_json(const Type *t, void *obj, const json_t *j, uint8_t use, Error *err);
 json_t *reflect_to_json(const Type *t, const void *obj, uint8_t use);
+/* The same for one value of any Type at @p (a list, an enum ...); *@p must be initialized. */
+bool reflect_value_from_json(const Type *t, const char *name, void *p, const json_t *j, uint8_t use,
+                             Error *err);
+json_t *reflect_value_to_json(const Type *t, const void *p, uint8_t use);
+void reflect_value_free(const Type *t, void *p);
+/* The variant of union @t that @j's tag names; NULL with a message. */
+bool reflect_variant(const Type *t, const json_t *j, Variant *out, Error *err);
 json_t *reflect_schema(const Type *t,
                        uint8_t use); /* [{name,type,description,default-value,...}] */
 void reflect_dump(const Type *t, const void *obj, uint8_t use, StrBuf *out); /* name=value lines */

@@ -10,6 +10,11 @@ static inline bool type_is_text(const Type *t)
 {
     return t->meta == META_STR || t->meta == META_LINK;
 }
+/* At most 8 bytes that scalar_get/put move. */
+static inline bool type_is_scalar(const Type *t)
+{
+    return t->meta <= META_SIZE || t->meta == META_ENUM || t->meta == META_REAL;
+}
 static inline bool type_is_signed(const Type *t)
 {
     return t->meta == META_INT;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* chardev - opening back ends by name, and the null one */
+/* chardev - kinds of back ends, what they share, and the null one */
 #include "chardev/chardev.h"
 
 #include "base/alloc.h"
+
+/* --- what back ends share --- */
 
 void chardev_init(Chardev *c, const ChardevOps *ops, const char *id, Loop *loop)
 {
@@ -43,6 +45,8 @@ void chardev_give(Chardev *c, const uint8_t *p, size_t n)
 {
     const CharFront *f = c->front;
 
+    if (!f)
+        return;
     front_lock(f);
     f->accept(f->arg, p, n);
     front_unlock(f);
@@ -52,11 +56,81 @@ void chardev_tell(Chardev *c, CharEvent e)
 {
     const CharFront *f = c->front;
 
+    if (e == CHAR_OPENED || e == CHAR_CLOSED)
+        c->open = e == CHAR_OPENED;
     if (!f || !f->event)
         return;
     front_lock(f);
     f->event(f->arg, e);
     front_unlock(f);
+}
+
+void chardev_stop(Chardev *c)
+{
+    if (c && c->ops->stop)
+        c->ops->stop(c);
+}
+
+void chardev_close(Chardev *c)
+{
+    if (c)
+        c->ops->close(c);
+}
+
+/* --- kinds --- */
+
+static ChardevClass *classes; /* sorted by name; filled by constructors only */
+
+void chardev_class_register(ChardevClass *c)
+{
+    ChardevClass **p = &classes;
+
+    while (*p && strcmp((*p)->name, c->name) < 0)
+        p = &(*p)->reg_next;
+    c->reg_next = *p;
+    *p = c;
+}
+
+const ChardevClass *chardev_class_find(const char *name)
+{
+    for (const ChardevClass *c = classes; c; c = c->reg_next)
+        if (!strcmp(c->name, name) || (c->alias && !strcmp(c->alias, name)))
+            return c;
+    return NULL;
+}
+
+const ChardevClass *chardev_class_next(const ChardevClass *c)
+{
+    return c ? c->reg_next : classes;
+}
+
+void chardev_help(StrBuf *out)
+{
+    strbuf_add(out, "Available chardev backend types: \n");
+    for (const ChardevClass *c = classes; c; c = c->reg_next)
+        if (!c->missing)
+            strbuf_addf(out, "  %s\n", c->name);
+}
+
+bool chardev_class_help(const char *name, StrBuf *out, Error *err)
+{
+    const ChardevClass *c = chardev_class_find(name);
+
+    if (!c)
+        return error_set(err, "'%s' is not a valid char driver name", name);
+    strbuf_addf(out, "%s: %s\n", c->name, c->missing ? c->missing : c->doc);
+    for (unsigned i = 0; c->options && i < c->options->n_fields; i++) {
+        const Field *f = &c->options->fields[i];
+        int pad = 22 - (int)(strlen(f->name) + strlen(f->type->name));
+
+        strbuf_addf(out, "  %s=<%s>%*s - %s\n", f->name, f->type->name, MAX(pad, 0), "",
+                    f->doc ? f->doc : "");
+    }
+    strbuf_add(out, "  id=<str>               - its name\n"
+                    "  mux=<bool>             - share it: up to four users, Ctrl-A c goes on to the next\n"
+                    "  logfile=<str>          - file that gets all output too\n"
+                    "  logappend=<bool>       - do not empty that file first\n");
+    return true;
 }
 
 /* --- null: takes everything, gives nothing --- */
@@ -76,57 +150,33 @@ static void null_close(Chardev *c)
 
 static const ChardevOps null_ops = {.name = "null", .write = null_write, .close = null_close};
 
-Chardev *null_open(const ChardevHost *host, const char *id)
+static Chardev *null_open(const void *options, const char *id, const ChardevHost *host, Error *err)
 {
     Chardev *c = xnew(Chardev);
 
+    (void)options;
+    (void)err;
     chardev_init(c, &null_ops, id, host->loop);
     return c;
 }
 
-/* --- by name --- */
+static ChardevClass null_class = {
+    .name = "null", .doc = "takes everything, gives nothing", .open = null_open};
+CHARDEV_REGISTER(null_class)
 
-/* QEMU's kinds that are not built yet, as they begin. */
-static const char *const missing[] = {
-    "unix:",    "tcp:",    "telnet:",  "websocket:", "udp:",    "pipe:", "vc",
-    "chardev:", "msmouse", "wctablet", "braille",    "testdev", "gdb",   "/dev/",
-    "parport",  "serial",  "spicevmc", "ringbuf",    "con:",
-};
+/* --- QEMU's kinds that are not built --- */
 
-Chardev *chardev_open(const char *text, const char *id, const ChardevHost *host, Error *err)
-{
-    bool mon = !strncmp(text, "mon:", 4);
-    const char *kind = mon ? text + 4 : text;
-    Chardev *c = NULL;
-
-    if (!strcmp(kind, "stdio"))
-        c = stdio_open(!mon, host, id, err); /* under the multiplexer Ctrl-C is the guest's */
-    else if (!strcmp(kind, "null"))
-        c = null_open(host, id);
-    else if (!strncmp(kind, "file:", 5))
-        c = file_open(kind + 5, host, id, err);
-    else if (!strcmp(kind, "pty"))
-        c = pty_open(host, id, err);
-    else {
-        for (unsigned i = 0; i < COUNT_OF(missing); i++)
-            if (!strncmp(kind, missing[i], strlen(missing[i]))) {
-                error_set(err, "'%s': this kind of character device is not built yet", kind);
-                return NULL;
-            }
-        error_set(err, "'%s' is not a character device (stdio, mon:stdio, file:PATH, pty, null)",
-                  text);
-    }
-    return c && mon ? mux_open(c, host, id) : c;
-}
-
-void chardev_stop(Chardev *c)
-{
-    if (c && c->ops->stop)
-        c->ops->stop(c);
-}
-
-void chardev_close(Chardev *c)
-{
-    if (c)
-        c->ops->close(c);
-}
+#define MISSING(var, nm, al, why)                                                                  \
+    static ChardevClass var = {.name = nm, .alias = al, .doc = nm, .missing = why};                \
+    CHARDEV_REGISTER(var)
+MISSING(vc_class, "vc", NULL, "text consoles in the display; use stdio, pty or socket")
+MISSING(msmouse_class, "msmouse", NULL, "a serial mouse; use -device usb-tablet or the PS/2 mouse")
+MISSING(wctablet_class, "wctablet", NULL, "a Wacom tablet; use -device usb-tablet")
+MISSING(braille_class, "braille", NULL, "a Braille display")
+MISSING(testdev_class, "testdev", NULL, "QEMU's test device")
+MISSING(spicevmc_class, "spicevmc", NULL, "SPICE is not supported; use -vnc")
+MISSING(spiceport_class, "spiceport", NULL, "SPICE is not supported; use -vnc")
+MISSING(qemu_vdagent_class, "qemu-vdagent", NULL, "the clipboard agent is not supported")
+MISSING(parallel_class, "parallel", "parport", "host parallel ports")
+MISSING(dbus_class, "dbus", NULL, "D-Bus is not supported; use socket")
+MISSING(console_class, "console", NULL, "Windows consoles; use stdio")

@@ -24,6 +24,8 @@ enum { OUT_MAX = 65536, IN_STEP = 4096, PIPE_STEP = 4096, FLUSH_MS = 1000 };
 
 struct FdChar {
     Chardev c;
+    const char *name;
+    char *shown; /* fd_describe_as() */
     FdStoppedFn *stopped;
     void *stopped_arg;
     Lock lock;
@@ -119,6 +121,8 @@ static void fd_watch(FdChar *f)
         f->in >= 0 && !f->in_ended && !f->in_plain && chardev_room(&f->c) ? LOOP_READ : 0;
     uint32_t out_mask = 0;
 
+    if (!f->c.loop) /* stopped; this was posted before */
+        return;
     WITH_LOCK (&f->lock)
         out_mask = f->out_size ? LOOP_WRITE : 0;
     if (f->in == f->out)
@@ -197,6 +201,36 @@ static void fd_accept_ready(Chardev *c)
         loop_post(c->loop, fd_look, f);
 }
 
+static void fd_opened(void *arg)
+{
+    FdChar *f = arg;
+
+    if (f->c.loop && f->c.open)
+        chardev_tell(&f->c, CHAR_OPENED);
+}
+
+/* All but those that come and go are open from the beginning. */
+static void fd_attached(Chardev *c)
+{
+    if (c->loop && c->open)
+        loop_post(c->loop, fd_opened, c);
+}
+
+static char *fd_describe(Chardev *c)
+{
+    FdChar *f = (FdChar *)c;
+
+    return xstrdup(f->shown ? f->shown : f->name);
+}
+
+void fd_describe_as(Chardev *c, const char *text)
+{
+    FdChar *f = (FdChar *)c;
+
+    xfree(f->shown);
+    f->shown = xstrdup(text);
+}
+
 /* The end of input is not the end of anything else. */
 static void fd_read(FdChar *f)
 {
@@ -239,6 +273,8 @@ void fd_set_connected(Chardev *c, bool on)
         }
     }
     f->in_ended = !on;
+    if (c->open != on)
+        chardev_tell(c, on ? CHAR_OPENED : CHAR_CLOSED);
     if (tell)
         chardev_tell(c, CHAR_WRITABLE);
     fd_watch(f);
@@ -281,6 +317,7 @@ static void fd_close(Chardev *c)
         close(f->out);
     lock_fini(&f->lock);
     chardev_fini(c);
+    xfree(f->shown);
     xfree(f->out_buf);
     xfree(f);
 }
@@ -291,6 +328,8 @@ static const ChardevOps fd_ops = {
     .accept_ready = fd_accept_ready,
     .close = fd_close,
     .stop = fd_stop,
+    .attached = fd_attached,
+    .describe = fd_describe,
 };
 
 Chardev *fd_open(const char *name, int in, int out, const ChardevHost *host, const char *id,
@@ -299,6 +338,8 @@ Chardev *fd_open(const char *name, int in, int out, const ChardevHost *host, con
     FdChar *f = xnew(FdChar);
 
     chardev_init(&f->c, &fd_ops, id, host->loop);
+    f->c.open = true;
+    f->name = name;
     lock_init(&f->lock, name, RANK_QUEUE);
     f->stopped = stopped;
     f->stopped_arg = arg;

@@ -18,5 +18,6 @@ int fd_reopen_for_write(int fd);
 /* Nobody is (or somebody is again) at the other end: output is dropped, input not looked at.  Loop
  * thread. */
 void fd_set_connected(Chardev *c, bool on);
+void fd_describe_as(Chardev *c, const char *text); /* for query-chardev; else it is the name */
 
 #endif

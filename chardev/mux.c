@@ -1,181 +1,216 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * mux - commands after Ctrl-A, in front of another back end
+ * mux - commands after Ctrl-A, in front of a back end that several front ends share
  *
- * Input is read and looked through whether the guest takes it or not, so that Ctrl-A x always
- * works; what the guest has not taken waits here.  Input side: loop thread only.  Output passes
- * through.
+ * Input is read and looked through whether the front end takes it or not, so that Ctrl-A x always
+ * works; what was not taken waits in its channel.  Input side: loop thread only.  Output of all
+ * channels goes out as it comes.
  */
+#include <stdio.h>
+#include <time.h>
+
 #include "base/alloc.h"
 #include "base/strbuf.h"
-#include "chardev/chardev.h"
-
-enum { ESCAPE = 1, QUEUE = 65536 };
-
-typedef struct Mux {
-    Chardev c;
-    Chardev *back;
-    CharFront front; /* of back */
-    ChardevHost host;
-    bool escaped; /* the last byte was Ctrl-A */
-    uint8_t queue[QUEUE];
-    uint32_t at, size;
-} Mux;
+#include "chardev/port_priv.h"
 
 typedef struct MuxCommand {
     char key;
-    void (*run)(Mux *m);
+    void (*run)(CharPort *p);
     const char *doc;
 } MuxCommand;
 static const MuxCommand commands[];
 
-static void mux_say(Mux *m, const char *text)
+static void mux_say(CharPort *p, const char *text)
 {
-    chardev_write(m->back, (const uint8_t *)text, strlen(text));
+    WITH_LOCK (&p->lock)
+        port_write_locked(p, (const uint8_t *)text, strlen(text));
 }
 
-static void mux_help(Mux *m)
+/* How the escape key is called. */
+static const char *escape_name(const CharPort *p, char out[4])
+{
+    uint8_t key = port_host(p)->escape;
+
+    snprintf(out, 4, key < 27 ? "C-%c" : "%c", key < 27 ? 'a' - 1 + key : key);
+    return out;
+}
+
+static void mux_help(CharPort *p)
 {
     StrBuf b = {0};
+    char key[4];
 
+    escape_name(p, key);
     strbuf_add(&b, "\r\n");
     for (const MuxCommand *k = commands; k->key; k++)
-        strbuf_addf(&b, "C-a %c    %s\r\n", k->key, k->doc);
-    strbuf_add(&b, "C-a C-a  sends C-a\r\n");
-    mux_say(m, strbuf_str(&b));
+        strbuf_addf(&b, "%s %c    %s\r\n", key, k->key, k->doc);
+    strbuf_addf(&b, "%s %s  sends %s\r\n", key, key, key);
+    mux_say(p, strbuf_str(&b));
     strbuf_free(&b);
 }
 
-static void mux_quit(Mux *m)
+static void mux_quit(CharPort *p)
 {
-    mux_say(m, "rhea: Terminated\r\n");
-    m->host.quit(m->host.arg);
+    mux_say(p, "rhea: Terminated\r\n");
+    port_host(p)->quit(port_host(p)->arg);
 }
 
-static void mux_break(Mux *m)
+static void mux_commit(CharPort *p)
 {
-    chardev_tell(&m->c, CHAR_BREAK);
+    if (port_host(p)->commit)
+        port_host(p)->commit(port_host(p)->arg);
+    else
+        mux_say(p, "\r\nrhea: there is nothing to save\r\n");
 }
 
-static void mux_monitor(Mux *m)
+static void mux_stamps(CharPort *p)
 {
-    mux_say(m, "\r\nrhea: the monitor is not built yet\r\n");
+    WITH_LOCK (&p->lock) {
+        p->stamps = !p->stamps;
+        p->stamps_since = -1;
+        p->line_start = false;
+    }
+}
+
+static void mux_break(CharPort *p)
+{
+    if (p->focus < p->n_channels)
+        chardev_tell(&p->channels[p->focus]->c, CHAR_BREAK);
+}
+
+/* On to the next channel that has a front end. */
+static void mux_switch(CharPort *p)
+{
+    unsigned next = p->focus;
+
+    do
+        next = (next + 1) % MAX(p->n_channels, 1u);
+    while (next != p->focus && !p->channels[next]->c.front);
+    if (next == p->focus) {
+        mux_say(p, "\r\nrhea: there is only one user of this character device\r\n");
+        return;
+    }
+    chardev_tell(&p->channels[p->focus]->c, CHAR_BLUR);
+    p->focus = next;
+    if (p->channels[next]->c.open && !p->channels[next]->told_open)
+        channel_tell(p->channels[next], CHAR_OPENED);
+    else
+        chardev_tell(&p->channels[next]->c, CHAR_FOCUS);
 }
 
 static const MuxCommand commands[] = {
     {'h', mux_help, "print this help"},
     {'x', mux_quit, "exit emulator"},
-    {'b', mux_break, "send break"},
-    {'c', mux_monitor, "switch between console and monitor (not built yet)"},
+    {'s', mux_commit, "save disk data back to file (if -snapshot)"},
+    {'t', mux_stamps, "toggle console timestamps"},
+    {'b', mux_break, "send break (magic sysrq)"},
+    {'c', mux_switch, "switch between console and monitor"},
     {0},
 };
 
-static void mux_put(Mux *m, uint8_t byte)
+/* --- input --- */
+
+static void mux_put(CharChannel *ch, uint8_t byte)
 {
-    m->queue[(m->at + m->size++) % QUEUE] = byte;
+    if (ch->size < CHANNEL_QUEUE)
+        ch->queue[(ch->at + ch->size++) % CHANNEL_QUEUE] = byte;
 }
 
-static void mux_command(Mux *m, uint8_t byte)
+static void mux_command(CharPort *p, CharChannel *ch, uint8_t byte)
 {
-    if (byte == ESCAPE) {
-        mux_put(m, byte);
+    if (byte == port_host(p)->escape) {
+        mux_put(ch, byte);
         return;
     }
     for (const MuxCommand *k = commands; k->key; k++)
         if (byte == (uint8_t)k->key)
-            k->run(m);
+            k->run(p);
     if (byte == '?')
-        mux_help(m);
+        mux_help(p);
 }
 
-/* Pass on what the guest takes. */
-static void mux_push(void *arg)
+void mux_push(CharChannel *ch)
 {
-    Mux *m = arg;
-
-    while (m->size) {
-        size_t n = MIN(MIN((size_t)m->size, chardev_room(&m->c)), (size_t)(QUEUE - m->at));
-        bool was_full = m->size == QUEUE;
+    while (ch->size) {
+        size_t n =
+            MIN(MIN((size_t)ch->size, chardev_room(&ch->c)), (size_t)(CHANNEL_QUEUE - ch->at));
+        bool was_full = ch->size == CHANNEL_QUEUE;
 
         if (!n)
             break;
-        chardev_give(&m->c, m->queue + m->at, n);
-        m->at = (uint32_t)(m->at + n) % QUEUE;
-        m->size -= (uint32_t)n;
+        chardev_give(&ch->c, ch->queue + ch->at, n);
+        ch->at = (uint32_t)(ch->at + n) % CHANNEL_QUEUE;
+        ch->size -= (uint32_t)MIN((size_t)ch->size, n); /* a release empties it */
         if (was_full)
-            chardev_accept_ready(m->back);
+            chardev_accept_ready(ch->port->back);
     }
 }
 
-static size_t mux_can_accept(void *arg)
+/* Commands must get through while nobody listens: then what else is typed is dropped. */
+size_t mux_room(const CharPort *p)
 {
-    return QUEUE - ((Mux *)arg)->size;
+    const CharChannel *ch = p->focus < p->n_channels ? p->channels[p->focus] : NULL;
+
+    return ch ? CHANNEL_QUEUE - ch->size : 0;
 }
 
-static void mux_accept(void *arg, const uint8_t *p, size_t n)
+void mux_accept(CharPort *p, const uint8_t *bytes, size_t n)
 {
-    Mux *m = arg;
-
     for (size_t i = 0; i < n; i++) {
-        bool escaped = m->escaped;
+        CharChannel *ch = p->channels[p->focus];
+        bool escaped = p->escaped;
 
-        m->escaped = !escaped && p[i] == ESCAPE;
+        p->escaped = !escaped && bytes[i] == port_host(p)->escape;
         if (escaped)
-            mux_command(m, p[i]);
-        else if (!m->escaped)
-            mux_put(m, p[i]);
+            mux_command(p, ch, bytes[i]);
+        else if (!p->escaped)
+            mux_put(ch, bytes[i]);
     }
-    mux_push(m);
+    for (unsigned i = 0; i < p->n_channels; i++)
+        mux_push(p->channels[i]);
 }
 
-static void mux_event(void *arg, CharEvent e)
+/* --- output, with the time in front of each line if wanted --- */
+
+static int64_t now_ms(void)
 {
-    chardev_tell(&((Mux *)arg)->c, e);
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
 }
 
-static size_t mux_write(Chardev *c, const uint8_t *p, size_t n)
+static void write_stamp(CharPort *p)
 {
-    return chardev_write(((Mux *)c)->back, p, n);
+    int64_t now = now_ms(), ms;
+    char text[32];
+
+    if (p->stamps_since < 0)
+        p->stamps_since = now;
+    ms = now - p->stamps_since;
+    snprintf(text, sizeof text, "[%02d:%02d:%02d.%03d] ", (int)(ms / 3600000),
+             (int)(ms / 60000 % 60), (int)(ms / 1000 % 60), (int)(ms % 1000));
+    port_write_locked(p, (const uint8_t *)text, strlen(text));
 }
 
-static void mux_accept_ready(Chardev *c)
+size_t mux_write_locked(CharPort *p, const uint8_t *bytes, size_t n)
 {
-    if (c->loop)
-        loop_post(c->loop, mux_push, c);
-}
+    size_t done = 0;
 
-static void mux_stop(Chardev *c)
-{
-    chardev_stop(((Mux *)c)->back);
-    c->loop = NULL;
-}
+    if (!p->stamps)
+        return port_write_locked(p, bytes, n);
+    while (done < n) {
+        const uint8_t *end = memchr(bytes + done, '\n', n - done);
+        size_t line = end ? (size_t)(end + 1 - (bytes + done)) : n - done, taken;
 
-static void mux_close(Chardev *c)
-{
-    Mux *m = (Mux *)c;
-
-    chardev_close(m->back);
-    chardev_fini(c);
-    xfree(m);
-}
-
-static const ChardevOps mux_ops = {
-    .name = "mux",
-    .write = mux_write,
-    .accept_ready = mux_accept_ready,
-    .close = mux_close,
-    .stop = mux_stop,
-};
-
-Chardev *mux_open(Chardev *back, const ChardevHost *host, const char *id)
-{
-    Mux *m = xnew(Mux);
-
-    chardev_init(&m->c, &mux_ops, id, host->loop);
-    m->back = back;
-    m->host = *host;
-    m->front = (CharFront){
-        .arg = m, .can_accept = mux_can_accept, .accept = mux_accept, .event = mux_event};
-    chardev_attach(back, &m->front);
-    return &m->c;
+        if (p->line_start)
+            write_stamp(p);
+        p->line_start = false;
+        taken = port_write_locked(p, bytes + done, line);
+        done += taken;
+        if (taken < line)
+            break;
+        p->line_start = end != NULL;
+    }
+    return done;
 }

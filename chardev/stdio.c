@@ -88,8 +88,13 @@ static void stdio_stopped(void *arg)
     term.used = false;
 }
 
-Chardev *stdio_open(bool signals, const ChardevHost *host, const char *id, Error *err)
+typedef struct StdioOptions {
+    bool signal;
+} StdioOptions;
+
+static Chardev *stdio_open(const void *options, const char *id, const ChardevHost *host, Error *err)
 {
+    const StdioOptions *o = options;
     int in, out;
 
     if (term.used) {
@@ -100,6 +105,19 @@ Chardev *stdio_open(bool signals, const ChardevHost *host, const char *id, Error
     out = fd_reopen_for_write(STDOUT_FILENO);
     term.used = true;
     if (in >= 0 && isatty(in))
-        term_raw(signals);
+        term_raw(o->signal);
     return fd_open("stdio", in, out, host, id, stdio_stopped, NULL);
 }
+
+static const Field stdio_fields[] = {
+    PROP(StdioOptions, signal, "signal", true, "Ctrl-C and its like act on us"),
+};
+static STRUCT_TYPE(stdio_type, StdioOptions, stdio_fields);
+
+static ChardevClass stdio_class = {
+    .name = "stdio",
+    .doc = "standard input and output",
+    .options = &stdio_type,
+    .open = stdio_open,
+};
+CHARDEV_REGISTER(stdio_class)

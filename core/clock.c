@@ -270,8 +270,8 @@ Clock *clock_new(ClockKind kind, Loop *loop)
     c->loop = kind == CLOCK_TEST ? NULL : loop;
     c->waits_for = INT64_MAX;
     lock_init(&c->lock, "clock", RANK_QUEUE);
-    if (kind == CLOCK_HOST)
-        clock_set_locked(c, source_read(SOURCE_WALL), true);
+    if (kind == CLOCK_HOST) /* offset 0: it is its source */
+        atomic_store(&c->mask, UINT64_MAX);
     else if (kind == CLOCK_REALTIME_NS)
         clock_set_locked(c, clock_ticks_of(c, host_clock_ns(CLOCK_MONOTONIC)), true);
     if (c->loop)

@@ -37,6 +37,7 @@ enum {
     REQ_EXCLUSIVE = 1 << 8, /* somebody wants to be alone: leave translated code and wait */
     REQ_CODE = 1 << 9,      /* code cache was flushed or a block of ours was dropped */
     REQ_CALL = 1 << 10,     /* work is queued for this vCPU */
+    REQ_DEBUG = 1 << 11,    /* stand still until the debugger goes on (core/debug.h) */
 };
 
 /* Bit of Cpu.mode: code addresses are linear addresses (no segment base), so that a pc and a mode name a place. */
@@ -70,10 +71,27 @@ typedef enum CpuUnwind {
     UNWIND_STEP,  /* run exactly one instruction from pc without linking, then go on */
 } CpuUnwind;
 
+/* What a debugger is told of a vCPU (core/debug.h). */
+typedef enum StopKind { STOP_NONE, STOP_STEP, STOP_BREAK, STOP_WATCH } StopKind;
+typedef struct CpuStop {
+    uint8_t kind, point; /* StopKind; DebugKind of the point that was hit */
+    Gva at;              /* its address */
+} CpuStop;
+
 typedef struct CpuModel {
     const char *name, *doc;
     const void *data; /* the architecture's */
 } CpuModel;
+
+/* An architecture's processor models, for management.  JSON is the caller's. */
+typedef struct CpuModels {
+    const char *(*name)(unsigned i); /* NULL behind the last */
+    json_t *(*features)(const char *text, Error *err); /* of -cpu text: {"feature": bool, "family": 6, ...} */
+    json_t *(*missing)(const char *name); /* features of the model that cannot be had here: ["x"] */
+} CpuModels;
+
+/* One page of the page tables; @flags: its entry without the address. */
+typedef void CpuMappingFn(void *arg, Gva va, Gpa pa, uint64_t size, uint64_t flags);
 
 typedef struct CpuArch {
     const char *name;  /* "x86_64" ... */
@@ -100,6 +118,11 @@ typedef struct CpuArch {
     bool (*loaded)(Cpu *c, Error *err);
     /* Flags (FL_* of cpu/ir/ir.h) that the code at @pc certainly overwrites before it reads them; 0 is always right.  May be NULL. */
     uint16_t (*flags_dead)(Cpu *c, const uint8_t *code, size_t n, Gva pc, uint32_t mode);
+    const struct DebugArch *debug; /* core/debug.h; NULL: debuggers see no registers */
+    const CpuModels *models;       /* NULL: there is only one */
+    /* Call @fn for each present page of the tables in use, by rising address; false: there is no paging now.  May
+     * be NULL.  The processor stands still. */
+    bool (*mappings)(Cpu *c, CpuMappingFn *fn, void *arg);
 } CpuArch;
 const CpuArch *cpu_arch_find(const char *name);
 void cpu_arch_register(const CpuArch **slot, const CpuArch *a);
@@ -112,6 +135,11 @@ typedef struct CpuHost {
     void (*kick)(Cpu *c); /* make it leave halt or KVM_RUN soon; any thread */
     void (*code_written)(Cpu *c, uint32_t ram_page, unsigned at,
                          unsigned size); /* a store hits a page that holds translations */
+    /* Let the rest of the present instruction run while all other vCPUs stand still: unwinds unless that is so already.
+     * NULL: there are none. */
+    void (*alone)(Cpu *c);
+    /* An access is about to hit a watchpoint: unwinds (UNWIND_STEP) unless its instruction is alone in its block. */
+    void (*watch_hit)(Cpu *c);
 } CpuHost;
 
 struct Cpu {
@@ -149,6 +177,10 @@ struct Cpu {
     void *stack_top, *stack_limit;  /* back end: bounds of translated code's stack */
     void *c_sp;                     /* stack pointer for C called from translated code */
     alignas(64) uint8_t bounce[64]; /* memory operand of an access that cannot be done in place */
+    const struct Debug *debug;      /* who debugs, or NULL */
+    CpuStop stop;
+    uint32_t late_requests; /* those that wait for a step's end */
+    _Atomic int host_tid;   /* the kernel's number of the thread that runs it; 0: none yet */
 };
 
 /* Leave whatever runs on this vCPU's thread and go back to its run loop.  Vector registers are kept. */
@@ -182,10 +214,12 @@ typedef struct Accel {
     void (*stop)(struct Machine *m);
     bool (*vcpu_create)(Cpu *c, Error *err); /* may start its (parked) thread */
     void (*vcpu_destroy)(Cpu *c);
+    bool (*ready)(struct Machine *m, Error *err); /* all vCPUs are there: make their (parked) threads.  May be NULL */
     void (*run)(struct Machine *m); /* let vCPUs go */
     void (*park)(
         struct Machine *m); /* returns when every vCPU stands still with its state in cpu structs */
     void (*stats)(struct Machine *m, StrBuf *out);
+    void (*break_changed)(struct Machine *m, Gva linear); /* a breakpoint there came or went; paused.  May be NULL */
 } Accel;
 void accel_register(const Accel **slot, const Accel *a);
 #define ACCEL_REGISTER(a)                                                                          \

@@ -2,6 +2,8 @@
 /* device - creation, properties, the owned tree, reset */
 #include "core/device.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "core/device_priv.h"
 #include "core/machine.h"
@@ -37,6 +39,38 @@ static void device_orphan(Device *d)
     d->parent = d->next = NULL;
 }
 
+/* Is "driver." at the beginning of @global this class, by its name, alias or kind? */
+static const char *global_for(const char *global, const DeviceClass *c)
+{
+    const char *names[] = {c->name, c->alias, c->parent};
+    const char *dot = strchr(global, '.');
+    size_t n = dot ? (size_t)(dot - global) : 0;
+
+    for (unsigned i = 0; dot && i < COUNT_OF(names); i++)
+        if (names[i] && strlen(names[i]) == n && !strncmp(names[i], global, n))
+            return dot + 1;
+    return NULL;
+}
+
+/* -global: what users want instead of the defaults; the last one counts. */
+static bool apply_globals(Device *d, Error *err)
+{
+    const ConfigTexts *globals = &d->machine->cfg.globals;
+
+    for (unsigned i = 0; i < globals->n; i++) {
+        const char *rest = global_for(globals->s[i], d->cls), *value = rest;
+        char property[64];
+
+        if (!rest)
+            continue;
+        value += strcspn(rest, "=");
+        snprintf(property, sizeof property, "%.*s", (int)(value - rest), rest);
+        if (!device_set(d, property, *value ? value + 1 : "on", err))
+            return error_prefix(err, "can't apply global %s: ", globals->s[i]);
+    }
+    return true;
+}
+
 Device *device_new(Machine *m, const char *name, const char *id, Device *parent, Error *err)
 {
     const DeviceClass *cls = device_class_find(name);
@@ -62,7 +96,10 @@ Device *device_new(Machine *m, const char *name, const char *id, Device *parent,
         parent = m->root;
     if (parent)
         device_adopt(parent, d);
-    return d;
+    if (!m || apply_globals(d, err))
+        return d;
+    device_free(d);
+    return NULL;
 }
 
 bool device_set(Device *d, const char *prop, const char *text, Error *err)

@@ -71,6 +71,14 @@ typedef struct Reg {
 
 typedef enum MigrateKind { MIGRATE_STATE, MIGRATE_NONE_NEEDED, MIGRATE_NO } MigrateKind;
 
+/* A property that is computed, and may be written while the device lives: qom-get, qom-set.  Called on the main
+ * thread with the device's lock held. */
+typedef struct DeviceProp {
+    const char *name, *type, *doc;              /* type: as QEMU calls it */
+    json_t *(*get)(Device *d, Error *err);      /* NULL: cannot be read */
+    bool (*set)(Device *d, const json_t *v, Error *err); /* NULL: cannot be written */
+} DeviceProp;
+
 struct DeviceClass {
     const char *name;
     const char
@@ -97,6 +105,9 @@ struct DeviceClass {
     const char *alias;     /* other name for -device, or NULL */
     const uint16_t
         *_Atomic reg_index; /* private: byte of the window -> number of its register + 1 */
+    const DeviceProp *props; /* ends with name NULL; may be NULL */
+    bool hotplug;            /* device_add and device_del work while the machine lives: core/hotplug.h */
+    void (*unplug_ask)(Device *d); /* the guest is asked; it ends with device_detach_post().  NULL: no need to ask */
 };
 
 /* A constructor that links the class; no allocation, no order dependence. */

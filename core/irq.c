@@ -23,3 +23,11 @@ void irq_split_input(void *irq_split, unsigned n, bool level)
     irq_set(&s->out[0], level);
     irq_set(&s->out[1], level);
 }
+
+IrqEdge irq_split_edge(void *irq_split, unsigned n)
+{
+    IrqSplit *s = irq_split;
+
+    (void)n;
+    return MAX(irq_edge(&s->out[0]), irq_edge(&s->out[1]));
+}

@@ -13,11 +13,16 @@
 
 typedef void IrqFn(void *sink, unsigned n, bool level);
 
+/* What became of the last edge: nobody wants it, it is still to be taken (another one would be lost), it was taken. */
+typedef enum IrqEdge { EDGE_NOWHERE, EDGE_WAITS, EDGE_TAKEN } IrqEdge;
+typedef IrqEdge IrqEdgeFn(void *sink, unsigned n);
+
 typedef struct IrqLine {
     IrqFn *fn; /* NULL: not connected */
     void *sink;
     unsigned n; /* the sink's input number */
     bool level;
+    IrqEdgeFn *edge; /* NULL: the sink cannot tell */
 } IrqLine;
 
 static inline void irq_connect(IrqLine *l, IrqFn *fn, void *sink, unsigned n)
@@ -25,6 +30,18 @@ static inline void irq_connect(IrqLine *l, IrqFn *fn, void *sink, unsigned n)
     l->fn = fn;
     l->sink = sink;
     l->n = n;
+}
+
+/* The same, to a sink that can tell what became of edges; only timers ask. */
+static inline void irq_connect_edge(IrqLine *l, IrqFn *fn, IrqEdgeFn *edge, void *sink, unsigned n)
+{
+    irq_connect(l, fn, sink, n);
+    l->edge = edge;
+}
+
+static inline IrqEdge irq_edge(const IrqLine *l)
+{
+    return l->edge ? l->edge(l->sink, l->n) : EDGE_NOWHERE;
 }
 
 static inline void irq_set(IrqLine *l, bool level)
@@ -54,5 +71,6 @@ typedef struct IrqSplit {
     IrqLine out[2];
 } IrqSplit;
 void irq_split_input(void *irq_split, unsigned n, bool level);
+IrqEdge irq_split_edge(void *irq_split, unsigned n); /* where one has taken it, it does not wait */
 
 #endif

@@ -10,6 +10,9 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "core/command.h"
+#include "core/debug.h"
+#include "core/run_state.h"
 
 /* --- configuration --- */
 
@@ -84,6 +87,7 @@ Machine *machine_new(const Board *b, const Accel *a, const MachineConfig *cfg, E
     m->vclock = clock_new(CLOCK_VIRTUAL, m->loop);
     m->host_clock = clock_new(CLOCK_HOST, m->loop);
     m->rt_clock = clock_new(CLOCK_REALTIME_NS, m->loop);
+    m->control = control_new(m);
     m->mem = memory_new();
     m->root = device_new(m, "container", NULL, NULL, err);
     if (b->options) {
@@ -125,10 +129,11 @@ static bool machine_start_accel(Machine *m, Error *err)
             return error_prefix(err, "vCPU %u: ", i);
         m->n_vcpus++;
     }
-    return true;
+    return !m->accel->ready || m->accel->ready(m, err);
 }
 
 static void reset_all(Machine *m);
+static void machine_halt(Machine *m, RunState why);
 
 bool machine_build(Machine *m, Error *err)
 {
@@ -148,7 +153,8 @@ void machine_free(Machine *m)
 {
     if (!m)
         return;
-    machine_pause(m);
+    machine_halt(m, RUN_PAUSED);
+    debug_detach(m);
     for (unsigned i = 0; i < m->n_vcpus; i++)
         m->accel->vcpu_destroy(m->cpus[i]);
     if (m->mem)
@@ -163,6 +169,7 @@ void machine_free(Machine *m)
         m->arch->free(m->cpus[i]);
     xfree(m->cpus);
     memory_free(m->mem);
+    control_free(m->control);
     clock_free(m->vclock);
     clock_free(m->host_clock);
     clock_free(m->rt_clock);
@@ -171,6 +178,8 @@ void machine_free(Machine *m)
         reflect_free(m->board->options, m->board_state);
     xfree(m->board_state);
     config_free(&m->cfg);
+    xfree(m->name);
+    xfree(m->uuid);
     lock_fini(&m->lock);
     xfree(m);
 }
@@ -193,27 +202,74 @@ static void device_pauses(Device *d, void *arg)
         d->cls->pause(d);
 }
 
-void machine_start(Machine *m)
+/* It began or ceased to run. */
+static void tell_debugger(Machine *m)
 {
-    assert(loop_is_mine(m->loop));
-    if (m->state == RUN_RUNNING)
-        return;
+    if (m->debug)
+        m->debug->changed(m->debug->arg);
+}
+
+static void go(Machine *m)
+{
     device_walk(m->root, device_starts, m);
     m->started = true;
     m->state = RUN_RUNNING;
-    clock_start(m->vclock);
+    if (!m->debug || !m->debug->clock_held)
+        clock_start(m->vclock);
     m->accel->run(m);
 }
 
-void machine_pause(Machine *m)
+static void stand_still(Machine *m)
 {
-    if (m->state != RUN_RUNNING)
-        return;
-    assert(loop_is_mine(m->loop));
     m->accel->park(m);
     clock_stop(m->vclock);
     device_walk(m->root, device_pauses, NULL);
     m->state = RUN_PAUSED;
+}
+
+static void machine_go(Machine *m)
+{
+    assert(loop_is_mine(m->loop));
+    if (m->state == RUN_RUNNING)
+        return;
+    go(m);
+    tell_debugger(m);
+}
+
+void machine_start(Machine *m)
+{
+    bool was_running = m->state == RUN_RUNNING;
+
+    machine_go(m);
+    if (!was_running)
+        run_state_tell_resume(m);
+}
+
+/* Stand still, without a word to management. */
+static void machine_halt(Machine *m, RunState why)
+{
+    if (m->state != RUN_RUNNING)
+        return;
+    assert(loop_is_mine(m->loop));
+    stand_still(m);
+    if (m->debug)
+        debug_settle(m);
+    m->state = why;
+    tell_debugger(m);
+}
+
+static void machine_pause_as(Machine *m, RunState why)
+{
+    bool was_running = m->state == RUN_RUNNING;
+
+    machine_halt(m, why);
+    if (was_running)
+        run_state_tell_stop(m);
+}
+
+void machine_pause(Machine *m)
+{
+    machine_pause_as(m, RUN_PAUSED);
 }
 
 static void reset_all(Machine *m)
@@ -224,22 +280,31 @@ static void reset_all(Machine *m)
     }
     for (unsigned i = 0; i < m->n_cpus; i++) {
         cpu_request_clear(m->cpus[i], REQ_IRQ | REQ_NMI | REQ_SMI | REQ_INIT | REQ_SIPI);
+        m->cpus[i]->late_requests = 0;
         m->arch->reset(m->cpus[i]);
     }
     if (m->board->reset)
         m->board->reset(m);
 }
 
-void machine_reset(Machine *m)
+/* What ran runs on; what stood still is as before its first start. */
+static void machine_reset_for(Machine *m, ShutdownCause why)
 {
     bool was_running = m->state == RUN_RUNNING;
 
-    machine_pause(m);
-    reset_all(m);
-    if (m->state == RUN_SHUTDOWN)
-        m->state = RUN_PAUSED;
     if (was_running)
-        machine_start(m);
+        stand_still(m);
+    reset_all(m);
+    run_state_tell_reset(m, why);
+    if (was_running)
+        go(m);
+    else
+        m->state = RUN_PRELAUNCH;
+}
+
+void machine_reset(Machine *m)
+{
+    machine_reset_for(m, SHUTDOWN_GUEST_RESET);
 }
 
 /* --- requests --- */
@@ -250,12 +315,19 @@ static void machine_request(Machine *m, uint32_t bits)
     loop_wake(m->loop);
 }
 
+void machine_request_reset_for(Machine *m, ShutdownCause why)
+{
+    if (m->cfg.no_reboot) {
+        machine_request_shutdown(m, why, 0);
+    } else {
+        m->reset_cause = why;
+        machine_request(m, MACHINE_REQ_RESET);
+    }
+}
+
 void machine_request_reset(Machine *m)
 {
-    if (m->cfg.no_reboot)
-        machine_request_shutdown(m, SHUTDOWN_GUEST_RESET, 0);
-    else
-        machine_request(m, MACHINE_REQ_RESET);
+    machine_request_reset_for(m, SHUTDOWN_GUEST_RESET);
 }
 
 void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_code)
@@ -268,6 +340,11 @@ void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_code)
     machine_request(m, MACHINE_REQ_SHUTDOWN);
 }
 
+void machine_request_debug(Machine *m)
+{
+    machine_request(m, MACHINE_REQ_DEBUG);
+}
+
 static bool cause_is_guests(ShutdownCause c)
 {
     return c == SHUTDOWN_GUEST_OFF || c == SHUTDOWN_GUEST_RESET || c == SHUTDOWN_GUEST_PANIC;
@@ -277,14 +354,17 @@ static void machine_shut_down(Machine *m)
 {
     uint64_t asked = atomic_load(&m->shutdown);
     ShutdownCause cause = (ShutdownCause)(asked >> 32);
+    bool stays = m->cfg.no_shutdown && cause_is_guests(cause), was_running = m->state == RUN_RUNNING;
 
-    machine_pause(m);
-    if (m->cfg.no_shutdown && cause_is_guests(cause)) {
-        m->state = RUN_SHUTDOWN;
+    machine_halt(m, RUN_SHUTDOWN);
+    m->state = cause == SHUTDOWN_ERROR ? RUN_INTERNAL_ERROR : RUN_SHUTDOWN;
+    run_state_tell_shutdown(m, cause);
+    if (stays) {
+        if (was_running)
+            run_state_tell_stop(m);
         atomic_store(&m->shutdown, 0);
         return;
     }
-    m->state = cause == SHUTDOWN_ERROR ? RUN_INTERNAL_ERROR : RUN_SHUTDOWN;
     m->exit_code = (int)(uint32_t)asked;
     m->cause = cause;
 }
@@ -297,7 +377,9 @@ static void machine_serve(Machine *m)
     if (requests & MACHINE_REQ_SHUTDOWN)
         machine_shut_down(m);
     else if (requests & MACHINE_REQ_RESET)
-        machine_reset(m);
+        machine_reset_for(m, m->reset_cause);
+    if (requests & MACHINE_REQ_DEBUG)
+        machine_pause_as(m, RUN_DEBUG);
 }
 
 int machine_main_loop(Machine *m)
@@ -309,6 +391,6 @@ int machine_main_loop(Machine *m)
         goes_on = loop_step(m->loop, -1);
         machine_serve(m);
     }
-    machine_pause(m);
+    machine_halt(m, RUN_PAUSED);
     return m->exit_code;
 }

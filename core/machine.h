@@ -13,7 +13,8 @@ typedef enum RunState {
     RUN_RUNNING,
     RUN_PAUSED,
     RUN_SHUTDOWN,
-    RUN_INTERNAL_ERROR
+    RUN_INTERNAL_ERROR,
+    RUN_DEBUG /* a debugger was told of a stop */
 } RunState;
 typedef enum ShutdownCause {
     SHUTDOWN_NONE,
@@ -23,11 +24,45 @@ typedef enum ShutdownCause {
     SHUTDOWN_HOST_SIGNAL,
     SHUTDOWN_HOST_QUIT,
     SHUTDOWN_DEBUG_EXIT,
-    SHUTDOWN_ERROR
+    SHUTDOWN_ERROR,
+    SHUTDOWN_HOST_RESET /* only of resets: management asked */
 } ShutdownCause;
 
 typedef struct Board Board;
 typedef struct Accel Accel;
+
+typedef enum PanicAction { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_EXIT_FAILURE, PANIC_NONE } PanicAction;
+typedef enum WatchdogAction {
+    WATCHDOG_RESET,
+    WATCHDOG_SHUTDOWN,
+    WATCHDOG_POWEROFF,
+    WATCHDOG_PAUSE,
+    WATCHDOG_DEBUG,
+    WATCHDOG_NONE,
+    WATCHDOG_INJECT_NMI
+} WatchdogAction;
+
+/* Option texts that a board reads by itself; borrowed. */
+typedef struct ConfigTexts {
+    char *const *s;
+    unsigned n;
+} ConfigTexts;
+
+typedef struct NumaNode { /* -numa node; processors by index */
+    uint64_t mem;         /* bytes; 0: those of memdev */
+    const char *memdev;   /* a memory-backend object, NULL: none */
+    uint64_t cpus[4];     /* bitmap of up to 256 */
+    uint8_t distance[16]; /* to the others, 0: not said (10 to itself, else 20) */
+} NumaNode;
+enum { NUMA_NODES_MAX = 16 };
+
+/* -boot */
+typedef struct BootConfig {
+    const char *order, *once; /* letters a to p; NULL: the board's default; borrowed */
+    bool menu, strict;
+    const char *splash;
+    int32_t splash_ms, reboot_ms; /* -1: not said */
+} BootConfig;
 
 /* What the command line says of the machine; boards add their own options through Board.options. */
 typedef struct MachineConfig {
@@ -42,10 +77,29 @@ typedef struct MachineConfig {
     bool backend_interp;
     int64_t rtc_offset_s; /* RTC = host wall clock + this */
     bool rtc_utc;
+    bool rtc_slew; /* periodic interrupts that the guest was too late for follow */
     const char *arch; /* of those the board names; NULL: its first */
+    /* Boards say by Board.features which of these they honour; the others are refused before they are built. */
+    BootConfig boot;
+    ConfigTexts fw_cfg, smbios, acpitable, option_rom; /* each as on the command line */
+    ConfigTexts globals;   /* "driver.property=value": defaults of devices, applied by device_new() */
+    ConfigTexts data_dirs; /* -L: where to look for firmware first */
+    NumaNode numa[NUMA_NODES_MAX];
+    unsigned n_numa;
+    const char *memory_backend; /* id of the object that is all RAM, NULL: none; borrowed */
+    const char *mem_path;       /* file or folder that backs RAM, NULL: none; borrowed */
+    uint64_t max_ram, ram_slots; /* -m maxmem, slots; 0: none */
+    PanicAction panic_action;       /* -action panic= */
+    WatchdogAction watchdog_action; /* -watchdog-action, -action watchdog= */
 } MachineConfig;
 
-enum { MACHINE_REQ_RESET = 1 << 0, MACHINE_REQ_SHUTDOWN = 1 << 1 }; /* Machine.requests */
+enum { /* Board.features */
+       BOARD_FW_CFG = 1 << 0, BOARD_SMBIOS = 1 << 1, BOARD_ACPI_TABLES = 1 << 2, BOARD_OPTION_ROMS = 1 << 3,
+       BOARD_NUMA = 1 << 4, BOARD_MEMORY_BACKEND = 1 << 5, BOARD_HOTPLUG_RAM = 1 << 6,
+       BOARD_FIRMWARE = 1 << 7 /* finds its firmware by itself if there is no -bios */
+};
+
+enum { MACHINE_REQ_RESET = 1 << 0, MACHINE_REQ_SHUTDOWN = 1 << 1, MACHINE_REQ_DEBUG = 1 << 2 }; /* Machine.requests */
 
 struct Machine {
     const Board *board;
@@ -70,7 +124,18 @@ struct Machine {
     const CpuArch *arch;         /* NULL: a board without processors */
     unsigned n_vcpus;            /* of cpus: known to the accelerator */
     bool accel_started, started; /* started: devices were, so that they resume from now on */
+    void (*isa_connect)(Machine *m, IrqLine *line, unsigned irq); /* set by boards with ISA; for -device */
+    struct Objects *objects;     /* -object; borrowed: they outlive the machine */
+    struct Chardevs *chardevs;   /* -chardev and its kin; borrowed too */
+    struct BlockGraph *graph;    /* images and drives; borrowed */
+    struct Jobs *jobs;           /* borrowed */
     _Atomic uint64_t shutdown;   /* asked for: cause << 32 | exit code; the first one counts */
+    struct Debug *debug;         /* core/debug.h; NULL: nobody debugs */
+    struct MachineControl *control; /* core/command.h: commands, events, descriptors */
+    _Atomic ShutdownCause reset_cause; /* of the reset asked for */
+    void (*power_button)(void *arg); /* set by the board's device, which takes its own lock; NULL: none */
+    void *power_button_arg;
+    char *name, *uuid; /* -name guest=, -uuid; owned */
 };
 
 /* Boards: one file each in hw/board. */
@@ -91,6 +156,7 @@ struct Board {
     void (*fini)(
         Machine *
             m); /* release what build made, after the devices are gone; also after a failed build.  May be NULL */
+    uint32_t features; /* BOARD_*: what of MachineConfig it honours */
 };
 void board_register(Board *b);
 #define BOARD_REGISTER(b)                                                                          \
@@ -112,8 +178,10 @@ void machine_pause(
     Machine *m); /* parks all vCPUs, drains; the caller is alone after it. Main thread */
 void machine_reset(Machine *m); /* main thread, paused inside */
 /* Any thread, any context; carried out on the main loop. */
-void machine_request_reset(Machine *m); /* honours no_reboot: then it is a shutdown */
+void machine_request_reset(Machine *m); /* by the guest; honours no_reboot: then it is a shutdown */
+void machine_request_reset_for(Machine *m, ShutdownCause why);
 void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_code);
+void machine_request_debug(Machine *m); /* a processor stands still for the debugger: pause in RUN_DEBUG */
 int machine_main_loop(Machine *m);           /* until shutdown; returns the exit code */
 void machine_save(Machine *m, ByteBuf *out); /* all devices and CPUs (not RAM) */
 bool machine_load(Machine *m, ByteBuf *in, Error *err);

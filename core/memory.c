@@ -160,6 +160,13 @@ bool region_ram(Region *r, Memory *m, const char *name, uint64_t size, bool shar
     return ram_attach(r, m, share, err);
 }
 
+bool region_ram_host(Region *r, Memory *m, const char *name, uint64_t size, uint8_t *host, int fd,
+                     Error *err)
+{
+    region_init(r, REGION_RAM, name, size);
+    return ram_borrow(r, m, host, fd, err);
+}
+
 bool region_rom(Region *r, Memory *m, const char *name, const void *data, uint64_t size, Error *err)
 {
     region_init(r, REGION_ROM, name, size);

@@ -108,6 +108,9 @@ void region_io(Region *r, const char *name, uint64_t size, const RegionOps *ops,
                Lock *lock);
 /* Zeroed host memory, huge pages advised; @share: memfd.  The region frees it in region_fini(). */
 bool region_ram(Region *r, Memory *m, const char *name, uint64_t size, bool share, Error *err);
+/* The same over memory of somebody who keeps it until memory_free(): a memory-backend object. */
+bool region_ram_host(Region *r, Memory *m, const char *name, uint64_t size, uint8_t *host, int fd,
+                     Error *err);
 bool region_rom(Region *r, Memory *m, const char *name, const void *data, uint64_t size,
                 Error *err); /* guest writes are ignored */
 void region_alias(Region *r, const char *name, Region *of, uint64_t at, uint64_t size);

@@ -81,6 +81,7 @@ FlatMap *flatten(AddressSpace *as);
 
 /* Host memory of @r->size bytes, owned by @m and numbered in its pages. */
 bool ram_attach(Region *r, Memory *m, bool share, Error *err);
+bool ram_borrow(Region *r, Memory *m, uint8_t *host, int fd, Error *err);
 void ram_detach(Region *r);      /* released after an epoch */
 void ram_release_all(Memory *m); /* at once */
 

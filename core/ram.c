@@ -20,6 +20,7 @@ typedef struct RamBlock {
     uint8_t *hva;
     uint64_t size;
     int fd;
+    bool borrowed; /* somebody else's memory */
 } RamBlock;
 
 /* @size bytes at a multiple of @align; NULL with errno set. */
@@ -66,9 +67,9 @@ static void block_free(void *arg)
 {
     RamBlock *b = arg;
 
-    if (b->hva)
+    if (b->hva && !b->borrowed)
         munmap(b->hva, b->size);
-    if (b->fd >= 0)
+    if (b->fd >= 0 && !b->borrowed)
         close(b->fd);
     xfree(b);
 }
@@ -81,24 +82,17 @@ static bool ram_refused(Error *err, const char *name, uint64_t size, int errnum)
                            (uint64_t)(size / MIB), name);
 }
 
-bool ram_attach(Region *r, Memory *m, bool share, Error *err)
+/* May the region have so many pages? */
+static bool size_is_good(const Region *r, Memory *m)
 {
-    RamBlock *b = xnew(RamBlock);
-    uint64_t size = ALIGN_UP(r->size, PAGE);
-    uint64_t n_pages = size / PAGE;
-    uint64_t at = atomic_load(&m->ram_pages);
-    int rc;
+    return r->size && r->size <= INT64_MAX / 2 &&
+           atomic_load(&m->ram_pages) + ALIGN_UP(r->size, (uint64_t)PAGE) / PAGE < UINT32_MAX;
+}
 
-    b->size = size;
-    b->fd = -1;
-    if (r->size == 0 || r->size > INT64_MAX / 2 || at + n_pages >= UINT32_MAX)
-        rc = ENOMEM;
-    else
-        rc = block_map(b, r->name, share);
-    if (rc) {
-        block_free(b);
-        return ram_refused(err, r->name, r->size, rc);
-    }
+static bool block_add(RamBlock *b, Region *r, Memory *m)
+{
+    uint64_t n_pages = b->size / PAGE;
+
     WITH_LOCK (&m->topology) {
         r->ram_at = atomic_fetch_add(&m->ram_pages, (uint32_t)n_pages);
         b->next = m->blocks;
@@ -108,6 +102,32 @@ bool ram_attach(Region *r, Memory *m, bool share, Error *err)
     r->hva = b->hva;
     r->fd = b->fd;
     return true;
+}
+
+bool ram_attach(Region *r, Memory *m, bool share, Error *err)
+{
+    RamBlock *b = xnew(RamBlock);
+    int rc;
+
+    b->size = ALIGN_UP(r->size, (uint64_t)PAGE);
+    b->fd = -1;
+    rc = size_is_good(r, m) ? block_map(b, r->name, share) : ENOMEM;
+    if (!rc)
+        return block_add(b, r, m);
+    block_free(b);
+    return ram_refused(err, r->name, r->size, rc);
+}
+
+bool ram_borrow(Region *r, Memory *m, uint8_t *host, int fd, Error *err)
+{
+    RamBlock *b;
+
+    if (!size_is_good(r, m))
+        return ram_refused(err, r->name, r->size, ENOMEM);
+    b = xnew(RamBlock);
+    *b = (RamBlock){
+        .hva = host, .size = ALIGN_UP(r->size, (uint64_t)PAGE), .fd = fd, .borrowed = true};
+    return block_add(b, r, m);
 }
 
 void ram_detach(Region *r)

@@ -75,7 +75,7 @@ const Board *board_find(const char *name, const char *arch)
     const Board *first = NULL;
 
     for (const Board *b = boards; b; b = b->reg_next) {
-        if (!board_has_arch(b, arch))
+        if (b->arch ? !board_has_arch(b, arch) : !name) /* without processors: only by name */
             continue;
         if (name ? is_named(name, b->name, b->alias) : b->is_default)
             return b;

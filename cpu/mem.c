@@ -9,6 +9,7 @@
 #include "cpu/tlb_priv.h"
 
 #include "base/log.h"
+#include "core/debug.h"
 
 static inline Tlb *tlb_of(const Cpu *c)
 {
@@ -61,6 +62,12 @@ static inline void store_host(void *p, unsigned size, uint64_t v)
     }
 }
 
+static inline void watch(Cpu *c, Gva va, unsigned size, Access access)
+{
+    if (UNLIKELY(c->debug != NULL))
+        debug_access(c, va, size, access);
+}
+
 /* --- pieces --- */
 
 static void announce(Cpu *c, uint32_t ram_page, unsigned at, unsigned size)
@@ -91,6 +98,7 @@ static unsigned pieces_of(Cpu *c, Gva va, unsigned size, Access access, unsigned
         p[1] = piece_of(tlb_resolve(c, va + first, access, mode), va + first, size - first);
         n = 2;
     }
+    watch(c, va, size, access);
     for (unsigned i = 0; access == ACCESS_WRITE && i < n; i++) {
         if (p[i].kind == KIND_RAM)
             announce(c, p[i].ram_page, (uintptr_t)p[i].host & 0xfff, p[i].len);
@@ -152,6 +160,7 @@ static uint64_t load_slow(Cpu *c, Gva va, unsigned size, unsigned mode)
         const L2Entry *e = tlb_resolve(c, va, ACCESS_READ, mode);
 
         if (LIKELY(e->kind != KIND_IO)) {
+            watch(c, va, size, ACCESS_READ);
             if (mode == c->mmu_mode)
                 tlb_install(c, e, va, ACCESS_READ);
             return load_host((const void *)(uintptr_t)(e->host + (va & 0xfff)), size);
@@ -182,6 +191,7 @@ static void store_slow(Cpu *c, Gva va, unsigned size, uint64_t v, unsigned mode)
         if (LIKELY(e->kind == KIND_RAM)) {
             void *host = (void *)(uintptr_t)(e->host + (va & 0xfff));
 
+            watch(c, va, size, ACCESS_WRITE);
             if (mode != c->mmu_mode || !tlb_install(c, e, va, ACCESS_WRITE))
                 announce(c, e->ram_page, va & 0xfff, size);
             store_host(host, size, v);
@@ -263,6 +273,8 @@ uint8_t *mem_host(Cpu *c, Gva va, Access access, unsigned mmu_mode, unsigned *le
 
     if (e->kind == KIND_IO || (e->kind == KIND_ROM && access == ACCESS_WRITE))
         return NULL;
+    if (UNLIKELY(c->debug != NULL) && debug_watches_page(c->debug, va))
+        return NULL;
     if (access == ACCESS_WRITE &&
         (current ? !tlb_install(c, e, va, access) : tlb_page_watched(tlb_of(c), e->ram_page)))
         return NULL;
@@ -277,6 +289,10 @@ static void *slow_bounce(Cpu *c, Gva va, unsigned size, unsigned access)
 {
     Tlb *t = tlb_of(c);
     Piece p[2];
+
+    if (access == MEM_LOCKED && c->host && c->host->alone)
+        c->host->alone(c);
+
     unsigned n = pieces_of(c, va, size, access == ACCESS_READ ? ACCESS_READ : ACCESS_WRITE,
                            c->mmu_mode, p),
              at = 0;
@@ -304,6 +320,9 @@ void *mem_slow(Cpu *c, Gva va, unsigned size, unsigned access)
 
     if (UNLIKELY(e->kind != KIND_RAM) && (e->kind == KIND_IO || rights == ACCESS_WRITE))
         return slow_bounce(c, va, size, access);
+    watch(c, va, size, rights);
+    if (access != rights) /* reads too */
+        watch(c, va, size, ACCESS_READ);
     if (!tlb_install(c, e, va, rights))
         announce(c, e->ram_page, va & 0xfff, size);
     return host;

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "base/alloc.h"
+#include "core/debug.h"
 
 /* Word of a RAM page: watch bit, number of slots noted (3: many), two slots. */
 enum {
@@ -467,6 +468,8 @@ bool tlb_install(Cpu *c, const L2Entry *e, Gva va, Access access)
     unsigned slot = slot_of(va);
     Gva page = va & ~0xfffull;
 
+    if (UNLIKELY(c->debug != NULL) && debug_watches_page(c->debug, va))
+        return access != ACCESS_WRITE;
     t->stats.fills++;
     x->used = true;
     x->nonglobal |= !e->global;

@@ -103,8 +103,9 @@ bool mem_phys_cas32(Cpu *c, Gpa pa, uint32_t old, uint32_t new_v);
  * operation may be done: the RAM itself, or cpu->bounce, filled with the operand's present bytes; then mem_commit()
  * must follow a write (it does nothing where there is nothing to do).
  * @access: ACCESS_READ; ACCESS_WRITE for plain stores (devices are not read before); MEM_UPDATE for read-modify-write
- * and for operations that may store less than the whole operand. */
-enum { MEM_UPDATE = 3 };
+ * and for operations that may store less than the whole operand; MEM_LOCKED for atomic ones: where the host cannot do
+ * them in place, no other vCPU runs until mem_commit(). */
+enum { MEM_UPDATE = 3, MEM_LOCKED, MEM_ACCESSES };
 void *mem_slow(Cpu *c, Gva va, unsigned size, unsigned access);
 void mem_commit(Cpu *c);
 noreturn void mem_align_fault(Cpu *c, Gva va); /* an IRF_ALIGN operand is misaligned */

@@ -4,7 +4,8 @@
  *
  * The handler only notes the sender and writes to a pipe that the main loop watches.  Signals are
  * the process's, and so is this state.  If the main loop does not answer, a second signal some
- * seconds later ends the process at once.
+ * seconds later ends the process at once.  Taken even where the parent had them ignored: shells
+ * start background commands with SIGINT ignored, and whoever sends one wants the machine to end.
  */
 #include "main/signals.h"
 
@@ -91,13 +92,8 @@ bool signals_watch(Machine *m, Error *err)
     if (!loop_watch(m->loop, caught.pipe[0], LOOP_READ, signal_seen, m))
         return error_set(err, "could not watch for signals");
     sigfillset(&sa.sa_mask);
-    for (unsigned i = 0; i < COUNT_OF(quit_signals); i++) {
-        struct sigaction was;
-
-        /* nohup and background jobs ignore some: let them */
-        if (sigaction(quit_signals[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
-            sigaction(quit_signals[i], &sa, NULL);
-    }
+    for (unsigned i = 0; i < COUNT_OF(quit_signals); i++)
+        sigaction(quit_signals[i], &sa, NULL);
     return true;
 }
 

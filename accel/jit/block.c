@@ -259,6 +259,7 @@ static Block *find_slow(Vcpu *v, Gva pc, Gva linear, uint32_t mode)
     else
         b = jit_compile(v, linear, code, ram_page);
     if (!b) {
+        vcpu_not_alone(v);
         jit_flush_all(j);
         cpu_unwind(
             c, UNWIND_RETRY); /* it waited for others: the machine may have been reset meanwhile */
@@ -402,6 +403,20 @@ void block_recheck_later(Vcpu *v, uint32_t ram_page, unsigned at, unsigned size)
     if (v->n_rechecks <= JIT_RECHECKS) /* one more than there is room for: everything */
         v->n_rechecks++;
     cpu_request(v->cpu, REQ_CODE);
+}
+
+void blocks_drop_at(Jit *j, Gva linear)
+{
+    WITH_LOCK (&j->lock) {
+        for (size_t i = 0; i < j->n_blocks; i++) {
+            const Block *b = &j->blocks[i];
+            Gva page = (linear >> TLB_PAGE_BITS) - (b->linear >> TLB_PAGE_BITS);
+
+            if (!b->dead && !b->one_shot && page <= block_has_two_pages(b) &&
+                block_is_hit(b, b->ram_page[page], linear & 0xfff, 1))
+                drop_hits(j, b->ram_page[page], linear & 0xfff, 1, 0, 0);
+        }
+    }
 }
 
 static void drop_everything(Jit *j)

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "core/debug.h"
 
 enum { INSN_BYTES = 16 };
 
@@ -99,6 +100,8 @@ static uint16_t dead_at(Vcpu *v, Block *b, unsigned i, Gva pc)
     b->peek[i] = 0xffff;
     if ((linear ^ ir->linear) >> TLB_PAGE_BITS)
         return 0;
+    if (UNLIKELY(v->cpu->debug) && debug_next_break(v->cpu->debug, linear) - linear < JIT_PEEK)
+        return 0; /* who stops there wants to see them */
     uint16_t dead = v->cpu->arch->flags_dead(v->cpu, ir->code[0] + at,
                                              MIN((unsigned)JIT_PEEK, 4096u - at), pc, ir->mode);
 
@@ -132,6 +135,44 @@ static uint16_t live_out(Vcpu *v, Block *b)
     if (last->op == IR_BR || last->op == IR_BRZ || last->op == IR_BRNZ)
         return FL_ALL & ~dead_on_both(v, b, (Gva)last->imm, (Gva)last->disp);
     return FL_ALL;
+}
+
+/* --- breakpoints --- */
+
+static uint64_t hlp_break(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t linear)
+{
+    const DebugPoint *p = c->debug ? debug_break_at(c->debug, linear) : NULL;
+
+    debug_stop(c, STOP_BREAK, p ? p->kind : DEBUG_SW_BREAK, linear);
+    return 0;
+}
+
+/* The whole block: stop here, with nothing done. */
+static void break_block(IrBlock *ir)
+{
+    IrOp *o;
+
+    ir_insn(ir, ir->pc);
+    o = ir_add(ir, IR_CALL, I64);
+    o->a = o->b = o->d = V_NONE;
+    o->cc = IRC_FAST | IRC_PC;
+    o->disp = (int64_t)ir->linear;
+    o->imm = (int64_t)(uintptr_t)hlp_break;
+    ir_add(ir, IR_LEAVE, I64);
+    ir->size = 1;
+}
+
+static void translate(Cpu *c, IrBlock *ir)
+{
+    /* who steps, or does an instruction again, has seen the breakpoint */
+    bool look = c->debug && !c->one_insn && !((Vcpu *)c->accel)->step;
+    Gva far = look ? debug_next_break(c->debug, ir->linear) - ir->linear : ~0ull;
+
+    ir->stop = far < 2 * 4096 ? (unsigned)far : 0;
+    if (far)
+        c->arch->translate(c, ir);
+    else
+        break_block(ir);
 }
 
 static void log_asm(const Vcpu *v)
@@ -295,7 +336,7 @@ static Block *compile_locked(Vcpu *v, uint32_t ram_page, bool single)
         cpu_unwind(c, (CpuUnwind)why);
     }
     c->unwind = &here;
-    c->arch->translate(c, &v->ir);
+    translate(c, &v->ir);
     c->unwind = outer;
     b = finish(v, ram_page, single, start);
     if (!single)

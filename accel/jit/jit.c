@@ -24,7 +24,9 @@ static void vec_save(Cpu *c)
 static const CpuHost jit_host = {.vec_save = vec_save,
                                  .sync_pc = vcpu_sync_pc,
                                  .kick = vcpu_kick,
-                                 .code_written = jit_code_written};
+                                 .code_written = jit_code_written,
+                                 .watch_hit = vcpu_watch_hit,
+                                 .alone = vcpu_alone};
 
 /* --- what others tell --- */
 
@@ -242,6 +244,11 @@ static void jit_stop(Machine *m)
     m->accel_state = NULL;
 }
 
+static bool jit_ready(Machine *m, Error *err)
+{
+    return sync_start(jit_of(m)) || error_set(err, "cannot create vCPU threads");
+}
+
 static void jit_run(Machine *m)
 {
     if (!sync_run(jit_of(m))) {
@@ -255,6 +262,11 @@ static void jit_park(Machine *m)
     sync_park(jit_of(m));
 }
 
+static void jit_break_changed(Machine *m, Gva linear)
+{
+    blocks_drop_at(jit_of(m), linear);
+}
+
 static const Accel accel_jit = {
     .name = "jit",
     .alias = "tcg",
@@ -264,8 +276,10 @@ static const Accel accel_jit = {
     .stop = jit_stop,
     .vcpu_create = jit_vcpu_create,
     .vcpu_destroy = jit_vcpu_destroy,
+    .ready = jit_ready,
     .run = jit_run,
     .park = jit_park,
     .stats = jit_stats,
+    .break_changed = jit_break_changed,
 };
 ACCEL_REGISTER(accel_jit)

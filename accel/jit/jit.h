@@ -108,6 +108,8 @@ struct Vcpu {
     uint32_t current_op;   /* interp: index of the op being run, for sync_pc */
     bool executing;        /* between Backend.enter() and its return or unwinding */
     bool step;             /* UNWIND_STEP: the next block is one instruction, one-shot */
+    bool step_alone;       /* and runs in an exclusive section */
+    bool alone;            /* which this vCPU has */
     jmp_buf unwind;
     _Atomic uint64_t wrote[2]; /* its last stores to watched pages (smc.c) */
     unsigned next_wrote;
@@ -121,6 +123,7 @@ struct Vcpu {
     JitStats stats;
     uint8_t *stack; /* back end: translated code's own stack */
     uint8_t *stack_top;
+    uint16_t signal_cc; /* x64: arithmetic flags, as cpu->cc, at a host fault */
     bool unwound; /* x64: a call into C from translated code has not come back */
     Block *_Atomic recent[JIT_RECENT]; /* direct-mapped by pc: fast lookups */
     IrBlock ir;                        /* scratch for translation, ops reused */

@@ -23,6 +23,7 @@ void block_written(Vcpu *v, uint32_t ram_page, unsigned at, unsigned size);
 void block_recheck_later(Vcpu *v, uint32_t ram_page, unsigned at,
                          unsigned size); /* lock held, any thread */
 void block_rechecks(Vcpu *v);            /* REQ_CODE */
+void blocks_drop_at(Jit *j, Gva linear); /* those that hold or looked at the byte there */
 
 static inline bool block_has_two_pages(const Block *b)
 {
@@ -49,12 +50,17 @@ void jit_code_written(Cpu *c, uint32_t ram_page, unsigned at,
 bool sync_init(Jit *j, Error *err);
 void sync_fini(Jit *j); /* ends the threads; sync_run() makes new ones */
 void sync_free(Jit *j);
+bool sync_start(Jit *j); /* makes the threads, parked, if there are none */
 bool sync_run(Jit *j);
 void sync_park(Jit *j);
 void sync_exclusive_begin(
     Jit *j); /* all other vCPUs stand still until _end; no lock held by the caller */
 void sync_exclusive_end(Jit *j);
+/* CpuHost.alone: the instruction is run once more, as a block of its own, in an exclusive section. */
+void vcpu_alone(Cpu *c);
+void vcpu_not_alone(Vcpu *v); /* ends the section, if it is in one */
 void vcpu_kick(Cpu *c);    /* CpuHost.kick */
+void vcpu_watch_hit(Cpu *c); /* CpuHost.watch_hit */
 void vcpu_sync_pc(Cpu *c); /* CpuHost.sync_pc: does nothing outside of translated code */
 
 #endif

@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -22,6 +23,7 @@
 #include "accel/jit/jit_priv.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "core/debug.h"
 
 enum { SLICE_NS = 2000000 };
 
@@ -58,6 +60,35 @@ void vcpu_sync_pc(Cpu *c)
         v->jit->be->sync_pc(c);
 }
 
+void vcpu_alone(Cpu *c)
+{
+    Vcpu *v = c->accel;
+
+    if (v->jit->single || v->jit->n_vcpus < 2 || v->alone)
+        return;
+    c->host->sync_pc(c);
+    v->step_alone = true;
+    cpu_unwind(c, UNWIND_STEP);
+}
+
+void vcpu_not_alone(Vcpu *v)
+{
+    if (!v->alone)
+        return;
+    v->alone = false;
+    sync_exclusive_end(v->jit);
+}
+
+void vcpu_watch_hit(Cpu *c)
+{
+    Vcpu *v = c->accel;
+
+    if (!v->executing || v->current->one_shot)
+        return;
+    vcpu_sync_pc(c);
+    cpu_unwind(c, UNWIND_STEP);
+}
+
 static void log_block(const Vcpu *v, const Block *b)
 {
     Cpu *c = v->cpu;
@@ -79,6 +110,12 @@ static bool serve(Vcpu *v, uint32_t r)
     Cpu *c = v->cpu;
 
     v->link = NULL;
+    if (UNLIKELY(r & REQ_DEBUG)) {
+        debug_report(c);
+        return false;
+    }
+    if (UNLIKELY(c->one_insn))
+        r = debug_hold(c, r);
     if (r & REQ_TLB) {
         cpu_request_clear(c, REQ_TLB);
         tlb_flush_all(c);
@@ -123,8 +160,16 @@ static void vcpu_loop(Vcpu *v)
         if (UNLIKELY(r) && !serve(v, r))
             return;
         if (UNLIKELY(c->halted)) {
-            if (!wake(c))
-                return;
+            if (!wake(c)) {
+                if (!c->one_insn)
+                    return;
+                debug_stop(c, STOP_STEP, 0, 0); /* a step that leads nowhere */
+            }
+            continue;
+        }
+        if (UNLIKELY(v->step_alone && !v->alone)) { /* all may be different after that */
+            sync_exclusive_begin(v->jit);
+            v->alone = true;
             continue;
         }
         Block *b = jit_find(v);
@@ -140,8 +185,12 @@ static void vcpu_loop(Vcpu *v)
         JitExit why = be->enter(v, b);
         v->executing = false;
         v->stats.exits[why]++;
-        if (b->one_shot && why != JIT_EXIT_REQUEST)
-            v->step = false;
+        if (b->one_shot && why != JIT_EXIT_REQUEST) {
+            v->step = v->step_alone = false;
+            if (UNLIKELY(c->one_insn))
+                debug_stop(c, STOP_STEP, 0, 0);
+        }
+        vcpu_not_alone(v);
     }
 }
 
@@ -152,6 +201,7 @@ static void unwound(Vcpu *v, CpuUnwind why)
     v->stats.unwinds[why & 7]++;
     v->link = NULL;
     v->step = why == UNWIND_STEP || (why == UNWIND_RETRY && v->step);
+    v->step_alone &= v->step;
     switch (why) {
     case UNWIND_EXCEPTION: {
         Exception e = c->exc;
@@ -167,6 +217,8 @@ static void unwound(Vcpu *v, CpuUnwind why)
     case UNWIND_RETRY:
     case UNWIND_NONE: break;
     }
+    if (UNLIKELY(c->one_insn) && (why == UNWIND_EXCEPTION || why == UNWIND_HALT))
+        debug_stop(c, STOP_STEP, 0, 0);
 }
 
 static void vcpu_run(Vcpu *v)
@@ -180,9 +232,11 @@ static void vcpu_run(Vcpu *v)
     v->executing = false;
     if (c->vec_live)
         v->jit->be->vec_save(c);
+    vcpu_not_alone(v);
     if (why)
         unwound(v, (CpuUnwind)why);
     vcpu_loop(v);
+    vcpu_not_alone(v);
     cpu_set_current(NULL);
 }
 
@@ -190,14 +244,21 @@ static void vcpu_run(Vcpu *v)
 
 static bool has_work(Cpu *c)
 {
-    return !c->halted || atomic_load(&c->request) & ~(uint32_t)REQ_ARCH || c->arch->irq_pending(c);
+    uint32_t r = atomic_load(&c->request);
+
+    if (UNLIKELY(r & REQ_DEBUG))
+        return false;
+    return !c->halted || c->one_insn || r & ~(uint32_t)REQ_ARCH || c->arch->irq_pending(c);
 }
 
 static void runner_sleep(Runner *r)
 {
     atomic_store(&r->sleeping, 1);
     for (unsigned i = 0; i < r->n; i++) {
-        if (has_work(r->v[i]->cpu)) {
+        Cpu *c = r->v[i]->cpu;
+
+        if (has_work(c) || atomic_load(&c->request) & REQ_YIELD) {
+            cpu_request_clear(c, REQ_YIELD); /* a debugger may hold it; the safe point comes next */
             atomic_store(&r->sleeping, 0);
             return;
         }
@@ -248,6 +309,8 @@ static void *runner_main(void *arg)
 {
     Runner *r = arg;
 
+    for (unsigned i = r->n; i-- > 0;)
+        r->v[i]->cpu->host_tid = gettid();
     while (safe_point(r)) {
         bool ran = false;
 
@@ -384,19 +447,24 @@ static bool start_threads(Jit *j)
         r->made = true;
         snprintf(name, sizeof name, "vcpu %u", i);
         pthread_setname_np(r->thread, name);
+        while (!r->v[0]->cpu->host_tid) /* management may ask at once */
+            sched_yield();
     }
     if (j->single && j->n_vcpus > 1)
         s->ticker_made = pthread_create(&s->ticker, NULL, ticker_main, s) == 0;
     return true;
 }
 
+bool sync_start(Jit *j)
+{
+    return j->sync->runners || start_threads(j);
+}
+
 bool sync_run(Jit *j)
 {
     Sync *s = j->sync;
-    bool ok = true;
+    bool ok = sync_start(j);
 
-    if (!s->runners)
-        ok = start_threads(j);
     pthread_mutex_lock(&s->mutex);
     s->stopped = false;
     pthread_cond_broadcast(&s->changed);

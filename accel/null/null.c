@@ -39,6 +39,7 @@ static const CpuHost null_host = {
     .sync_pc = null_cpu,
     .kick = null_cpu,
     .code_written = null_code_written,
+    .watch_hit = null_cpu,
 };
 
 static bool null_vcpu_create(Cpu *c, Error *err)

@@ -216,6 +216,12 @@ static void print_special(const IrOp *o, StrBuf *out)
         print_operands(o, out);
         strbuf_addf(out, ", imm 0x%x", (unsigned)(o->imm & 0xff));
         break;
+    case IR_GUARD:
+    case IR_JMPI:
+        print_operands(o, out);
+        if (o->scale)
+            strbuf_addf(out, " %u bits k=0x%" PRIx64, o->scale, (uint64_t)o->disp);
+        break;
     case IR_CALL:
         print_operands(o, out);
         strbuf_addf(out, " helper %p k=0x%" PRIx64 "%s%s%s%s", (void *)(uintptr_t)o->imm,
@@ -317,6 +323,7 @@ static const uint8_t rules[IR_COUNT] = {
     [IR_MULU] = RULE_FLAGS,
     [IR_MULS] = RULE_FLAGS,
     [IR_IMUL] = RULE_FLAGS,
+    [IR_GUARD] = RULE_FAULT,
     [IR_DIVU] = RULE_FAULT | RULE_RD_D | RULE_FLAGS,
     [IR_DIVS] = RULE_FAULT | RULE_RD_D | RULE_FLAGS,
     [IR_BT] = RULE_FLAGS,

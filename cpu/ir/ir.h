@@ -119,6 +119,12 @@ typedef struct IrOp {
 typedef uint64_t IrHelper(Cpu *c, uint64_t a, uint64_t b, uint64_t k);
 
 /* ops.def: OP(NAME, "text", form) - see there for the meaning of each. */
+/* GUARD, JMPI: an address is sign-extended from its low `scale` bits; scale 0: anything is. */
+static inline bool ir_is_address(uint64_t v, unsigned bits)
+{
+    return !bits || (uint64_t)((int64_t)(v << (64 - bits)) >> (64 - bits)) == v;
+}
+
 typedef enum IrOpcode {
 #define OP(name, form) IR_##name,
 #include "cpu/ir/ops.def"
@@ -216,6 +222,7 @@ typedef struct IrBlock {
         struct IrBlock *
             b); /* fetch code[1]; NULL: not executable (end the block before, or, for the first instruction, it unwinds) */
     unsigned n_temps; /* next free temporary; IR_INSN resets it */
+    unsigned stop;    /* no instruction may begin at or behind this offset; 0: anywhere */
 } IrBlock;
 
 /* Builder.  Each appends one op and returns it for further fields. */

@@ -154,7 +154,6 @@ static void arch_reset(Cpu *c)
     cpu_request_clear(c, REQ_IRQ | REQ_NMI | REQ_SMI | REQ_INIT | REQ_SIPI);
     x->wait_sipi = c->index != 0;
     c->halted = c->index != 0;
-    c->one_insn = false;
 }
 
 static Gva arch_pc_to_linear(const Cpu *c)
@@ -305,18 +304,19 @@ void x86_log_event(X86Cpu *x, unsigned vector, bool soft, uint64_t error)
               vector == EX_PF ? "CR2" : "env->regs[R_EAX]", vector == EX_PF ? x->cr2 : c->r[R_AX]);
 }
 
-#define X86_ARCH(nm, new_fn)                                                                       \
+#define X86_ARCH(nm, new_fn, dbg, mdls)                                                                      \
     {                                                                                              \
         .name = nm, .state = &cpu_type, .cpu_size = sizeof(X86Cpu), .new = new_fn,                 \
         .free = arch_free, .reset = arch_reset, .irq_pending = x86_irq_pending,                    \
         .serve = x86_serve, .take_exception = x86_take_exception, .walk = x86_walk,                \
         .page_fault = x86_page_fault, .align_fault = x86_align_fault, .translate = x86_translate,  \
         .pc_to_linear = arch_pc_to_linear, .disasm = x86_disasm, .dump = arch_dump,                \
-        .pre_save = arch_pre_save, .loaded = arch_loaded, .flags_dead = x86_flags_dead_hook        \
+        .pre_save = arch_pre_save, .loaded = arch_loaded, .flags_dead = x86_flags_dead_hook,       \
+        .debug = &dbg, .models = &mdls, .mappings = x86_mappings                                                                              \
     }
 
-const CpuArch x86_arch_64 = X86_ARCH("x86_64", arch_new_64);
-const CpuArch x86_arch_32 = X86_ARCH("i386", arch_new_32);
+const CpuArch x86_arch_64 = X86_ARCH("x86_64", arch_new_64, x86_debug_64, x86_query_64);
+const CpuArch x86_arch_32 = X86_ARCH("i386", arch_new_32, x86_debug_32, x86_query_32);
 
 __attribute__((constructor)) static void arch_register(void)
 {

@@ -9,6 +9,7 @@
  *  3. During delivery cpu.mmu_mode may be that of level 0 already; a nested fault sets it right again.
  *  4. The fast paths take exactly the cases in which nothing can fault; whatever they cannot prove goes the long way.
  */
+#include "core/debug.h"
 #include "core/machine.h"
 #include "cpu/x86/sys_priv.h"
 
@@ -661,6 +662,8 @@ uint64_t hlp_step(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
 
     if (k != ~0ull)
         X86_PC(c) = k;
+    if (UNLIKELY(c->one_insn))
+        debug_stop(c, STOP_STEP, 0, 0);
     if (x->shadow == 2) /* MOV SS: the trap comes behind the next instruction */
         return 0;
     if (x->step_armed)

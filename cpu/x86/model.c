@@ -481,6 +481,21 @@ void x86_model_free(X86Cpu *x)
     x->model = NULL;
 }
 
+const char *x86_model_name(unsigned i)
+{
+    return i < x86_n_models ? x86_models[i].name : NULL;
+}
+
+bool x86_model_wants(const char *name, uint64_t features[F_WORDS])
+{
+    const X86Model *m = x86_model_find(name);
+
+    memset(features, 0, F_WORDS * sizeof *features);
+    if (m)
+        add_model_features(features, m);
+    return m != NULL;
+}
+
 void x86_model_help(StrBuf *out)
 {
     unsigned column = 0;

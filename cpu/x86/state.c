@@ -57,8 +57,8 @@ void x86_update_mode(X86Cpu *x)
     unsigned mmu = x86_mmu_mode(x, x->cpl);
 
     m |= (uint32_t)(f & EFL_DF) << 1; /* MODE_DF */
-    if (UNLIKELY(f & (EFL_TF | EFL_VM))) {
-        if (f & EFL_TF)
+    if (UNLIKELY(f & (EFL_TF | EFL_VM) || c->one_insn)) {
+        if (f & EFL_TF || c->one_insn)
             m |= MODE_STEP;
         if (f & EFL_VM)
             m |= MODE_VM86;
@@ -94,7 +94,7 @@ void x86_update_sys(X86Cpu *x)
     } map[] = {
         {0, 0, MODE_PE},    {0, 1, MODE_MP},        {0, 2, MODE_EM},
         {0, 3, MODE_TS},    {1, 2, MODE_TSD},       {1, 9, MODE_OSFXSR},
-        {1, 11, MODE_UMIP}, {1, 16, MODE_FSGSBASE}, {1, 18, MODE_OSXSAVE},
+        {1, 11, MODE_UMIP}, {1, 12, MODE_LA57}, {1, 16, MODE_FSGSBASE}, {1, 18, MODE_OSXSAVE},
     };
     uint32_t m = 0;
 

@@ -33,7 +33,7 @@ static IrOp *end(Tr *t, IrOpcode op, Gva imm, Gva disp, unsigned hint)
     return o;
 }
 
-static bool is_slow_end(const Tr *t)
+bool tr_is_slow_end(const Tr *t)
 {
     return t->shadow || (t->mode & TR_STEP);
 }
@@ -68,7 +68,7 @@ void tr_end_raised(Tr *t)
 
 void tr_end_jmp(Tr *t, Gva target, unsigned hint)
 {
-    if (!is_slow_end(t)) {
+    if (!tr_is_slow_end(t)) {
         end(t, IR_JMP, target, t->next, hint);
         return;
     }
@@ -92,7 +92,7 @@ static void select_pc(Tr *t, unsigned cc, Gva target)
 
 void tr_end_br(Tr *t, unsigned cc, Gva target)
 {
-    if (!is_slow_end(t)) {
+    if (!tr_is_slow_end(t)) {
         end(t, IR_BR, target, t->next, cc)->fl_in = ir_cond_flags(cc);
         return;
     }
@@ -119,7 +119,7 @@ static void select_pc_zero(Tr *t, bool nonzero, IrType type, uint8_t v, Gva targ
 
 void tr_end_brz(Tr *t, bool nonzero, IrType type, uint8_t v, Gva target)
 {
-    if (!is_slow_end(t)) {
+    if (!tr_is_slow_end(t)) {
         IrOp *o = end(t, nonzero ? IR_BRNZ : IR_BRZ, target, t->next, 0);
 
         o->type = (uint8_t)type;
@@ -130,10 +130,39 @@ void tr_end_brz(Tr *t, bool nonzero, IrType type, uint8_t v, Gva target)
     end_slow(t);
 }
 
-void tr_end_jmpi(Tr *t, uint8_t v, unsigned hint)
+static unsigned address_bits(const Tr *t)
 {
-    if (!is_slow_end(t)) {
-        end(t, IR_JMPI, 0, t->next, hint)->a = v;
+    return !tr_is64(t) ? 0 : t->mode & MODE_LA57 ? 57 : 48;
+}
+
+static void guard(const Tr *t, IrOp *o, uint8_t v, unsigned popped)
+{
+    o->a = v;
+    o->imm = (int64_t)(uintptr_t)hlp_bad_target;
+    o->disp = popped;
+    o->scale = (uint8_t)address_bits(t);
+}
+
+void tr_guard(Tr *t, uint8_t v)
+{
+    if (tr_is64(t))
+        guard(t, ir_add(t->b, IR_GUARD, I64), v, 0);
+}
+
+bool tr_is_target(const Tr *t, Gva pc)
+{
+    return ir_is_address(pc, address_bits(t));
+}
+
+void tr_end_jmpi(Tr *t, uint8_t v, unsigned hint, unsigned popped)
+{
+    if (!tr_is_slow_end(t)) {
+        IrOp *o = end(t, IR_JMPI, 0, t->next, hint);
+
+        if (hint == IRJ_CALL)
+            o->a = v;
+        else
+            guard(t, o, v, popped);
         return;
     }
     tr_mov(t, I64, V_PC, v);
@@ -142,7 +171,7 @@ void tr_end_jmpi(Tr *t, uint8_t v, unsigned hint)
 
 void tr_end_exit(Tr *t)
 {
-    if (!is_slow_end(t)) {
+    if (!tr_is_slow_end(t)) {
         end(t, IR_EXIT, t->next, 0, 0);
         return;
     }
@@ -152,7 +181,7 @@ void tr_end_exit(Tr *t)
 
 void tr_end_leave(Tr *t)
 {
-    if (is_slow_end(t))
+    if (tr_is_slow_end(t))
         end_slow(t);
     else
         end(t, IR_LEAVE, 0, 0, 0);
@@ -160,7 +189,7 @@ void tr_end_leave(Tr *t)
 
 void tr_end_next(Tr *t)
 {
-    if (is_slow_end(t))
+    if (tr_is_slow_end(t))
         tr_end_exit(t);
     else
         end(t, IR_JMP, t->next, t->next, IRJ_JUMP);

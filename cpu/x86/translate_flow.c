@@ -12,8 +12,21 @@ static Gva target_of(const Tr *t, const X86Insn *i)
 /* Condition codes are in the low bits of the opcode. */
 void tr_jcc(Tr *t, const X86Insn *i, unsigned arg)
 {
+    Gva target = target_of(t, i);
+    unsigned cc = i->opcode & 15;
+
     (void)arg;
-    tr_end_br(t, i->opcode & 15, target_of(t, i));
+    if (UNLIKELY(!tr_is_target(t, target))) {
+        uint8_t to = tr_const(t, target), v = tr_const(t, t->next);
+        IrOp *o = ir_add(t->b, IR_CMOV, I64);
+
+        o->d = v;
+        o->b = to;
+        o->cc = (uint8_t)cc;
+        o->fl_in = ir_cond_flags(cc);
+        tr_guard(t, v);
+    }
+    tr_end_br(t, cc, target);
 }
 
 /* Target of an indirect branch: a register that is not changed by pushing. */
@@ -34,35 +47,47 @@ static uint8_t indirect(Tr *t, const X86Insn *i)
 void tr_jmp(Tr *t, const X86Insn *i, unsigned arg)
 {
     (void)arg;
-    if (i->o[0].kind == X86_REL)
+    if (i->o[0].kind != X86_REL) {
+        uint8_t v = indirect(t, i);
+
+        if (tr_is_slow_end(t))
+            tr_guard(t, v);
+        tr_end_jmpi(t, v, IRJ_JUMP, 0);
+    } else if (tr_is_target(t, target_of(t, i))) {
         tr_end_jmp(t, target_of(t, i), IRJ_JUMP);
-    else
-        tr_end_jmpi(t, indirect(t, i), IRJ_JUMP);
+    } else {
+        tr_raise_code(t, EX_GP, 0);
+    }
 }
 
 void tr_call_insn(Tr *t, const X86Insn *i, unsigned arg)
 {
     (void)arg;
-    if (i->o[0].kind == X86_REL) {
+    if (i->o[0].kind != X86_REL) {
+        uint8_t v = indirect(t, i);
+
+        tr_guard(t, v);
+        tr_push_imm(t, (int64_t)t->next, i->opsize);
+        tr_end_jmpi(t, v, IRJ_CALL, 0);
+    } else if (tr_is_target(t, target_of(t, i))) {
         tr_push_imm(t, (int64_t)t->next, i->opsize);
         tr_end_jmp(t, target_of(t, i), IRJ_CALL);
     } else {
-        uint8_t v = indirect(t, i);
-
-        tr_push_imm(t, (int64_t)t->next, i->opsize);
-        tr_end_jmpi(t, v, IRJ_CALL);
+        tr_raise_code(t, EX_GP, 0);
     }
 }
 
 void tr_ret(Tr *t, const X86Insn *i, unsigned arg)
 {
-    unsigned os = i->opsize;
+    unsigned os = i->opsize, popped = os + (i->n ? i->o[0].imm & 0xffff : 0);
     MemRef m = tr_stack(t, 0, os, TR_READ);
     uint8_t v = tr_load(t, &m, os);
 
     (void)arg;
-    tr_sp_add(t, os + (i->n ? i->o[0].imm & 0xffff : 0));
-    tr_end_jmpi(t, v, IRJ_RET);
+    if (tr_is_slow_end(t))
+        tr_guard(t, v);
+    tr_sp_add(t, popped);
+    tr_end_jmpi(t, v, IRJ_RET, popped);
 }
 
 /* LOOP: @arg 0; LOOPE, LOOPNE: @arg is 1 + the condition. */

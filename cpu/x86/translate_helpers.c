@@ -4,6 +4,12 @@
  */
 #include "cpu/x86/sys_priv.h"
 
+uint64_t hlp_bad_target(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t popped)
+{
+    c->r[R_SP] -= popped;
+    x86_raise(c, EX_GP, 0);
+}
+
 uint64_t hlp_into(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
 {
     if (c->cc & 1)

@@ -121,7 +121,11 @@ void tr_raise_code(Tr *t, unsigned vector, unsigned error);
 void tr_end_jmp(Tr *t, Gva target, unsigned hint);
 void tr_end_br(Tr *t, unsigned cc, Gva target);
 void tr_end_brz(Tr *t, bool nonzero, IrType type, uint8_t v, Gva target);
-void tr_end_jmpi(Tr *t, uint8_t v, unsigned hint);
+/* @popped: bytes that the branch has taken off the stack; calls guard their target themselves. */
+void tr_end_jmpi(Tr *t, uint8_t v, unsigned hint, unsigned popped);
+bool tr_is_slow_end(const Tr *t);
+void tr_guard(Tr *t, uint8_t v); /* #GP(0) unless it is canonical; before any change of state */
+bool tr_is_target(const Tr *t, Gva pc); /* of a direct branch: canonical */
 void tr_end_exit(Tr *t);   /* go on behind, looking at everything anew */
 void tr_end_leave(Tr *t);  /* a helper has set V_PC */
 void tr_end_raised(Tr *t); /* the last helper does not return */

@@ -162,6 +162,34 @@ static bool walk_flat(const X86Cpu *x, Gva va, Walk *w)
     return true;
 }
 
+/* From CR3 to the leaf. */
+static int descend(X86Cpu *x, Gva va, Leaf *l, bool mark_bits)
+{
+    l->rights = PTE_W | PTE_U;
+    if (x->efer & EFER_LMA)
+        return descend8(x, va, l, x->cr4 & CR4_LA57 ? 5 : 4, x->cr3 & PTE_ADDR & x->phys_mask,
+                        mark_bits);
+    return x->cr4 & CR4_PAE ? descend_pae(x, va, l, mark_bits) : descend4(x, va, l, mark_bits);
+}
+
+bool x86_debug_translate(Cpu *c, Gva va, Gpa *pa)
+{
+    X86Cpu *x = X86(c);
+    Leaf l;
+
+    if (!(x->efer & EFER_LMA))
+        va = (uint32_t)va;
+    if (!(x->cr0 & CR0_PG)) {
+        *pa = va & x->a20_mask;
+        return true;
+    }
+    if (!c->mmu || (x->efer & EFER_LMA && !x86_canonical(x, va)) ||
+        descend(x, va, &l, false) != STEP_OK)
+        return false;
+    *pa = (l.pa | (va & (BIT(l.shift) - 1))) & x->a20_mask;
+    return true;
+}
+
 bool x86_walk(Cpu *c, Gva va, Access kind, unsigned mode, Walk *w)
 {
     X86Cpu *x = X86(c);
@@ -181,14 +209,7 @@ bool x86_walk(Cpu *c, Gva va, Access kind, unsigned mode, Walk *w)
         va = (uint32_t)va;
     }
 again:
-    l.rights = PTE_W | PTE_U;
-    if (x->efer & EFER_LMA)
-        step = descend8(x, va, &l, x->cr4 & CR4_LA57 ? 5 : 4, x->cr3 & PTE_ADDR & x->phys_mask,
-                        tries < WALK_RETRIES);
-    else if (x->cr4 & CR4_PAE)
-        step = descend_pae(x, va, &l, tries < WALK_RETRIES);
-    else
-        step = descend4(x, va, &l, tries < WALK_RETRIES);
+    step = descend(x, va, &l, tries < WALK_RETRIES);
     if (UNLIKELY(step == STEP_AGAIN)) {
         tries++;
         goto again;

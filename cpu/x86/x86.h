@@ -101,6 +101,7 @@ enum {
         1 << 8, /* ES, SS, DS: base 0, limit 4 GiB, readable and writable: no checks, no base */
     MODE_FLAT_FS =
         1 << 9, /* FS: limit 4 GiB, readable and writable: base is added, nothing checked */
+    MODE_LA57 = 1 << 26,    /* linear addresses have 57 bits */
     MODE_FLAT_GS = 1 << 25, /* the same of GS */
     MODE_FLAT_FSGS = MODE_FLAT_FS | MODE_FLAT_GS,
     MODE_FLAT_CS = CPU_MODE_LINEAR, /* CS: base 0, limit 4 GiB, readable */

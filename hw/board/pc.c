@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "core/machine.h"
+#include "core/memory_backend.h"
 #include "cpu/x86/x86.h"
 #include "hw/board/pc_start.h"
 #include "hw/char/debugcon.h"
@@ -55,6 +56,7 @@ typedef struct Pc {
     bool acpi, hpet, entry64; /* options */
     Region ram, low, shadow, high, above_4g, rom, rom_alias;
     uint64_t low_end; /* of RAM below 4 GiB */
+    unsigned com_or_used[SHARED_COMS]; /* inputs of com_or */
     Device *bus, *pic, *ioapic, *hpet_dev, *pm, *rtc, *com[4];
     IrqSplit isa[ISA_IRQS];
     IrqOr com_or[SHARED_COMS]; /* COM1 and COM3, COM2 and COM4 */
@@ -92,7 +94,7 @@ static bool build_ram(Machine *m, Error *err)
         return bad_ram(size, err);
     }
     pc->low_end = size <= hole_start_max ? size : hole_start;
-    if (!region_ram(&pc->ram, m->mem, "pc.ram", size, m->cfg.mem_share, err))
+    if (!machine_ram(m, &pc->ram, "pc.ram", err))
         return bad_ram(size, err);
     map_ram(m, &pc->low, "ram-low", 0, 0, LOW_RAM_END);
     map_ram(m, &pc->shadow, "ram-shadow", SHADOW, SHADOW, HIGH_RAM - SHADOW);
@@ -155,7 +157,7 @@ static Device *add_device(Machine *m, const char *cls, Error *err)
 /* ISA line @n: the PIC and the I/O APIC both have it. */
 static void connect_isa(Pc *pc, IrqLine *line, unsigned n)
 {
-    irq_connect(line, irq_split_input, &pc->isa[n], 0);
+    irq_connect_edge(line, irq_split_input, irq_split_edge, &pc->isa[n], 0);
 }
 
 static bool build_apics(Machine *m, Error *err)
@@ -197,8 +199,9 @@ static bool build_pic(Machine *m, Error *err)
     irq_connect(&pc->pic->irq, apic_bus_lint_input, pc->bus, 0);
     apic_bus_set_extint(pc->bus, pic_acknowledge_fn, pc->pic);
     for (unsigned n = 0; n < ISA_IRQS; n++) {
-        irq_connect(&pc->isa[n].out[0], i8259_input, pc->pic, n);
-        irq_connect(&pc->isa[n].out[1], ioapic_input, pc->ioapic, n == IRQ_TIMER ? GSI_TIMER : n);
+        irq_connect_edge(&pc->isa[n].out[0], i8259_input, i8259_edge, pc->pic, n);
+        irq_connect_edge(&pc->isa[n].out[1], ioapic_input, ioapic_edge, pc->ioapic,
+                         n == IRQ_TIMER ? GSI_TIMER : n);
     }
     pc->isa[GSI_TIMER] = (IrqSplit){0}; /* the PIC's cascade; its I/O APIC pin is the timer's */
     return true;
@@ -218,7 +221,7 @@ static bool build_hpet(Machine *m, Error *err)
         return error_prefix(err, "hpet: ");
     map_mem(m, hpet_mmio(pc->hpet_dev), HPET_BASE);
     for (unsigned n = HPET_FIRST_PIN; n < IOAPIC_PINS; n++)
-        irq_connect(hpet_line(pc->hpet_dev, n), ioapic_input, pc->ioapic, n);
+        irq_connect_edge(hpet_line(pc->hpet_dev, n), ioapic_input, ioapic_edge, pc->ioapic, n);
     connect_isa(pc, hpet_line(pc->hpet_dev, HPET_IRQ0), IRQ_TIMER);
     connect_isa(pc, hpet_line(pc->hpet_dev, HPET_IRQ8), IRQ_RTC);
     return true;
@@ -228,7 +231,8 @@ static bool build_hpet(Machine *m, Error *err)
 static void connect_timer(Pc *pc, IrqLine *line, unsigned isa)
 {
     if (pc->hpet_dev)
-        irq_connect(line, hpet_legacy_input, pc->hpet_dev, isa == IRQ_TIMER ? 0 : 1);
+        irq_connect_edge(line, hpet_legacy_input, hpet_legacy_edge, pc->hpet_dev,
+                         isa == IRQ_TIMER ? 0 : 1);
     else
         connect_isa(pc, line, isa);
 }
@@ -261,6 +265,20 @@ static void pc_a20_input(void *machine, unsigned n, bool level)
         x86_set_a20(m->cpus[i], level);
 }
 
+/* A line of a device that the user added; serial ports share theirs. */
+static void pc_isa_connect(Machine *m, IrqLine *line, unsigned irq)
+{
+    Pc *pc = m->board_state;
+    unsigned k = irq == 4 ? 0 : 1;
+
+    if (irq != 3 && irq != 4) {
+        connect_isa(pc, line, irq);
+        return;
+    }
+    irq_connect(line, irq_or_input, &pc->com_or[k], pc->com_or_used[k]++);
+    connect_isa(pc, &pc->com_or[k].out, irq);
+}
+
 static bool build_serial(Machine *m, Error *err)
 {
     Pc *pc = m->board_state;
@@ -276,8 +294,7 @@ static bool build_serial(Machine *m, Error *err)
         serial_set_chardev(d, m->serial[i]);
         if (!device_set(d, "index", index, err) || !device_realize(d, err))
             return error_prefix(err, "-serial: ");
-        irq_connect(&d->irq, irq_or_input, &pc->com_or[i % SHARED_COMS], i / SHARED_COMS);
-        connect_isa(pc, &pc->com_or[i % SHARED_COMS].out, serial_irq(d));
+        pc_isa_connect(m, &d->irq, serial_irq(d));
     }
     return true;
 }
@@ -413,6 +430,7 @@ static bool pc_build(Machine *m, Error *err)
 {
     bool ok;
 
+    m->isa_connect = pc_isa_connect;
     memory_begin(m->mem);
     ok = build_ram(m, err) && build_rom(m, err) && build_apics(m, err) && build_pic(m, err) &&
          build_timers(m, err) && build_ports(m, err) && build_serial(m, err);
@@ -481,6 +499,7 @@ static STRUCT_TYPE(pc_type, Pc, pc_fields);
         .max_cpus = MAX_CPUS,                                                                      \
         .default_ram = 128 * MIB,                                                                  \
         .options = &pc_type,                                                                       \
+        .features = BOARD_MEMORY_BACKEND,                                                          \
         .build = pc_build,                                                                         \
         .reset = pc_reset,                                                                         \
         .fini = pc_fini,                                                                           \

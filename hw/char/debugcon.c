@@ -13,6 +13,8 @@ typedef struct DebugCon {
     Region io;
     Chardev *chr;
     uint32_t iobase, readback; /* properties */
+    char *chardev_id;
+    bool claimed; /* chr is ours to release */
 } DebugCon;
 
 void debugcon_set_chardev(Device *d, Chardev *c)
@@ -47,6 +49,12 @@ static bool debugcon_realize(Device *d, Error *err)
 
     if (s->iobase > 0xffff)
         return error_set(err, "isa-debugcon: iobase must be at most 0xffff");
+    if (s->chardev_id) {
+        s->chr = chardev_claim(d->machine->chardevs, s->chardev_id, err);
+        s->claimed = s->chr != NULL;
+        if (!s->chr)
+            return error_prefix(err, "Property 'isa-debugcon.chardev': ");
+    }
     if (!s->chr)
         s->chr = d->machine->debugcon;
     region_io(&s->io, "debugcon", 1, &debugcon_ops, s, d->lock);
@@ -59,11 +67,16 @@ static void debugcon_unrealize(Device *d)
     AS(DebugCon, s, d);
 
     region_fini(&s->io);
+    if (s->claimed)
+        chardev_release(s->chr);
+    s->claimed = false;
+    s->chr = NULL;
 }
 
 static const Field debugcon_fields[] = {
     PROP(DebugCon, iobase, "iobase", 0xe9, "its I/O port"),
     PROP(DebugCon, readback, "readback", 0xe9, "what reading the port gives"),
+    PROP_STR(DebugCon, chardev_id, "chardev", NULL, "id of the character device it writes to"),
 };
 static STRUCT_TYPE(debugcon_type, DebugCon, debugcon_fields);
 

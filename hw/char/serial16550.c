@@ -67,7 +67,10 @@ typedef struct Serial {
     Timer timeout;
     Chardev *chr;
     CharFront front;
-    uint32_t index, iobase, irq_no; /* properties */
+    int32_t index; /* properties */
+    uint32_t iobase, irq_no;
+    char *chardev_id;
+    bool claimed; /* chr is ours to release */
     Fifo rx, tx;
     uint16_t divisor;
     uint8_t ier, fcr, lcr, mcr, msr, scr;
@@ -350,6 +353,7 @@ static void serial_write(void *arg, uint64_t at, uint64_t value, unsigned size)
     serial_update(s);
 }
 
+static DeviceClass isa_serial_class;
 static const RegionOps serial_ops = {serial_read, serial_write, 1, 1};
 
 /* ---- back end ---- */
@@ -388,8 +392,11 @@ static void serial_event(void *arg, CharEvent e)
 
 static void serial_detach(Serial *s)
 {
-    if (s->chr)
-        s->chr->front = NULL;
+    if (s->claimed)
+        chardev_release(s->chr);
+    else
+        chardev_attach(s->chr, NULL);
+    s->claimed = false;
     s->chr = NULL;
 }
 
@@ -405,18 +412,54 @@ void serial_set_chardev(Device *d, Chardev *c)
 
 /* ---- device ---- */
 
+static void serial_mark_index(Device *d, void *arg)
+{
+    if (d->cls == &isa_serial_class && d->realized)
+        *(uint32_t *)arg |= 1u << ((Serial *)d)->index;
+}
+
+/* The first COM port that is not there yet. */
+static int32_t serial_free_index(Machine *m)
+{
+    uint32_t used = 0;
+    int32_t i = 0;
+
+    device_walk(m->root, serial_mark_index, &used);
+    while (used >> i & 1)
+        i++;
+    return i;
+}
+
+static bool serial_claim(Serial *s, Error *err)
+{
+    Machine *m = s->dev.machine;
+    Chardev *c = chardev_claim(m->chardevs, s->chardev_id, err);
+
+    if (!c)
+        return error_prefix(err, "Property 'isa-serial.chardev': ");
+    serial_set_chardev(&s->dev, c);
+    s->claimed = true;
+    if (m->isa_connect)
+        m->isa_connect(m, &s->dev.irq, s->irq_no);
+    return true;
+}
+
 static bool serial_realize(Device *d, Error *err)
 {
     AS(Serial, s, d);
 
-    if (s->index >= COUNT_OF(com_ports))
-        return error_set(err, "isa-serial: index must be 0 to 3");
+    if (s->index < 0)
+        s->index = serial_free_index(d->machine);
+    if (s->index >= (int32_t)COUNT_OF(com_ports))
+        return error_set(err, "Max. supported number of ISA serial ports is 4.");
     if (!s->iobase)
         s->iobase = com_ports[s->index];
     if (!s->irq_no)
         s->irq_no = com_irqs[s->index];
     if (s->iobase > 0xfff8 || s->irq_no > 15)
         return error_set(err, "isa-serial: iobase must be at most 0xfff8 and irq at most 15");
+    if (s->chardev_id && !serial_claim(s, err))
+        return false;
     timer_init(&s->timeout, d->clock, d->lock, serial_timeout_fire, s);
     region_io(&s->io, "serial", 8, &serial_ops, s, d->lock);
     region_map(&d->machine->mem->io_root, &s->io, s->iobase, 0);
@@ -471,7 +514,8 @@ static const Field fifo_fields[] = {
 static STRUCT_TYPE(fifo_type, Fifo, fifo_fields);
 
 static const Field serial_fields[] = {
-    PROP(Serial, index, "index", 0, "0 to 3: COM1 to COM4"),
+    PROP(Serial, index, "index", -1, "0 to 3: COM1 to COM4; -1: the next one"),
+    PROP_STR(Serial, chardev_id, "chardev", NULL, "id of the character device it is connected to"),
     PROP(Serial, iobase, "iobase", 0, "first of eight I/O ports; 0: that of the index"),
     PROP(Serial, irq_no, "irq", 0, "ISA interrupt; 0: that of the index"),
     STATE_STRUCT(Serial, rx, &fifo_type),
@@ -495,6 +539,7 @@ static DeviceClass isa_serial_class = {
     .parent = "isa-device",
     .doc = "16550A serial port",
     .type = &serial_type,
+    .user = true,
     .realize = serial_realize,
     .unrealize = serial_unrealize,
     .reset = serial_reset,

@@ -186,6 +186,25 @@ bool apic_bus_send_locked(Device *bus, const ApicPort *from, const ApicMessage *
     return taken;
 }
 
+IrqEdge apic_bus_edge_locked(Device *bus, const ApicMessage *msg)
+{
+    AS(ApicBus, b, bus);
+    IrqEdge e = EDGE_NOWHERE;
+
+    if (msg->mode == APIC_EXTINT)
+        return EDGE_NOWHERE;
+    for (unsigned i = 0; i < b->n_ports; i++) {
+        ApicPort *p = b->ports[i];
+
+        if (!port_takes(p, NULL, msg))
+            continue;
+        if (p->requests(p->apic, msg->vector))
+            return EDGE_WAITS;
+        e = EDGE_TAKEN;
+    }
+    return e;
+}
+
 ApicMessage apic_message_from_msi(uint64_t address, uint32_t data)
 {
     uint32_t dest = bits(address, 12, 8);

@@ -108,6 +108,24 @@ void i8259_input(void *dev, unsigned n, bool level)
     }
 }
 
+static IrqEdge pic_edge(const Pic *p, unsigned pin)
+{
+    if (p->imr >> pin & 1)
+        return EDGE_NOWHERE;
+    return p->irr >> pin & 1 ? EDGE_WAITS : EDGE_TAKEN;
+}
+
+IrqEdge i8259_edge(void *dev, unsigned n)
+{
+    PicPair *s = dev;
+    IrqEdge e = EDGE_NOWHERE;
+
+    WITH_LOCK (&s->lock)
+        if (n < 8 || pic_edge(&s->pic[MASTER], CASCADE_PIN) != EDGE_NOWHERE)
+            e = pic_edge(&s->pic[n / 8], n % 8);
+    return e;
+}
+
 /* INTA for one chip: the pin goes into service. */
 static unsigned pic_take(Pic *p, bool is_master)
 {

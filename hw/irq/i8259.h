@@ -15,6 +15,7 @@ enum { I8259_MASTER, I8259_SLAVE, I8259_ELCR };
 /* Regions the board maps: MASTER at port 0x20, SLAVE at 0xa0, ELCR at 0x4d0; two bytes each. */
 Region *i8259_io(Device *d, unsigned which);
 void i8259_input(void *dev, unsigned n, bool level); /* an IrqFn: sink is the Device */
+IrqEdge i8259_edge(void *dev, unsigned n);           /* an IrqEdgeFn */
 /* INTA cycle: the vector; if nothing is asserted any more that of the spurious IRQ 7 or 15. */
 int pic_acknowledge(Device *d);
 int pic_acknowledge_fn(void *dev); /* the same, as apic_bus_set_extint() wants it */

@@ -38,10 +38,16 @@ Region *ioapic_mmio(Device *ioapic)
 }
 
 /* The entry has the layout of an MSI: 3.2.4 against SDM vol. 3, 11.11. */
-static bool ioapic_send(IoApic *s, uint64_t entry)
+static ApicMessage ioapic_message(uint64_t entry)
 {
     uint64_t address = bits(entry, 56, 8) << 12 | bits(entry, 11, 1) << 2;
-    ApicMessage msg = apic_message_from_msi(address, (uint32_t)entry);
+
+    return apic_message_from_msi(address, (uint32_t)entry);
+}
+
+static bool ioapic_send(IoApic *s, uint64_t entry)
+{
+    ApicMessage msg = ioapic_message(entry);
 
     if (msg.mode == APIC_REMOTE_READ || msg.mode == APIC_SIPI) {
         log_guest("ioapic: reserved delivery mode %u\n", msg.mode);
@@ -81,6 +87,21 @@ void ioapic_input(void *ioapic, unsigned n, bool level)
         else if (rises && !(s->ioredtbl[n] & RED_MASK)) /* 3.2.4: an edge on a masked pin is lost */
             ioapic_send(s, s->ioredtbl[n]);
     }
+}
+
+IrqEdge ioapic_edge(void *ioapic, unsigned n)
+{
+    IoApic *s = ioapic;
+    IrqEdge e = EDGE_NOWHERE;
+
+    assert(n < IOAPIC_PINS);
+    WITH_LOCK (s->lock)
+        if (!(s->ioredtbl[n] & RED_MASK)) {
+            ApicMessage msg = ioapic_message(s->ioredtbl[n]);
+
+            e = apic_bus_edge_locked(s->bus, &msg);
+        }
+    return e;
 }
 
 static void ioapic_eoi(void *arg, uint8_t vector)

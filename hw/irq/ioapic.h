@@ -16,6 +16,7 @@
 void ioapic_connect(Device *ioapic, Device *bus); /* before realize */
 Region *ioapic_mmio(Device *ioapic);              /* 4 KiB, the board maps it at IOAPIC_BASE */
 void ioapic_input(void *ioapic, unsigned n,
-                  bool level); /* an IrqFn: sink is the Device; n < IOAPIC_PINS */
+                  bool level);                 /* an IrqFn: sink is the Device; n < IOAPIC_PINS */
+IrqEdge ioapic_edge(void *ioapic, unsigned n); /* an IrqEdgeFn */
 
 #endif

@@ -253,6 +253,13 @@ static bool lvt_is_level(uint32_t lvt)
     return (lvt & LVT_LEVEL) && lvt_mode(lvt) == APIC_FIXED;
 }
 
+static bool lapic_port_requests(void *apic, uint8_t vector)
+{
+    const Lapic *l = apic;
+
+    return l->irr[vector / 32] >> vector % 32 & 1;
+}
+
 static void lapic_port_lint(void *apic, unsigned n, bool level)
 {
     Lapic *l = apic;
@@ -785,6 +792,7 @@ static bool lapic_realize(Device *d, Error *err)
         .apic = l,
         .accept = lapic_port_accept,
         .lint = lapic_port_lint,
+        .requests = lapic_port_requests,
         .ops = &lapic_mmio_ops,
         .cpu = l->cpu,
     };

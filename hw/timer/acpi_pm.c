@@ -199,6 +199,14 @@ static const RegionOps smi_ops = {smi_read, smi_write, 1, 1};
 
 /* ---- device ---- */
 
+static void acpi_pm_pressed(void *arg)
+{
+    Device *d = arg;
+
+    WITH_LOCK (d->lock)
+        acpi_pm_power_button(d);
+}
+
 static bool acpi_pm_realize(Device *d, Error *err)
 {
     AS(AcpiPm, s, d);
@@ -207,6 +215,8 @@ static bool acpi_pm_realize(Device *d, Error *err)
         return error_set(err, "acpi-pm: s5-type must be 0 to 7");
     timer_init(&s->timer, d->clock, d->lock, pm_timer_fire, s);
     region_io(&s->smi, "smi-command", 2, &smi_ops, s, d->lock);
+    d->machine->power_button = acpi_pm_pressed;
+    d->machine->power_button_arg = d;
     return true;
 }
 
@@ -214,6 +224,7 @@ static void acpi_pm_unrealize(Device *d)
 {
     AS(AcpiPm, s, d);
 
+    d->machine->power_button = NULL;
     region_fini(&s->smi);
     timer_stop(&s->timer);
 }

@@ -2,10 +2,12 @@
 /*
  * hpet - high precision event timers: a 64-bit counter at 100 MHz and three comparators
  *
- * IA-PC HPET specification 1.0a, 2.3 "Timer registers".  No FSB delivery.  Periods the host missed
- * come as one interrupt.
+ * IA-PC HPET specification 1.0a, 2.3 "Timer registers".  No FSB delivery.  Edges of periods that the
+ * host missed follow (debt.h).
  */
 #include "hw/timer/hpet.h"
+
+#include "hw/timer/debt.h"
 
 enum {
     GCAP_ID = 0x000,
@@ -43,7 +45,8 @@ typedef struct HpetTimer {
     uint64_t conf; /* writable bits of Tn_CONF */
     uint64_t cmp;
     uint64_t period;    /* what a periodic timer adds */
-    int64_t due;        /* ns, -1: none */
+    int64_t due;        /* of the next match, ns; -1: none */
+    TickDebt debt;      /* matches whose edge was not shown yet */
     bool upper_follows; /* the lower half of cmp was set: so may the upper be */
 } HpetTimer;
 
@@ -129,6 +132,14 @@ static void hpet_update_lines(Hpet *s)
             irq_set(&s->lines[line], hpet_line_level(s, line));
 }
 
+IrqEdge hpet_legacy_edge(void *hpet, unsigned n)
+{
+    const Hpet *s = hpet;
+
+    assert(n < 2);
+    return s->gen_conf & CONF_LEGACY ? EDGE_NOWHERE : irq_edge(&s->lines[HPET_IRQ0 + n]);
+}
+
 void hpet_legacy_input(void *hpet, unsigned n, bool level)
 {
     Hpet *s = hpet;
@@ -167,16 +178,15 @@ static uint64_t timer_distance(const Hpet *s, const HpetTimer *t, int64_t now)
     return t->conf & TN_32MODE ? BIT(32) : UINT64_MAX;
 }
 
-/* A periodic comparator that was reached goes to the first match still to come. */
-static void timer_advance(const Hpet *s, HpetTimer *t, int64_t now)
+/* A periodic comparator that was reached goes to the first match still to come.  Returns how many it passes. */
+static uint64_t timer_advance(HpetTimer *t, int64_t now)
 {
-    uint64_t mask = timer_width_mask(t), behind = (hpet_counter(s, now) - t->cmp) & mask;
+    uint64_t behind = (uint64_t)(now - t->due) / TICK_NS, steps;
+    bool slow = t->period >= MIN_PERIOD_TICKS;
 
-    if (behind > mask / 2)
-        return;
-    if (t->period < MIN_PERIOD_TICKS)
-        behind += MIN_PERIOD_TICKS;
-    t->cmp = (t->cmp + (behind / t->period + 1) * t->period) & mask;
+    steps = (behind + (slow ? 0 : MIN_PERIOD_TICKS)) / t->period + 1;
+    t->cmp = (t->cmp + steps * t->period) & timer_width_mask(t);
+    return slow ? steps : 1;
 }
 
 static bool timer_is_periodic(const HpetTimer *t)
@@ -188,41 +198,87 @@ static void timer_arm(Hpet *s, unsigned n, int64_t now)
 {
     HpetTimer *t = &s->timers[n];
     uint64_t ticks = timer_distance(s, t, now);
+    int64_t due;
 
     t->due = -1;
     if ((s->gen_conf & CONF_ENABLE) && ticks < FOREVER / TICK_NS)
         t->due = now + (int64_t)(ticks * TICK_NS) - (now - s->start) % TICK_NS;
-    if (t->due >= 0)
-        timer_at(&t->timer, t->due);
+    due = debt_due(&t->debt, t->due);
+    if (due >= 0)
+        timer_at(&t->timer, due);
     else
         timer_stop(&t->timer);
 }
 
-static void timer_reached(Hpet *s, unsigned n, int64_t now)
+static int64_t timer_period_ns(const HpetTimer *t)
 {
-    if (timer_is_periodic(&s->timers[n]))
-        timer_advance(s, &s->timers[n], now);
+    return (int64_t)(MIN(t->period, (uint64_t)FOREVER / TICK_NS) * TICK_NS);
+}
+
+/* Count the matches up to @now; a level is there as soon as one is. */
+static void timer_count(Hpet *s, unsigned n, int64_t now)
+{
+    HpetTimer *t = &s->timers[n];
+    uint64_t matches;
+
+    if (t->due < 0 || t->due > now)
+        return;
+    matches = timer_is_periodic(t) ? timer_advance(t, now) : 1;
+    t->due = -1;
+    if (t->conf & TN_LEVEL)
+        timer_interrupt(s, n);
+    else
+        debt_add(&t->debt, matches, timer_period_ns(t));
+}
+
+/* What became of the last edge of a periodic timer; others owe nothing. */
+static IrqEdge timer_edge(const Hpet *s, unsigned n)
+{
+    unsigned line = timer_line(s, n);
+
+    if (line == HPET_LINES || !timer_is_periodic(&s->timers[n]))
+        return EDGE_TAKEN;
+    return irq_edge(&s->lines[line]);
+}
+
+static void timer_serve(Hpet *s, unsigned n, int64_t now)
+{
+    bool shows;
+
+    timer_count(s, n, now);
+    shows = debt_pay(&s->timers[n].debt, now, timer_period_ns(&s->timers[n]), timer_edge(s, n));
     timer_arm(s, n, now);
-    timer_interrupt(s, n);
+    if (shows)
+        timer_interrupt(s, n);
 }
 
 static void timer_fire(void *arg)
 {
     HpetTimer *t = arg;
-    Hpet *s = t->hpet;
 
-    timer_reached(s, (unsigned)(t - s->timers), hpet_now(s));
+    timer_serve(t->hpet, (unsigned)(t - t->hpet->timers), hpet_now(t->hpet));
 }
 
-/* What is due comes before the write that would make it forgotten. */
-static void hpet_catch_up(Hpet *s, int64_t now)
+/* Before the registers @at of one timer (or those of all) are written: an edge that is due comes before what would
+ * make it forgotten. */
+static void hpet_settle(Hpet *s, uint64_t at)
 {
     for (unsigned n = 0; n < TIMER_COUNT; n++) {
-        if (s->timers[n].due >= 0 && s->timers[n].due <= now) {
-            timer_stop(&s->timers[n].timer);
-            timer_reached(s, n, now);
+        HpetTimer *t = &s->timers[n];
+        bool meant =
+            at < TIMERS_AT ? at == GEN_CONF || at == MAIN_CNT : (at - TIMERS_AT) / TIMER_STEP == n;
+
+        if (meant && t->debt.owed) {
+            t->debt.owed = 0;
+            timer_interrupt(s, n);
         }
     }
+}
+
+static void hpet_serve(Hpet *s, int64_t now)
+{
+    for (unsigned n = 0; n < TIMER_COUNT; n++)
+        timer_serve(s, n, now);
 }
 
 static void hpet_update(Hpet *s, int64_t now)
@@ -316,7 +372,7 @@ static uint64_t hpet_read(void *arg, uint64_t at, unsigned size)
     Hpet *s = arg;
     int64_t now = hpet_now(s);
 
-    hpet_catch_up(s, now);
+    hpet_serve(s, now);
     return bits(hpet_read64(s, at & ~7ull, now), (at & 7) * 8, size * 8);
 }
 
@@ -327,7 +383,8 @@ static void hpet_write(void *arg, uint64_t at, uint64_t v, unsigned size)
     uint64_t written = bits_set(0, shift, size * 8, UINT64_MAX), old;
     int64_t now = hpet_now(s);
 
-    hpet_catch_up(s, now);
+    hpet_serve(s, now);
+    hpet_settle(s, at & ~7ull);
     old = hpet_read64(s, at & ~7ull, now);
     hpet_write64(s, at & ~7ull, (old & ~written) | (v << shift & written), written, now);
     hpet_update(s, now);
@@ -371,6 +428,8 @@ static void hpet_reset(Device *d, ResetPhase phase)
             HpetTimer *t = &s->timers[n];
 
             t->conf = t->period = 0;
+            t->due = -1;
+            t->debt = (TickDebt){0};
             t->cmp = UINT64_MAX;
             t->upper_follows = false;
         }
@@ -388,10 +447,12 @@ static bool hpet_loaded(Device *d, Error *err)
     for (unsigned n = 0; n < TIMER_COUNT; n++) {
         HpetTimer *t = &s->timers[n];
 
-        if (t->due > 2 * FOREVER)
+        int64_t due = debt_due(&t->debt, t->due);
+
+        if (t->due > 2 * FOREVER || !debt_is_sane(&t->debt))
             return error_set(err, "hpet: impossible due time of timer %u", n);
-        if (t->due >= 0)
-            timer_at(&t->timer, t->due);
+        if (due >= 0)
+            timer_at(&t->timer, due);
         else
             timer_stop(&t->timer);
     }
@@ -400,8 +461,9 @@ static bool hpet_loaded(Device *d, Error *err)
 }
 
 static const Field timer_fields[] = {
-    STATE(HpetTimer, conf), STATE(HpetTimer, cmp),           STATE(HpetTimer, period),
-    STATE(HpetTimer, due),  STATE(HpetTimer, upper_follows),
+    STATE(HpetTimer, conf),          STATE(HpetTimer, cmp),
+    STATE(HpetTimer, period),        STATE(HpetTimer, due),
+    STATE(HpetTimer, upper_follows), STATE_STRUCT(HpetTimer, debt, &debt_type),
 };
 static STRUCT_TYPE(hpet_timer_type, HpetTimer, timer_fields);
 

@@ -16,6 +16,7 @@ enum { HPET_IRQ0 = 32, HPET_IRQ8 = 33, HPET_LINES = 34 };
 
 Region *hpet_mmio(Device *d);              /* 1 KiB, the board maps it at HPET_BASE */
 IrqLine *hpet_line(Device *d, unsigned n); /* n < 32: I/O APIC input n; HPET_IRQ0, HPET_IRQ8 */
+IrqEdge hpet_legacy_edge(void *hpet, unsigned n); /* an IrqEdgeFn: of those inputs */
 void hpet_legacy_input(void *hpet, unsigned n,
                        bool level); /* an IrqFn: 0 from the PIT, 1 from the RTC */
 

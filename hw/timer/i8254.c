@@ -5,9 +5,11 @@
  * Intel 8254 data sheet (231164), "Mode definitions".  Counts follow from when they were loaded;
  * only channel 0 has a timer, which makes the edges of OUT.  Where OUT is low for one clock (modes
  * 2, 4, 5), or low half of the time (3), the wire shows a short pulse that ends when OUT rises: the
- * interrupt controllers want that edge.  Edges the host missed come as one.
+ * interrupt controllers want that edge.  Edges that the host missed follow (debt.h).
  */
 #include "hw/timer/i8254.h"
+
+#include "hw/timer/debt.h"
 
 enum { CHANNELS = 3, CONTROL = 3, READ_BACK = 3 };
 enum { RW_LATCH, RW_LSB, RW_MSB, RW_BOTH };
@@ -41,6 +43,8 @@ typedef struct Pit {
     Region io, port61;
     Timer timer;
     uint8_t p61;
+    int64_t edge;  /* tick of channel 0's next rise that was not counted yet; -1: none comes */
+    TickDebt debt; /* its rises that were not shown yet */
     Channel ch[CHANNELS];
 } Pit;
 
@@ -55,9 +59,14 @@ Region *pit_port61(Device *d)
 
 /* ---- time and numbers ---- */
 
+static int64_t ticks_at(int64_t ns)
+{
+    return (int64_t)((unsigned __int128)(uint64_t)ns * PIT_HZ / 1000000000u);
+}
+
 static int64_t pit_ticks(const Pit *s)
 {
-    return (int64_t)((unsigned __int128)(uint64_t)clock_now(s->dev.clock) * PIT_HZ / 1000000000u);
+    return ticks_at(clock_now(s->dev.clock));
 }
 
 static int64_t pit_tick_ns(int64_t tick) /* when that tick begins */
@@ -223,14 +232,16 @@ static int64_t channel_next_rise(const Channel *c, int64_t now)
 static void pit_update(Pit *s, int64_t tick)
 {
     Channel *c = &s->ch[0];
-    int64_t rise = channel_next_rise(c, tick);
     bool holds_low = c->mode <= 1;
+    int64_t due;
 
+    s->edge = channel_next_rise(c, tick);
+    due = debt_due(&s->debt, s->edge < 0 ? -1 : pit_tick_ns(s->edge));
     irq_set(&s->dev.irq, !holds_low || channel_out(c, tick));
-    if (rise < 0)
+    if (due < 0)
         timer_stop(&s->timer);
     else
-        timer_at(&s->timer, pit_tick_ns(rise));
+        timer_at(&s->timer, due);
 }
 
 static void pit_pulse(Pit *s)
@@ -239,23 +250,47 @@ static void pit_pulse(Pit *s)
     irq_set(&s->dev.irq, true);
 }
 
+/* Bring channel 0 and the count of its edges up to @tick.  Returns the period, ns. */
+static int64_t pit_count_edges(Pit *s, int64_t tick)
+{
+    Channel *c = &s->ch[0];
+    int64_t n, behind = s->edge < 0 ? -1 : tick - s->edge;
+
+    channel_sync(c, tick);
+    n = channel_period(c);
+    if (behind >= 0) {
+        bool all = mode_is_periodic(c->mode) && n >= MIN_PERIOD;
+
+        debt_add(&s->debt, all ? (uint64_t)(behind / n) + 1 : 1, pit_tick_ns(n));
+        s->edge = -1;
+    }
+    return pit_tick_ns(n);
+}
+
+/* Show an edge if it is time for one.  Returns the tick of @now, ns. */
+static int64_t pit_serve(Pit *s, int64_t now)
+{
+    int64_t tick = ticks_at(now), period = pit_count_edges(s, tick);
+    IrqEdge last = mode_is_periodic(s->ch[0].mode) ? irq_edge(&s->dev.irq) : EDGE_TAKEN;
+
+    if (debt_pay(&s->debt, now, period, last))
+        pit_pulse(s);
+    return tick;
+}
+
 static void pit_fire(void *arg)
 {
     Pit *s = arg;
-    int64_t tick = pit_ticks(s);
 
-    channel_sync(&s->ch[0], tick);
-    pit_pulse(s);
-    pit_update(s, tick);
+    pit_update(s, pit_serve(s, clock_now(s->dev.clock)));
 }
 
-/* An edge that is due comes before the write that would make it forgotten. */
-static void pit_catch_up(Pit *s, int64_t tick)
+/* Before a write to channel 0: an edge that is due comes before what would make it forgotten. */
+static void pit_settle(Pit *s)
 {
-    if (timer_armed(&s->timer) && s->timer.due <= pit_tick_ns(tick)) {
-        timer_stop(&s->timer);
+    if (s->debt.owed)
         pit_pulse(s);
-    }
+    s->debt.owed = 0;
 }
 
 /* ---- registers ---- */
@@ -370,11 +405,12 @@ static uint64_t pit_read(void *arg, uint64_t at, unsigned size)
 static void pit_write(void *arg, uint64_t at, uint64_t v, unsigned size)
 {
     Pit *s = arg;
-    int64_t now = pit_ticks(s);
+    int64_t now = pit_serve(s, clock_now(s->dev.clock));
 
     (void)size;
-    pit_catch_up(s, now);
-    for (unsigned i = 0; i < CHANNELS; i++)
+    if (at == 0 || (at == CONTROL && v >> 6 == 0 && (v >> 4 & 3) != RW_LATCH))
+        pit_settle(s);
+    for (unsigned i = 1; i < CHANNELS; i++)
         channel_sync(&s->ch[i], now);
     if (at == CONTROL)
         pit_control(s, (uint8_t)v, now);
@@ -440,6 +476,8 @@ static void pit_reset(Device *d, ResetPhase phase)
 
     if (phase == RESET_ENTER) {
         s->p61 = 0;
+        s->edge = -1;
+        s->debt = (TickDebt){0};
         for (unsigned i = 0; i < CHANNELS; i++) {
             s->ch[i] = (Channel){.rw = RW_BOTH, .mode = 3, .gate = i != 2};
             channel_load(&s->ch[i], 0, now);
@@ -465,6 +503,9 @@ static bool pit_loaded(Device *d, Error *err)
     for (unsigned i = 0; i < CHANNELS; i++)
         if (!channel_is_sane(&s->ch[i]))
             return error_set(err, "isa-pit: impossible state of channel %u", i);
+    if (s->edge < -1 || s->edge > INT64_MAX / 4 || !debt_is_sane(&s->debt))
+        return error_set(err, "isa-pit: impossible next edge");
+    pit_count_edges(s, pit_ticks(s));
     pit_update(s, pit_ticks(s));
     return true;
 }
@@ -494,6 +535,8 @@ static STRUCT_TYPE(channel_type, Channel, channel_fields);
 
 static const Field pit_fields[] = {
     STATE(Pit, p61),
+    STATE(Pit, edge),
+    STATE_STRUCT(Pit, debt, &debt_type),
     STATE_STRUCT_ARRAY(Pit, ch, &channel_type),
 };
 static STRUCT_TYPE(pit_type, Pit, pit_fields);

@@ -5,13 +5,15 @@
  * Motorola MC146818A data sheet (ADI1037R1); 128 bytes and the century as the PC has them.  While
  * the clock runs the time is the host clock plus an offset, and the time registers are computed
  * from it; while it is set they are plain memory.  Flags are worked out when somebody looks; a
- * timer runs only for interrupts that are enabled.
+ * timer runs only for interrupts that are enabled.  Periodic interrupts that come true while the last
+ * one waits to be read are lost, as in silicon, or with -rtc driftfix=slew follow (debt.h).
  */
 #include "hw/timer/mc146818.h"
 
 #include <time.h>
 
 #include "core/machine.h"
+#include "hw/timer/debt.h"
 
 enum {
     SECONDS,
@@ -62,6 +64,7 @@ typedef struct Rtc {
     bool reset_divider;   /* the divider chain was held since the time was set */
     int64_t seen_s;       /* second of the guest's time that UF and AF know of */
     int64_t seen_ticks;   /* oscillator ticks of the virtual clock that PF knows of */
+    TickDebt debt;        /* periodic interrupts to come, under driftfix=slew */
 } Rtc;
 
 Region *rtc_io(Device *d)
@@ -215,13 +218,38 @@ static int64_t rtc_period(const Rtc *s)
     return 1 << (rate <= 2 ? rate + 6 : rate - 1);
 }
 
+static int64_t rtc_tick_ns(int64_t tick) /* when that tick begins */
+{
+    return (int64_t)(((unsigned __int128)(uint64_t)tick * NS_PER_S + OSCILLATOR_HZ - 1) /
+                     OSCILLATOR_HZ);
+}
+
+static bool rtc_slews(const Rtc *s)
+{
+    return s->dev.machine->cfg.rtc_slew && (s->cmos[REG_B] & B_PIE) && rtc_period(s);
+}
+
+/* @passed periods have ended; PF is the first one's, or with none due one that is owed. */
+static void rtc_sync_periodic(Rtc *s, int64_t passed)
+{
+    int64_t period = rtc_tick_ns(rtc_period(s));
+
+    if (!rtc_slews(s)) {
+        s->cmos[REG_C] |= passed ? C_PF : 0;
+        s->debt.owed = 0;
+        return;
+    }
+    debt_add(&s->debt, (uint64_t)passed, period);
+    if (!(s->cmos[REG_C] & C_PF) && debt_pay(&s->debt, clock_now(s->dev.clock), period, EDGE_TAKEN))
+        s->cmos[REG_C] |= C_PF;
+}
+
 /* Bring the flags of register C up to now. */
 static void rtc_sync(Rtc *s)
 {
     int64_t ticks = rtc_ticks(s), period = rtc_period(s), now_s = rtc_now_s(s);
 
-    if (period && ticks / period != s->seen_ticks / period)
-        s->cmos[REG_C] |= C_PF;
+    rtc_sync_periodic(s, period ? MAX(ticks / period - s->seen_ticks / period, 0) : 0);
     s->seen_ticks = ticks;
     if (rtc_runs(s) && now_s > s->seen_s) {
         s->cmos[REG_C] |= C_UF;
@@ -244,10 +272,7 @@ static void rtc_update(Rtc *s)
     s->cmos[REG_C] = (s->cmos[REG_C] & ~C_IRQF) | (irq ? C_IRQF : 0);
     irq_set(&s->dev.irq, irq);
     if ((b & B_PIE) && period && !(s->cmos[REG_C] & C_PF)) {
-        int64_t tick = (s->seen_ticks / period + 1) * period;
-
-        due = (int64_t)(((unsigned __int128)(uint64_t)tick * NS_PER_S + OSCILLATOR_HZ - 1) /
-                        OSCILLATOR_HZ);
+        due = debt_due(&s->debt, rtc_tick_ns((s->seen_ticks / period + 1) * period));
     }
     if ((b & (B_UIE | B_AIE)) && rtc_runs(s))
         due = MIN(due, now + NS_PER_S - rtc_phase(s));
@@ -399,6 +424,7 @@ static void rtc_reset(Device *d, ResetPhase phase)
         s->index = 0;
         s->cmos[REG_B] &= ~(B_PIE | B_AIE | B_UIE | B_SQWE);
         s->cmos[REG_C] = 0;
+        s->debt = (TickDebt){0};
     } else {
         rtc_sync(s);
         s->cmos[REG_C] = 0;
@@ -412,7 +438,7 @@ static bool rtc_loaded(Device *d, Error *err)
 
     if (s->offset_s > MAX_S || s->offset_s < -MAX_S || s->offset_ns < 0 ||
         s->offset_ns >= NS_PER_S || s->weekday_skew > 6 || s->seen_ticks < 0 ||
-        s->seen_ticks > INT64_MAX / NS_PER_S * OSCILLATOR_HZ)
+        s->seen_ticks > INT64_MAX / NS_PER_S * OSCILLATOR_HZ || !debt_is_sane(&s->debt))
         return error_set(err, "mc146818rtc: impossible time");
     rtc_update(s);
     return true;
@@ -421,7 +447,7 @@ static bool rtc_loaded(Device *d, Error *err)
 static const Field rtc_fields[] = {
     STATE(Rtc, index),     STATE_ARRAY(Rtc, cmos),   STATE(Rtc, offset_s),
     STATE(Rtc, offset_ns), STATE(Rtc, weekday_skew), STATE(Rtc, reset_divider),
-    STATE(Rtc, seen_s),    STATE(Rtc, seen_ticks),
+    STATE(Rtc, seen_s),    STATE(Rtc, seen_ticks),   STATE_STRUCT(Rtc, debt, &debt_type),
 };
 static STRUCT_TYPE(rtc_type, Rtc, rtc_fields);
 

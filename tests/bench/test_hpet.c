@@ -133,9 +133,60 @@ START_TEST(periodic_timers_add_their_period)
     ck_assert_uint_eq(h.gsi20->rises, 5);
     ticks(&h, 9999);
     ck_assert_uint_eq(h.gsi20->rises, 5);
-    clock_set(h.b->m->vclock, 1000000000); /* the host slept */
-    bench_step(h.b, 0);
-    ck_assert_uint_eq(h.gsi20->rises, 6);
+    bench_free(h.b);
+}
+END_TEST
+
+START_TEST(edges_that_the_host_missed_follow_at_a_distance)
+{
+    Hpets h = hpets_new();
+    unsigned rises;
+
+    set(&h, CONF, 1);
+    set32(&h, T0, ENABLE | PERIODIC | SET | MODE32 | 20 << 9);
+    set32(&h, T0 + CMP, 1000000); /* 10 ms */
+    set32(&h, T0 + CMP, 1000000);
+    clock_set(h.b->m->vclock, 55000000); /* the host slept */
+    ticks(&h, 0);
+    ck_assert_uint_eq(h.gsi20->rises, 1);
+    set(&h, STATUS, 1); /* what handlers of other timers do */
+    ck_assert_uint_eq(get(&h, T0 + CMP), 6000000);
+    ticks(&h, 99999);
+    ck_assert_uint_eq(h.gsi20->rises, 1);
+    ticks(&h, 1);
+    ck_assert_uint_eq(h.gsi20->rises, 2);
+    ticks(&h, 400000);
+    ck_assert_uint_eq(h.gsi20->rises, 6); /* five and, at 60 ms, the next */
+    ticks(&h, 1000000);
+    ck_assert_uint_eq(h.gsi20->rises, 7);
+    clock_set(h.b->m->vclock, 3600000000000);
+    ticks(&h, 100000000);
+    ck_assert_uint_eq(h.gsi20->rises, 207); /* no more than a second's */
+    clock_set(h.b->m->vclock, clock_now(h.b->m->vclock) + 500000000);
+    set32(&h, T0, 0); /* what is due comes, the rest is forgotten */
+    rises = h.gsi20->rises;
+    ck_assert_uint_gt(rises, 207);
+    set32(&h, T0, ENABLE | 20 << 9);
+    ticks(&h, 900000);
+    ck_assert_uint_eq(h.gsi20->rises, rises);
+    bench_free(h.b);
+}
+END_TEST
+
+START_TEST(a_level_of_missed_periods_is_one)
+{
+    Hpets h = hpets_new();
+
+    set(&h, CONF, 1);
+    set32(&h, T0, ENABLE | LEVEL | PERIODIC | SET | MODE32 | 20 << 9);
+    set32(&h, T0 + CMP, 1000000);
+    set32(&h, T0 + CMP, 1000000);
+    clock_set(h.b->m->vclock, 55000000);
+    ticks(&h, 0);
+    set(&h, STATUS, 1);
+    ticks(&h, 490000);
+    ck_assert_uint_eq(h.gsi20->rises, 1);
+    ck_assert(!h.gsi20->level);
     bench_free(h.b);
 }
 END_TEST
@@ -232,7 +283,8 @@ END_TEST
 
 UNIT_MAIN("hpet", it_describes_itself, the_counter_runs_while_enabled,
           a_one_shot_edge_pulses_its_route, a_level_stays_until_its_status_is_cleared,
-          periodic_timers_add_their_period, a_64_bit_first_match_may_come_in_two_halves,
+          periodic_timers_add_their_period, edges_that_the_host_missed_follow_at_a_distance,
+          a_level_of_missed_periods_is_one, a_64_bit_first_match_may_come_in_two_halves,
           legacy_replacement_takes_over_the_isa_lines,
           a_32_bit_comparator_matches_again_when_the_counter_wraps,
           routes_that_are_not_offered_lead_nowhere, state_moves_within_a_period)

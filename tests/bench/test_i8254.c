@@ -5,6 +5,12 @@
 #include "tests/unit/unit.h"
 
 enum { CH0 = 0x40, CH2 = 0x42, CONTROL = 0x43, P61 = 0x61 };
+#define MS 1000000ll
+#define ck_assert_uint_in(x, low, high)                                                            \
+    do {                                                                                           \
+        unsigned x_ = (x);                                                                         \
+        ck_assert_msg(x_ >= (low) && x_ <= (high), #x " is %u", x_);                               \
+    } while (0)
 
 typedef struct Pits {
     Bench *b;
@@ -134,16 +140,146 @@ START_TEST(the_software_strobe_pulses_once)
 }
 END_TEST
 
-START_TEST(edges_that_the_host_missed_come_as_one)
+/* The clock goes on without timers, as when the host does not run us. */
+static void sleeps(Pits *p, int64_t ns)
+{
+    clock_set(p->b->m->vclock, clock_now(p->b->m->vclock) + ns);
+}
+
+/* Rises of the next @ns. */
+static unsigned rises_in(Pits *p, int64_t ns)
+{
+    unsigned before = p->irq->rises;
+
+    bench_step(p->b, ns);
+    return p->irq->rises - before;
+}
+
+START_TEST(edges_that_the_host_missed_follow_at_a_distance)
 {
     Pits p = pits_new();
 
-    load(&p, 0, 4, 1000);
-    unsigned rises = p.irq->rises;
-    clock_set(p.b->m->vclock, 1000000000); /* a second without timers */
-    bench_step(p.b, 0);
-    ck_assert_uint_eq(p.irq->rises, rises + 1);
+    load(&p, 0, 4, 11932); /* 100 Hz, 10 ms */
+    sleeps(&p, 55 * MS);
+    ck_assert_uint_eq(rises_in(&p, 0), 1);
+    ck_assert_uint_eq(rises_in(&p, MS - 1), 0);
+    ck_assert_uint_eq(rises_in(&p, 1), 1);
+    ck_assert_uint_eq(rises_in(&p, MS), 1);
+    ck_assert_uint_eq(rises_in(&p, MS), 1);
+    ck_assert_uint_eq(rises_in(&p, MS), 1); /* 59 ms: all five are there */
+    ck_assert_uint_eq(rises_in(&p, MS - 10000), 0);
+    ck_assert_uint_eq(rises_in(&p, 20000), 1);
+    ck_assert_uint_eq(rises_in(&p, 945 * MS), 94);
     bench_free(p.b);
+}
+END_TEST
+
+START_TEST(fast_edges_that_were_missed_keep_half_a_period)
+{
+    Pits p = pits_new();
+
+    load(&p, 0, 4, 1193); /* 1 ms */
+    sleeps(&p, 10 * MS + MS / 4);
+    ck_assert_uint_eq(rises_in(&p, 0), 1);
+    ck_assert_uint_eq(rises_in(&p, MS / 2 - 1000), 0);
+    ck_assert_uint_eq(rises_in(&p, 2000), 1);
+    ck_assert_uint_in(rises_in(&p, 100 * MS), 107, 109);
+    bench_free(p.b);
+}
+END_TEST
+
+START_TEST(no_more_than_a_second_of_edges_is_owed)
+{
+    Pits p = pits_new();
+
+    load(&p, 0, 4, 11932);
+    sleeps(&p, 3600 * 1000 * MS);
+    ck_assert_uint_in(rises_in(&p, 1000 * MS), 199, 201);
+    bench_free(p.b);
+}
+END_TEST
+
+START_TEST(a_new_mode_or_a_reset_forgets_what_is_owed)
+{
+    Pits p = pits_new();
+
+    load(&p, 0, 4, 11932);
+    sleeps(&p, 500 * MS);
+    load(&p, 0, 4, 11932);
+    bench_step(p.b, 0);
+    ck_assert_uint_eq(rises_in(&p, 9 * MS), 0);
+    sleeps(&p, 500 * MS);
+    ck_assert_uint_eq(rises_in(&p, 0), 1);
+    bench_reset(p.d);
+    ck_assert_uint_eq(rises_in(&p, 50 * MS), 0);
+    bench_free(p.b);
+}
+END_TEST
+
+static IrqEdge edge_waits(void *sink, unsigned n)
+{
+    (void)sink;
+    (void)n;
+    return EDGE_WAITS;
+}
+
+START_TEST(edges_that_are_not_taken_stay_owed)
+{
+    Pits p = pits_new();
+
+    load(&p, 0, 4, 11932);
+    p.d->irq.edge = edge_waits;
+    bench_step(p.b, 105 * MS); /* ten that come as one */
+    p.d->irq.edge = NULL;
+    ck_assert_uint_in(rises_in(&p, 20 * MS), 11, 13);
+    ck_assert_uint_in(rises_in(&p, 100 * MS), 9, 11);
+    p.d->irq.edge = edge_waits;
+    load(&p, 0, 8, 11932); /* one-shots owe nothing */
+    ck_assert_uint_eq(rises_in(&p, 100 * MS), 1);
+    p.d->irq.edge = NULL;
+    ck_assert_uint_eq(rises_in(&p, 100 * MS), 0);
+    bench_free(p.b);
+}
+END_TEST
+
+START_TEST(a_one_shot_that_was_missed_comes_once)
+{
+    Pits p = pits_new();
+
+    load(&p, 0, 8, 11932);
+    sleeps(&p, 500 * MS);
+    ck_assert_uint_eq(rises_in(&p, 500 * MS), 1);
+    bench_free(p.b);
+}
+END_TEST
+
+START_TEST(owed_edges_move_with_the_state)
+{
+    Pits p = pits_new(), q = pits_new();
+
+    load(&p, 0, 4, 11932);
+    sleeps(&p, 55 * MS);
+    ck_assert_uint_eq(rises_in(&p, 0), 1);
+    sleeps(&q, 55 * MS);
+    bench_copy_state(p.d, q.d);
+    ck_assert_uint_eq(rises_in(&q, 4 * MS), 4);
+    ck_assert_uint_eq(rises_in(&q, 2 * MS), 1);
+    bench_free(p.b);
+    bench_free(q.b);
+}
+END_TEST
+
+START_TEST(an_edge_that_is_due_when_the_state_is_saved_is_not_lost)
+{
+    Pits p = pits_new(), q = pits_new();
+
+    load(&p, 0, 4, 11932);
+    sleeps(&p, 11 * MS);
+    sleeps(&q, 11 * MS);
+    bench_copy_state(p.d, q.d);
+    ck_assert_uint_eq(rises_in(&q, 0), 1);
+    bench_free(p.b);
+    bench_free(q.b);
 }
 END_TEST
 
@@ -276,7 +412,11 @@ END_TEST
 
 UNIT_MAIN("i8254", the_rate_generator_makes_an_edge_each_period,
           a_new_rate_counts_from_the_end_of_the_period, terminal_count_rises_once_and_counts_on,
-          the_software_strobe_pulses_once, edges_that_the_host_missed_come_as_one,
+          the_software_strobe_pulses_once, edges_that_the_host_missed_follow_at_a_distance,
+          fast_edges_that_were_missed_keep_half_a_period, no_more_than_a_second_of_edges_is_owed,
+          a_new_mode_or_a_reset_forgets_what_is_owed, edges_that_are_not_taken_stay_owed,
+          a_one_shot_that_was_missed_comes_once, owed_edges_move_with_the_state,
+          an_edge_that_is_due_when_the_state_is_saved_is_not_lost,
           gate_and_out_of_channel_2_are_at_port_61, a_triggered_one_shot_starts_with_the_gate,
           the_square_wave_is_high_half_of_the_time, binary_coded_counts_are_decimal,
           read_back_latches_status_and_count, the_refresh_bit_toggles, state_moves_within_a_period)

@@ -221,6 +221,24 @@ START_TEST(polling_is_an_acknowledge)
 }
 END_TEST
 
+START_TEST(what_became_of_an_edge_is_told)
+{
+    Pics p = pics_new(1);
+
+    i8259_input(p.d, 0, true);
+    i8259_input(p.d, 8, true);
+    ck_assert_int_eq(i8259_edge(p.d, 0), EDGE_WAITS);
+    ck_assert_int_eq(i8259_edge(p.d, 8), EDGE_WAITS);
+    pic_acknowledge(p.d);
+    ck_assert_int_eq(i8259_edge(p.d, 0), EDGE_TAKEN);
+    ck_assert_int_eq(i8259_edge(p.d, 8), EDGE_WAITS);
+    out(&p, M1, 0x05); /* lines 0 and 2 */
+    ck_assert_int_eq(i8259_edge(p.d, 0), EDGE_NOWHERE);
+    ck_assert_int_eq(i8259_edge(p.d, 8), EDGE_NOWHERE);
+    bench_free(p.b);
+}
+END_TEST
+
 START_TEST(state_moves_with_what_is_in_service)
 {
     Pics p = pics_new(1), q = pics_new(1);
@@ -244,4 +262,4 @@ UNIT_MAIN("i8259", an_edge_is_served_once, a_level_asks_again_until_it_falls,
           automatic_end_of_interrupt_lets_the_slave_ask_again_at_once,
           rotation_makes_the_served_pin_the_last,
           special_mask_mode_lets_less_important_pins_through, polling_is_an_acknowledge,
-          state_moves_with_what_is_in_service)
+          what_became_of_an_edge_is_told, state_moves_with_what_is_in_service)

@@ -198,6 +198,39 @@ START_TEST(the_periodic_interrupt_waits_to_be_read)
 }
 END_TEST
 
+START_TEST(with_slew_periodic_interrupts_that_were_missed_follow)
+{
+    Rtcs r = rtcs_new(0);
+    unsigned n = 0;
+
+    r.b->m->cfg.rtc_slew = true;
+    set(&r, 0x0b, 0x42); /* 1024 Hz */
+    step(&r, SECOND / 8);
+    ck_assert_uint_eq(r.irq->rises, 1);
+    for (; r.irq->level && n < 1000; n++) {
+        ck_assert_uint_eq(get(&r, 0x0c) & 0xc0, 0xc0);
+        ck_assert(!r.irq->level);
+        step(&r, 10); /* the last one may have been here for long */
+        if (!r.irq->level)
+            step(&r, 976563 / 2);
+    }
+    ck_assert_msg(n > 128 && n < 400, "%u", n);
+    step(&r, 3600 * SECOND);
+    for (n = 0; r.irq->level && n < 10000; n++) {
+        get(&r, 0x0c);
+        step(&r, 976563 / 2);
+    }
+    ck_assert_msg(n >= 1024 && n < 3000, "%u", n);
+    step(&r, SECOND);
+    set(&r, 0x0b, 0x02);
+    get(&r, 0x0c);
+    set(&r, 0x0b, 0x42);
+    step(&r, 900000 / 2);
+    ck_assert(!r.irq->level);
+    bench_free(r.b);
+}
+END_TEST
+
 START_TEST(flags_can_be_polled_without_interrupts)
 {
     Rtcs r = rtcs_new(0);
@@ -251,5 +284,6 @@ UNIT_MAIN("mc146818", it_shows_the_time_of_the_host_plus_the_offset,
           after_a_divider_reset_the_first_second_is_half,
           update_in_progress_warns_before_the_second_ends, updates_interrupt_every_second,
           the_alarm_matches_its_bytes_or_any, the_periodic_interrupt_waits_to_be_read,
+          with_slew_periodic_interrupts_that_were_missed_follow,
           flags_can_be_polled_without_interrupts, memory_survives_reset_and_interrupts_do_not,
           state_moves_with_the_time)

@@ -154,7 +154,7 @@ static bool run_case(Check *k, unsigned row, uint64_t seed)
         if (!can_run(k->engines[i].e, &t)) {
             continue;
         }
-        k->engines[i].e->run(k->engines[i].state, &p, &k->in, &k->got);
+        engine_run(&k->engines[i], &p, &k->in, &k->want, &k->got);
         compare(k, &t, k->engines[i].e, &diff);
         if (diff.len) {
             ok = false;

@@ -26,10 +26,16 @@ struct SequenceCheck {
 
 /* --- flags --- */
 
+typedef struct Flags {
+    uint64_t undefined;
+    uint64_t written; /* since the last branch: docs/translator.md, "Flags" */
+} Flags;
+
 typedef struct Trace {
     const SequenceCheck *k;
-    uint64_t undefined;
-    bool read; /* one of them */
+    Flags now, before; /* before: the last instruction that was begun, at rip */
+    uint64_t rip;
+    bool read; /* a flag that was undefined */
 } Trace;
 
 static bool decode(const SequenceCheck *k, X86Insn *i, const uint8_t *p, unsigned n)
@@ -69,9 +75,18 @@ static void trace_step(void *opaque, uint64_t rip, uint64_t flags, uint64_t rcx)
     if (!decode(t->k, &i, (const uint8_t *)(uintptr_t)rip, code_room(rip, 15))) {
         return;
     }
-    t->read |= (i.row->fl_in & t->undefined) != 0;
+    t->read |= (i.row->fl_in & t->now.undefined) != 0;
+    t->before = t->now;
+    t->rip = rip;
     if (!is_count_zero(&i, rcx)) {
-        t->undefined = (t->undefined & ~(uint64_t)i.row->fl_out) | insn_undefined_flags(&i, rcx);
+        t->now.written |= i.row->fl_out | i.row->fl_undef;
+    }
+    if (i.row->attr & XA_END) {
+        t->now.written = 0;
+    }
+    if (!is_count_zero(&i, rcx)) {
+        t->now.undefined =
+            (t->now.undefined & ~(uint64_t)i.row->fl_out) | insn_undefined_flags(&i, rcx);
     }
 }
 
@@ -124,10 +139,7 @@ static bool is_code_lost(const SequenceCheck *k)
     return memcmp(expected, k->want.code, n) != 0;
 }
 
-/*
- * Beyond what can be compared: a branch to an address that is not canonical is #GP of the branch on the host, of its
- * target in rhea; which operand of CMPS is read first; what must not happen to the code.
- */
+/* Beyond what can be compared: which operand of CMPS is read first; what must not happen to the code. */
 static bool is_wild(const SequenceCheck *k)
 {
     X86Insn i;
@@ -135,8 +147,7 @@ static bool is_wild(const SequenceCheck *k)
     if (k->want.vector == VECTOR_LOST || is_code_lost(k)) {
         return true;
     }
-    return faulting(k, &i) &&
-           (i.row->op == X86_CMPS || (k->want.vector == EX_GP && i.row->attr & XA_END));
+    return faulting(k, &i) && i.row->op == X86_CMPS;
 }
 
 static Compare comparison(const SequenceCheck *k)
@@ -145,7 +156,8 @@ static Compare comparison(const SequenceCheck *k)
     Compare c = {.what = CMP_ALL, .flags = FL_ALL | EFL_DF, .code = code_room(p->at, p->len)};
 
     if (k->want.vector >= 0) {
-        c.flags = EFL_DF | (k->want.vector == EX_DE ? 0 : flags_needed(k, k->want.rip));
+        if (k->want.vector == EX_DE)
+            c.flags = EFL_DF;
         c.what &= ~(unsigned)CMP_MXCSR; /* a store that faults may have set flags before */
     }
     return c;
@@ -154,13 +166,15 @@ static Compare comparison(const SequenceCheck *k)
 /* Does @e differ from the host?  Then lines in @diff.  A difference in undefined flags does not count; @undefined: it would. */
 static bool run_engine(SequenceCheck *k, const OpenEngine *e, StrBuf *diff, bool *undefined)
 {
-    Compare c = comparison(k);
+    Compare c;
     Trace t = {.k = k};
+    Flags end;
 
     if (e->e == &engine_interp && !k->seq.portable) {
         return false;
     }
-    e->e->run(e->state, &k->seq.program, &k->in, &k->got);
+    engine_run(e, &k->seq.program, &k->in, &k->want, &k->got);
+    c = comparison(k);
     state_compare(diff, &k->want, &k->got, &c);
     if (!diff->len) {
         return false;
@@ -172,7 +186,11 @@ static bool run_engine(SequenceCheck *k, const OpenEngine *e, StrBuf *diff, bool
         strbuf_free(diff);
         return false;
     }
-    c.flags &= ~t.undefined;
+    end = k->want.vector >= 0 && k->want.rip == t.rip ? t.before : t.now;
+    if (k->want.vector >= 0) {
+        c.flags &= EFL_DF | end.written | flags_needed(k, k->want.rip);
+    }
+    c.flags &= ~end.undefined;
     strbuf_free(diff);
     state_compare(diff, &k->want, &k->got, &c);
     return diff->len != 0;

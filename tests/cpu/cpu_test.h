@@ -87,6 +87,13 @@ typedef struct OpenEngine {
     void *state;
 } OpenEngine;
 
+/*
+ * Run on @e.  If only one of @want, which is the host's result, and @got seems endless, both are run again with much
+ * patience: a machine that is busy elsewhere looks like that.
+ */
+void engine_run(const OpenEngine *e, const CpuProgram *p, const CpuState *in, CpuState *want,
+                CpuState *got);
+
 /* --- generate.c --- */
 
 /* The memory operand of a generated instruction, if it has one. */
@@ -167,6 +174,7 @@ void native_trace(const CpuProgram *p, const CpuState *in, CpuState *out,
                   void *opaque);
 /* @late is called, in a signal handler, when what follows takes long; NULL: no more. */
 void native_watch(void (*late)(void *opaque), void *opaque);
+void native_be_patient(bool yes); /* what "long" is: seconds, or tens of milliseconds */
 
 static inline uint64_t mix64(uint64_t v) /* splitmix64 */
 {

@@ -147,6 +147,7 @@ static bool engine_open(void **out, bool interp, Error *err)
         return false;
     }
     e->x = X86(e->m->cpus[0]);
+    ((Vcpu *)e->x->cpu.accel)->runner = NULL; /* this thread runs it, not the parked one */
     uint8_t *ram = ((TestBoard *)e->m->board_state)->ram.hva;
 
     make_tables(ram);
@@ -306,7 +307,7 @@ static void put_code(RheaEngine *e, const CpuProgram *p)
     }
 }
 
-static void engine_run(void *engine, const CpuProgram *p, const CpuState *in, CpuState *out)
+static void rhea_run(void *engine, const CpuProgram *p, const CpuState *in, CpuState *out)
 {
     RheaEngine *e = engine;
 
@@ -330,5 +331,18 @@ static bool open_x64(void **e, Error *err)
     return engine_open(e, false, err);
 }
 
-const Engine engine_interp = {"interp", open_interp, engine_close, engine_run};
-const Engine engine_x64 = {"x64", open_x64, engine_close, engine_run};
+const Engine engine_interp = {"interp", open_interp, engine_close, rhea_run};
+const Engine engine_x64 = {"x64", open_x64, engine_close, rhea_run};
+
+void engine_run(const OpenEngine *e, const CpuProgram *p, const CpuState *in, CpuState *want,
+                CpuState *got)
+{
+    e->e->run(e->state, p, in, got);
+    if ((want->vector == VECTOR_ENDLESS) == (got->vector == VECTOR_ENDLESS)) {
+        return;
+    }
+    native_be_patient(true);
+    native_run(p, in, want);
+    e->e->run(e->state, p, in, got);
+    native_be_patient(false);
+}

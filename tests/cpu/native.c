@@ -4,7 +4,7 @@
  *
  * The trampoline loads every register, jumps to the program, which is followed by a jump to the exit page, and on from there; no register is needed.
  * A fault comes as a signal on a stack of its own; its handler takes the state from the signal frame.
- * A timer ends what runs for two of its ticks.  What the assembly shares with C is in static variables: one thread.
+ * A timer ends what runs for two of its ticks, or for many where that was asked for.  What the assembly shares with C is in static variables: one thread.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -28,11 +28,12 @@ __attribute__((used)) static struct {
     alignas(64) uint8_t x[XSAVE_BYTES + 64]; /* 192 */
 } native_frame __asm__("native_frame");
 
-enum { TICK_US = 20000, TRAP_NO_STEP = 1 };
+enum { TICK_US = 20000, TICKS = 1, PATIENT_TICKS = 150, TRAP_NO_STEP = 1 };
 
 static volatile bool running;
 static CpuState *fault_state;
 static volatile unsigned serial; /* of what is running */
+static volatile unsigned patience = TICKS;
 static struct {
     void (*late)(void *opaque);
     void *opaque;
@@ -170,12 +171,16 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 
 static void on_tick(int sig, siginfo_t *info, void *context)
 {
-    static unsigned last;
+    static unsigned last, ticks;
 
     (void)sig;
     (void)info;
     if (last != serial) {
         last = serial;
+        ticks = 0;
+        return;
+    }
+    if (++ticks < patience) {
         return;
     }
     if (running && ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] >> 16 == SANDBOX >> 16) {
@@ -183,6 +188,11 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     } else if (watched.late) {
         watched.late(watched.opaque);
     }
+}
+
+void native_be_patient(bool yes)
+{
+    patience = yes ? PATIENT_TICKS : TICKS;
 }
 
 void native_watch(void (*late)(void *opaque), void *opaque)

@@ -3,7 +3,7 @@
 
 Environment: RHEA_BUILD (the build folder, default build), RHEA (the program, default $RHEA_BUILD/rhea),
 RHEA_GUESTS (folder of tools/fetch-guest, default $RHEA_BUILD/guests), RHEA_ARGS (arguments for every
-machine), RHEA_SLOW (factor for all timeouts, default 1).
+machine), RHEA_SLOW (factor for all timeouts; default 1, more where several times more runs than there are processors).
 """
 import os
 import re
@@ -18,7 +18,7 @@ BUILD = os.path.abspath(os.environ.get("RHEA_BUILD", os.path.join(TOP, "build"))
 RHEA = os.path.abspath(os.environ.get("RHEA", os.path.join(BUILD, "rhea")))
 GUESTS = os.path.abspath(os.environ.get("RHEA_GUESTS", os.path.join(BUILD, "guests")))
 EXTRA = shlex.split(os.environ.get("RHEA_ARGS", ""))
-SLOW = float(os.environ.get("RHEA_SLOW", "1"))
+SLOW = float(os.environ.get("RHEA_SLOW") or min(5, max(1, os.getloadavg()[0] / os.cpu_count())))
 PROMPT = r"# (\x1b\[6n)?$"  # busybox may ask the terminal where its cursor is
 
 
@@ -30,10 +30,26 @@ def guest(path):
     return full
 
 
-def run(*args, stdin=b"", timeout=30, program=None, cwd=None):
+def run(*args, stdin=b"", timeout=60, program=None, cwd=None):
     """Run to the end: (status, stdout, stderr) as text."""
     p = subprocess.run([program or RHEA, *args], input=stdin, capture_output=True, timeout=timeout * SLOW, cwd=cwd)
     return p.returncode, p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
+
+
+def poll(condition, what, timeout=60):
+    """Wait until condition() is true."""
+    deadline = time.monotonic() + timeout * SLOW
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {timeout * SLOW:.0f} s")
+        time.sleep(0.02)
+
+
+def catches(pid, number):
+    """Has this process a handler for that signal?"""
+    with open(f"/proc/{pid}/status") as f:
+        mask = next(line.split()[1] for line in f if line.startswith("SigCgt:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 class Failure(AssertionError):

@@ -1,2 +1,3 @@
 fuzz-tests += fuzz_loader
 fuzz-tests += fuzz_decode
+fuzz-tests += fuzz_qmp

@@ -337,9 +337,9 @@ settle: ; what is not held back by IF comes soon, not at once
     pause
     loop .wait
     ret
-let_in_long:
+let_in_long: ; until one of V comes, however late, and a while longer
     sti
-    mov ecx, 100
+    mov ecx, 100000
 .wait:
     push rcx
     mov ecx, 1000
@@ -347,7 +347,12 @@ let_in_long:
     pause
     loop .inner
     pop rcx
-    loop .wait
+    cmp qword [count + V * 8], 0
+    loope .wait
+    mov ecx, 100000
+.more:
+    pause
+    loop .more
     cli
     ret
 

@@ -150,10 +150,10 @@ typedef struct Order {
 } Order;
 
 static const Field order_fields[] = {
-    ARG(Order, driver, "class to make"),
-    ARG_STR_OPT(Order, id, "its name"),
-    ARG_OPT(Order, port, "where"),
-    ARG_OPT(Order, speed, "how fast"),
+    ARG(Order, driver, "driver", "class to make"),
+    ARG_STR_OPT(Order, id, "id", "its name"),
+    ARG_OPT(Order, port, "port", "where"),
+    ARG_OPT(Order, speed, "speed", "how fast"),
 };
 static STRUCT_TYPE(order_type, Order, order_fields);
 

@@ -81,6 +81,11 @@ static void *operand(Cpu *c, const IrOp *o, unsigned access)
     return p ? p : mem_slow(c, va, o->msize, access);
 }
 
+static inline unsigned update_of(const IrOp *o)
+{
+    return o->flags & IRF_LOCK || o->op == IR_XCHG ? MEM_LOCKED : MEM_UPDATE;
+}
+
 static inline void operand_done(Cpu *c, const void *p)
 {
     if (p == c->bounce)
@@ -220,7 +225,7 @@ static void exec_alu(Cpu *c, const IrOp *o)
     uint16_t before = alu_fl_of_cc(c->cc), fl;
 
     if (o->flags & IRF_MEM_D) {
-        void *p = operand(c, o, MEM_UPDATE);
+        void *p = operand(c, o, update_of(o));
         bool atomic = o->flags & IRF_LOCK && p != c->bounce;
 
         a = load(p, o->msize);
@@ -299,7 +304,7 @@ static void exec_xchg(Cpu *c, const IrOp *o)
     uint64_t b = reg(c, o->b), old;
 
     if (o->flags & IRF_MEM_D) {
-        void *p = operand(c, o, MEM_UPDATE);
+        void *p = operand(c, o, update_of(o));
 
         old = load(p, o->msize);
         if (p == c->bounce)
@@ -322,7 +327,7 @@ static void exec_cmpxchg(Cpu *c, const IrOp *o)
     bool equal;
 
     if (o->flags & IRF_MEM_D) {
-        void *p = operand(c, o, MEM_UPDATE);
+        void *p = operand(c, o, update_of(o));
 
         old = want;
         if (o->flags & IRF_LOCK && p != c->bounce) {
@@ -375,7 +380,7 @@ static bool cas_pair(void *p, uint64_t old[2], const uint64_t v[2], bool atomic)
 /* CMPXCHG8B, CMPXCHG16B: rdx:rax, rcx:rbx. */
 static void exec_cmpxchg2(Cpu *c, const IrOp *o)
 {
-    void *p = operand(c, o, MEM_UPDATE);
+    void *p = operand(c, o, update_of(o));
     bool atomic = o->flags & IRF_LOCK && p != c->bounce, equal;
 
     if (o->type == I32) {
@@ -521,6 +526,14 @@ static void exec_call(Vcpu *v, const IrOp *o)
         reg_set(c, o->d, I64, r);
 }
 
+static void exec_guard(Cpu *c, const IrOp *o)
+{
+    uint64_t a = reg(c, o->a);
+
+    if (UNLIKELY(!ir_is_address(a, o->scale)))
+        ((IrHelper *)(uintptr_t)o->imm)(c, a, 0, (uint64_t)o->disp);
+}
+
 /* --- blocks --- */
 
 /* Any op but INSN and terminators. */
@@ -582,6 +595,7 @@ static void exec_op(Vcpu *v, const IrOp *o)
     case IR_STS: exec_state(c, o); break;
     case IR_PASS: exec_pass(c, o); break;
     case IR_CALL: exec_call(v, o); break;
+    case IR_GUARD: exec_guard(c, o); break;
     case IR_FENCE: atomic_fetch_add(&c->request, 0); break; /* a locked operation: full barrier */
 #if defined(__x86_64__)
     case IR_PAUSE: __builtin_ia32_pause(); break;
@@ -628,6 +642,7 @@ static Block *exec_term(Vcpu *v, Block *b, const IrOp *o, JitExit *why)
     case IR_BRZ:
     case IR_BRNZ: taken = !(reg(c, o->a) & alu_mask(o->type)) == (o->op == IR_BRZ); break;
     case IR_JMPI:
+        exec_guard(c, o);
         c->r[V_PC] = reg(c, o->a);
         *why = JIT_EXIT_LOOKUP;
         return NULL;

@@ -265,19 +265,24 @@ static void emit_head(Emit *e, uint8_t *out[HEAD_EXITS])
     out[2] = emit_jcc(a, CC_NE);
 }
 
+void x64_pc_entry(Emit *e, uint16_t pc, unsigned recipe)
+{
+    assert(e->n_pcs < X64_MAX_PCS);
+    e->pcs[e->n_pcs++] = (PcEntry){(uint32_t)(e->a.p - e->start), pc, (uint16_t)recipe};
+}
+
 void x64_emit_op(Emit *e, unsigned i)
 {
     const IrOp *o = &e->ir->ops[i];
 
     if (o->op == IR_INSN) {
-        assert(e->n_pcs < X64_MAX_PCS);
         e->insn = e->n_pcs;
-        e->pcs[e->n_pcs++] =
-            (PcEntry){(uint32_t)(e->a.p - e->start), (uint32_t)((Gva)o->imm - e->b->pc)};
+        x64_pc_entry(e, (uint16_t)((Gva)o->imm - e->b->pc), 0);
     } else if (ir_ops[o->op].form == FORM_TERM) {
         x64_lower_term(e, o);
     } else {
         x64_lower(e, o);
+        x64_exact_after(e, o);
     }
 }
 
@@ -286,6 +291,7 @@ static void emit_body(Emit *e)
     e->fl_mem = true;
     e->fl_host = e->ungrouped = false;
     e->in_r13 = 0;
+    x64_exact_begin(e);
     for (unsigned i = 0; i < e->ir->n; i++) {
         x64_emit_op(e, i);
         if (e->group_ends[i])
@@ -315,7 +321,7 @@ static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
 {
     X64 *x = v->jit->be_state;
     size_t need = (size_t)ir->n * 400 + 4096;
-    static _Thread_local Emit emit; /* 40 KiB of scratch: too much for every stack */
+    static _Thread_local Emit emit; /* 200 KiB of scratch: too much for every stack */
     Emit *e = &emit;
     uint8_t *out[HEAD_EXITS];
 
@@ -343,9 +349,7 @@ static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)
     while ((uintptr_t)e->a.p & 7)
         emit8(&e->a, 0xcc);
     b->pc_map = asm_here(&e->a);
-    emit32(&e->a, e->n_pcs);
-    memcpy(e->a.p, e->pcs, e->n_pcs * sizeof(PcEntry));
-    e->a.p += e->n_pcs * sizeof(PcEntry);
+    x64_exact_table(e);
     x->used = ALIGN_UP((size_t)(e->a.p - x->w), 16);
     assert(x->used <= x->size);
     for (unsigned i = 0; i < TYPICAL_CODE; i += 64) /* for the next one */
@@ -436,7 +440,8 @@ static void x64_flush(Jit *j)
     }
 }
 
-static void x64_sync_pc(Cpu *c)
+/* The table's entry for the place where translated code called C, or NULL; *b is its block. */
+static const PcEntry *pc_entry(Cpu *c, const Block **block)
 {
     Vcpu *v = c->accel;
     const uint8_t *host = *(const uint8_t *const *)c->host_sp - 1; /* within the call */
@@ -444,11 +449,12 @@ static void x64_sync_pc(Cpu *c)
     const PcEntry *e;
     uint32_t at, lo = 0, hi;
 
+    *block = b;
     if (!b)
-        return;
+        return NULL;
     at = (uint32_t)(host - x64_block_start(b));
     __builtin_memcpy(&hi, b->pc_map, 4);
-    e = (const PcEntry *)(const void *)(b->pc_map + 4);
+    e = (const PcEntry *)(const void *)(b->pc_map + 8);
     while (hi - lo > 1) {
         uint32_t mid = lo + (hi - lo) / 2;
 
@@ -457,7 +463,40 @@ static void x64_sync_pc(Cpu *c)
         else
             hi = mid;
     }
-    c->r[V_PC] = b->pc + e[lo].pc;
+    return &e[lo];
+}
+
+static void follow(Cpu *c, const Block *b, unsigned recipe)
+{
+    uint32_t n;
+
+    if (recipe == RECIPE_HOST) {
+        c->cc = ((Vcpu *)c->accel)->signal_cc;
+    } else if (recipe) {
+        __builtin_memcpy(&n, b->pc_map, 4);
+        x64_recipe_follow(
+            c, (const Recipe *)(const void *)(b->pc_map + 8 + n * sizeof(PcEntry)), recipe);
+    }
+}
+
+static void x64_sync_pc(Cpu *c)
+{
+    const Block *b;
+    const PcEntry *e = pc_entry(c, &b);
+
+    if (!e)
+        return;
+    c->r[V_PC] = b->pc + e->pc;
+    follow(c, b, e->recipe);
+}
+
+void x64_rebuild(Cpu *c)
+{
+    const Block *b;
+    const PcEntry *e = pc_entry(c, &b);
+
+    if (e)
+        follow(c, b, e->recipe);
 }
 
 static void x64_vec_save(Cpu *c)

@@ -19,6 +19,27 @@ void x64_flags_to_mem(Emit *e)
     emit_store(a, 2, rm_mem(RBP, CPU_AT(cc)), RAX);
     emit_mov(a, 8, RAX, R14);
     e->fl_mem = true;
+    e->mem_ok = e->host_ok;
+}
+
+void x64_flags_merge(Emit *e)
+{
+    Asm *a = &e->a;
+    Rm cc = rm_mem(RBP, CPU_AT(cc));
+    unsigned mask = (e->host_ok & 0xd5u) << 8 | (e->host_ok & FL_OF ? 1 : 0);
+
+    emit_mov(a, 8, R14, RAX);
+    emit8(a, 0x9f);                           /* lahf */
+    emit_op(a, 0, 1, 0x0f90, 0, rm_reg(RAX)); /* seto al */
+    emit8(a, 0x25), emit32(a, mask);          /* and eax */
+    emit_op(a, 0, 2, 0x81, 4, cc);            /* and */
+    emit16(a, (uint16_t)~mask);
+    emit_op(a, 0, 2, 0x09, RAX, cc); /* or */
+    emit_mov(a, 8, RAX, R14);
+    e->fl_mem = true;
+    e->fl_host = false;
+    e->mem_ok |= e->host_ok;
+    e->host_ok = 0;
 }
 
 void x64_flags_spill(Emit *e, uint16_t live)
@@ -26,6 +47,7 @@ void x64_flags_spill(Emit *e, uint16_t live)
     if (e->fl_host && live)
         x64_flags_to_mem(e);
     e->fl_host = false;
+    e->host_ok = 0;
 }
 
 void x64_flags_need(Emit *e)
@@ -41,6 +63,7 @@ void x64_flags_need(Emit *e)
     emit8(a, 0x9e); /* sahf */
     emit_mov(a, 8, RAX, R14);
     e->fl_host = true;
+    e->host_ok = e->mem_ok;
 }
 
 /* Conditions that one bit of cpu->cc decides: byte of cc and mask; 0 mask: more than one bit. */

@@ -379,6 +379,7 @@ static void bit_in_memory(Emit *e, const IrOp *o, unsigned ext)
 
     if (through)
         x64_flags_to_mem(e);
+    e->host_ok = 0;
     emit_load(a, 4, R14, x64_loc(e, o->b));
     emit_op(a, 0, 4, 0x83, 4, rm_reg(R14)); /* and */
     emit8(a, size * 8 - 1);
@@ -512,6 +513,7 @@ static void lower_setf(Emit *e, const IrOp *o)
     Rm cc = rm_mem(RBP, CPU_AT(cc));
     uint32_t mask = (o->fl_out & 0xd5u) << 8 | (o->fl_out & FL_OF ? 1 : 0);
 
+    x64_exact_point(e, (unsigned)(o - e->ir->ops));
     if (o->fl_live & ~o->fl_out)
         x64_flags_to_mem(e);
     emit_loadz(a, 2, R14, cc);
@@ -524,6 +526,7 @@ static void lower_setf(Emit *e, const IrOp *o)
     emit_store(a, 2, cc, R14);
     e->fl_mem = true;
     e->fl_host = false;
+    e->host_ok = 0;
 }
 
 static void lower_state(Emit *e, const IrOp *o)
@@ -685,6 +688,10 @@ void x64_lower(Emit *e, const IrOp *o)
         x64_lower_call(e, o);
         e->in_r13 = 0;
         return;
+    case IR_GUARD:
+        x64_lower_guard(e, o);
+        e->in_r13 = 0;
+        return;
     case IR_SETF:
         lower_setf(e, o);
         e->in_r13 = 0;
@@ -697,10 +704,16 @@ void x64_lower(Emit *e, const IrOp *o)
     }
     if (o->flags & (IRF_MEM_B | IRF_MEM_D))
         x64_mem_begin(e, o);
-    if (o->fl_out == 0 && clobbers(o))
+    if (o->fl_out == 0 && clobbers(o)) {
+        x64_exact_point(e, (unsigned)(o - e->ir->ops));
         x64_flags_spill(e, through);
+    }
     if (o->fl_in || (o->fl_out && through))
         x64_flags_need(e);
+    if (o->fl_out)
+        x64_exact_shift(e, (unsigned)(o - e->ir->ops));
+    if (o->op == IR_PASS || o->op == IR_DIVU || o->op == IR_DIVS)
+        x64_exact_signal(e);
     lower_op(e, o);
     if (o->fl_out) {
         e->fl_host = true;

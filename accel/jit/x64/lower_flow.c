@@ -47,6 +47,8 @@ void x64_lower_call(Emit *e, const IrOp *o)
     Asm *a = &e->a;
     const uint8_t *thunk = x64_thunk(e, (IrHelper *)(uintptr_t)o->imm, o->cc & IRC_FAST);
 
+    unsigned recipe = x64_exact_point(e, (unsigned)(o - e->ir->ops));
+
     if (o->cc & IRC_FLAGS_IN)
         x64_flags_to_mem(e);
     x64_flags_spill(e, (uint16_t)((o->fl_live & ~o->fl_out) | o->fl_in));
@@ -55,7 +57,9 @@ void x64_lower_call(Emit *e, const IrOp *o)
     store_const(e, rm_mem(RBP, CPU_AT(ret)), (uint64_t)o->disp);
     load_argument(e, R13, o->a);
     load_argument(e, R14, o->b);
+    x64_exact_place(e, recipe);
     emit_call(a, thunk);
+    x64_exact_place(e, 0);
     if (o->cc & IRC_FLAGS_OUT)
         e->fl_mem = true;
     if (o->d != V_NONE) {
@@ -65,6 +69,47 @@ void x64_lower_call(Emit *e, const IrOp *o)
         if (!d.is_reg)
             emit_store(a, 8, d, R14);
     }
+}
+
+void x64_guard_r13(Emit *e, const IrOp *o)
+{
+    Asm *a = &e->a;
+    uint8_t *good;
+
+    emit_mov(a, 8, R14, R13);
+    emit_op(a, 0, 8, 0xc1, 7, rm_reg(R14)); /* sar r14, bits - 1: 0 or -1 */
+    emit8(a, o->scale - 1u);
+    emit_op(a, 0, 8, 0xff, 0, rm_reg(R14)); /* inc r14 */
+    emit_op(a, 0, 8, 0x83, 7, rm_reg(R14)); /* cmp r14, 1 */
+    emit8(a, 1);
+    good = emit_jcc(a, CC_BE);
+    emit_op(a, 0, 8, 0xc7, 0, rm_mem(RBP, CPU_AT(ret)));
+    emit32(a, (uint32_t)o->disp);
+    emit_call(a, x64_thunk(e, (IrHelper *)(uintptr_t)o->imm, true));
+    asm_patch(good, a->p);
+}
+
+/* Quick as long as code branches within its half of the address space. */
+void x64_lower_guard(Emit *e, const IrOp *o)
+{
+    Asm *a = &e->a;
+    bool upper = e->b->pc >> 63;
+
+    unsigned recipe = x64_exact_point(e, (unsigned)(o - e->ir->ops));
+
+    x64_flags_spill(e, o->fl_live);
+    emit_load(a, 8, R14, x64_loc(e, o->a));
+    emit_op(a, 0, 8, 0xc1, upper ? 7 : 5, rm_reg(R14)); /* sar or shr */
+    emit8(a, o->scale - 1u);
+    if (upper)
+        emit_op(a, 0, 8, 0xff, 0, rm_reg(R14)); /* inc */
+    assert(e->n_slow < X64_MAX_SLOW - 2);
+    e->slow[e->n_slow] = (Slow){.jump = emit_jcc(a, CC_NE),
+                                .kind = SLOW_GUARD,
+                                .recipe = (uint16_t)recipe,
+                                .guard = o,
+                                .insn = e->insn};
+    e->slow[e->n_slow++].end = a->p;
 }
 
 static void add_link(Emit *e, uint8_t *disp, Gva pc)
@@ -109,8 +154,8 @@ void x64_branch_hash(Asm *a)
     emit8(a, 5);
 }
 
-/* r13 = target: go there through the branch cache, or out. */
-static void jump_r13(Emit *e)
+/* r13 = target of @o: go there through the branch cache, or out. */
+static void jump_r13(Emit *e, const IrOp *o)
 {
     Asm *a = &e->a;
     uint8_t *miss[2];
@@ -124,6 +169,8 @@ static void jump_r13(Emit *e)
     emit_op(a, 0, 4, 0xff, 4, rm_sib(R15, R14, 0, TLB_AT(branch[0].host)));
     asm_patch(miss[0], a->p);
     asm_patch(miss[1], a->p);
+    if (o->scale && o->cc != IRJ_CALL) /* what the cache knows has been run */
+        x64_guard_r13(e, o);
     emit_store(a, 8, rm_mem(RBP, CPU_AT(r[V_PC])), R13);
     emit_const(a, R14, JIT_EXIT_LOOKUP);
     emit_jmp(a, e->x->exit);
@@ -182,27 +229,28 @@ static void call_direct(Emit *e, Gva target, Gva ra)
     return_point(e, ra);
 }
 
-static void call_indirect(Emit *e, unsigned target, Gva ra)
+static void call_indirect(Emit *e, const IrOp *o)
 {
+    Gva ra = (Gva)o->disp;
     Asm *a = &e->a;
     uint8_t *call;
 
     push_return(e, ra);
-    emit_load(a, 8, R13, x64_loc(e, target));
+    emit_load(a, 8, R13, x64_loc(e, o->a));
     emit8(a, 0xe8);
     emit32(a, 0);
     call = a->p - 4;
     return_point(e, ra);
     asm_patch(call, a->p);
-    jump_r13(e);
+    jump_r13(e, o);
 }
 
-static void exit_return(Emit *e, unsigned target)
+static void exit_return(Emit *e, const IrOp *o)
 {
     Asm *a = &e->a;
     uint8_t *miss, *bottom;
 
-    emit_load(a, 8, R13, x64_loc(e, target));
+    emit_load(a, 8, R13, x64_loc(e, o->a));
     emit_op(a, 0, 8, 0x3b, R13, rm_mem(RSP, 8));
     miss = emit_jcc(a, CC_NE);
     emit8(a, 0xc3);
@@ -212,7 +260,7 @@ static void exit_return(Emit *e, unsigned target)
     emit_op(a, 0, 8, 0x8d, RSP,
             rm_mem(RSP, 16)); /* one pair less: a call that was not returned from */
     asm_patch(bottom, a->p);
-    jump_r13(e);
+    jump_r13(e, o);
 }
 
 static void branch_on_register(Emit *e, const IrOp *o)
@@ -251,12 +299,12 @@ void x64_lower_term(Emit *e, const IrOp *o)
     case IR_BRNZ: branch_on_register(e, o); break;
     case IR_JMPI:
         if (o->cc == IRJ_CALL && paired(e))
-            call_indirect(e, o->a, (Gva)o->disp);
+            call_indirect(e, o);
         else if (o->cc == IRJ_RET && paired(e))
-            exit_return(e, o->a);
+            exit_return(e, o);
         else {
             emit_load(&e->a, 8, R13, x64_loc(e, o->a));
-            jump_r13(e);
+            jump_r13(e, o);
         }
         break;
     case IR_EXIT:

@@ -79,6 +79,7 @@ static void group_begin(Emit *e, const IrOp *o, Group *g)
 
     g->insn = (uint16_t)e->insn;
     g->fl_mem_in = e->fl_mem;
+    g->mem_ok_in = e->mem_ok;
     if (g->lo)
         emit_op(a, 0, 8, 0x8d, R13, rm_mem(base, (int32_t)g->lo));
     else
@@ -94,6 +95,7 @@ static void group_access(Emit *e, const IrOp *o, unsigned i)
     Group *g = &e->groups[n];
 
     if (g->first == i) {
+        g->recipe_in = (uint16_t)x64_exact_point(e, i);
         x64_flags_spill(e, (uint16_t)((o->fl_live & ~o->fl_out) | o->fl_in));
         group_begin(e, o, g);
     } else if (e->in_r13 != n + 1) {
@@ -107,6 +109,8 @@ static uint8_t access_of(const IrOp *o)
 {
     if (!x64_stores(o))
         return ACCESS_READ;
+    if (o->flags & IRF_LOCK || o->op == IR_XCHG)
+        return MEM_LOCKED;
     return o->op == IR_MOV || o->op == IR_SETCC || o->op == IR_PASS ? ACCESS_WRITE : MEM_UPDATE;
 }
 
@@ -115,23 +119,28 @@ void x64_mem_begin(Emit *e, const IrOp *o)
     Asm *a = &e->a;
     bool write = x64_stores(o);
     unsigned size = o->msize, i = (unsigned)(o - e->ir->ops);
+    uint16_t recipe;
 
     if (!e->ungrouped && e->group_of[i]) {
         group_access(e, o, i);
         return;
     }
+    recipe = (uint16_t)x64_exact_point(e, i);
     x64_flags_spill(e, (uint16_t)((o->fl_live & ~o->fl_out) | o->fl_in));
     e->in_r13 = 0;
     x64_address(e, o, true);
     if (o->flags & IRF_ALIGN && size > 1) {
         emit_op(a, 0, 1, 0xf6, 0, rm_reg(R13));
         emit8(a, size - 1);
-        e->slow[e->n_slow++] = (Slow){.jump = emit_jcc(a, CC_NE), .align = 1, .insn = e->insn};
+        e->slow[e->n_slow++] =
+            (Slow){.jump = emit_jcc(a, CC_NE), .kind = SLOW_ALIGN, .recipe = recipe,
+                   .insn = e->insn};
     }
     assert(e->n_slow < X64_MAX_SLOW - 2);
     e->slow[e->n_slow] = (Slow){.jump = probe(e, size, write),
                                 .size = (uint8_t)size,
                                 .access = access_of(o),
+                                .recipe = recipe,
                                 .insn = e->insn};
     e->slow[e->n_slow++].op = a->p;
     e->operand = rm_mem(R13, 0);
@@ -153,6 +162,7 @@ void x64_group_end(Emit *e, unsigned op)
             continue;
         g->rejoin = e->a.p;
         g->fl_host_out = e->fl_host;
+        g->host_ok_out = e->host_ok;
         g->fl_mem_out = e->fl_mem;
         e->in_r13 = 0; /* the copy does not keep it */
     }
@@ -165,20 +175,22 @@ void x64_group_copies(Emit *e)
     e->ungrouped = true;
     for (unsigned n = 0; n < e->n_groups; n++) {
         Group *g = &e->groups[n];
-        const IrOp *end = &e->ir->ops[g->end];
 
         if (g->n < 2)
             continue;
         asm_patch(g->fail, a->p);
         e->insn = e->n_pcs;
-        e->pcs[e->n_pcs++] = (PcEntry){(uint32_t)(a->p - e->start), e->pcs[g->insn].pc};
+        x64_pc_entry(e, e->pcs[g->insn].pc, g->recipe_in);
         e->fl_host = false;
         e->fl_mem = g->fl_mem_in;
+        x64_exact_copy(e, g);
         for (unsigned i = g->first; i <= g->end; i++)
             x64_emit_op(e, i);
-        if (end->fl_live && g->fl_host_out)
+        if (g->fl_host_out) { /* dead ones too: they may be saved behind */
             x64_flags_need(e);
-        if (end->fl_live && g->fl_mem_out)
+            x64_exact_host(e, g->host_ok_out);
+        }
+        if (g->fl_mem_out)
             x64_flags_to_mem(e);
         emit_jmp(a, g->rejoin + a->delta);
     }
@@ -208,17 +220,24 @@ static void slow_access(Emit *e, const Slow *s)
     emit_jmp(a, s->end + a->delta);
 }
 
+static void slow_guard(Emit *e, const Slow *s)
+{
+    emit_load(&e->a, 8, R13, x64_loc(e, s->guard->a));
+    x64_guard_r13(e, s->guard);
+    emit_jmp(&e->a, s->end + e->a.delta);
+}
+
 void x64_slow_paths(Emit *e)
 {
     for (unsigned i = 0; i < e->n_slow; i++) {
         Slow *s = &e->slow[i];
 
         asm_patch(s->jump, e->a.p);
-        e->pcs[e->n_pcs++] = (PcEntry){(uint32_t)(e->a.p - e->start), e->pcs[s->insn].pc};
-        if (s->align) {
-            emit_call(&e->a, e->x->align_fault);
-        } else {
-            slow_access(e, s);
+        x64_pc_entry(e, e->pcs[s->insn].pc, s->recipe);
+        switch (s->kind) {
+        case SLOW_ACCESS: slow_access(e, s); break;
+        case SLOW_ALIGN: emit_call(&e->a, e->x->align_fault); break;
+        case SLOW_GUARD: slow_guard(e, s); break;
         }
     }
 }

@@ -29,7 +29,7 @@ static bool groupable(const IrOp *o)
 }
 
 /* Does @o move register @r by a constant? */
-static bool moves(const IrOp *o, int64_t *by)
+bool x64_moves(const IrOp *o, int64_t *by)
 {
     if (o->type != I64 || o->d >= V_PC)
         return false;
@@ -51,7 +51,7 @@ static inline Open reg_bit(unsigned v)
 }
 
 /* Registers that @o writes. */
-static Open written_by(const IrOp *o)
+uint32_t x64_written_by(const IrOp *o)
 {
     Open w = reg_bit(o->d);
 
@@ -100,6 +100,7 @@ bool x64_uses_r13(const Emit *e, const IrOp *o)
         return o->type < I32 || o->asize != 8 || !fits32(o->disp) ||
                (o->base == V_NONE && o->index == V_NONE);
     case IR_CALL:
+    case IR_GUARD:
     case IR_SETF:
     case IR_STS:
     case IR_BTS:
@@ -175,8 +176,8 @@ void x64_plan(Emit *e)
             open = plan_access(e, i, &base[o->base], open);
         if (!open)
             continue;
-        if (!moves(o, &by))
-            open &= ~written_by(o);
+        if (!x64_moves(o, &by))
+            open &= ~x64_written_by(o);
         else if (open & BIT(o->d))
             base[o->d].moved += by;
     }

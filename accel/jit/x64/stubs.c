@@ -235,6 +235,19 @@ static void make_commit(X64 *x, Asm *a)
     emit8(a, 0xc3);
 }
 
+/* Flags that are in neither place, by the table's recipe. */
+static void make_rebuild(X64 *x, Asm *a)
+{
+    x->rebuild = asm_here(a);
+    spill_pins(x, a);
+    to_c_stack(a);
+    emit_op(a, 0, 8, 0x8d, RDI, rm_mem(RBP, -CPU_BIAS));
+    call_absolute(a, (const void *)(uintptr_t)x64_rebuild);
+    emit_load(a, 8, RSP, rm_mem(RBP, CPU_AT(host_sp)));
+    load_pins(x, a);
+    emit8(a, 0xc3);
+}
+
 /* A call that never returns: @fn(cpu, r13). */
 static const uint8_t *make_no_return(X64 *x, Asm *a, const void *fn)
 {
@@ -259,7 +272,9 @@ bool x64_make_stubs(X64 *x, Asm *a)
     make_mem_slow(x, a, ACCESS_READ);
     make_mem_slow(x, a, ACCESS_WRITE);
     make_mem_slow(x, a, MEM_UPDATE);
+    make_mem_slow(x, a, MEM_LOCKED);
     make_commit(x, a);
+    make_rebuild(x, a);
     x->align_fault = make_no_return(x, a, (const void *)(uintptr_t)mem_align_fault);
     x->fault = make_no_return(x, a, (const void *)(uintptr_t)x64_fault);
     /* void vec_save(Cpu *) for C */

@@ -31,6 +31,7 @@ enum {
     X64_MAX_GROUPS = 32,
     X64_MAX_PCS = 4096,
     X64_MAX_THUNKS = 512,
+    X64_MAX_RECIPES = 1024,
     X64_STACK = 256 * 1024,
     X64_MIN_CACHE = 1 << 20
 };
@@ -55,7 +56,7 @@ typedef struct X64 {
     bool avx, bmi2, xgetbv1;
     /* stubs, executable addresses */
     const uint8_t *enter, *exit, *exit_link, *dispatch,
-        *mem_slow[4] /* by ACCESS_READ, ACCESS_WRITE, MEM_UPDATE */, *commit, *align_fault, *fault,
+        *rebuild, *mem_slow[MEM_ACCESSES] /* by ACCESS_READ, ACCESS_WRITE, MEM_x */, *commit, *align_fault, *fault,
         *vec_save, *vec_load, *call_c, *ret_bottom;
     Thunk thunks[X64_MAX_THUNKS];
     unsigned n_thunks;
@@ -64,19 +65,35 @@ typedef struct X64 {
     FILE *perf_map;
 } X64;
 
-/* A memory access's way out of line. */
+enum { SLOW_ACCESS, SLOW_ALIGN, SLOW_GUARD };
+
+/* A way out of line: of a memory access, of its alignment check, of a GUARD. */
 typedef struct Slow {
     uint8_t *jump; /* displacement to patch to the stub */
     uint8_t *op,
         *end; /* the operation behind the check: what the stub repeats on the bounce buffer */
-    uint8_t size, access, align;
-    uint32_t insn; /* index into pcs */
+    uint8_t size, access, kind;
+    uint16_t recipe;
+    uint32_t insn;     /* index into pcs */
+    const IrOp *guard; /* SLOW_GUARD; end is where it goes on */
 } Slow;
 
+/* How to compute flags that were not saved (exact.c): those of @op on the registers d and b, or d and imm. */
+typedef struct Recipe {
+    uint16_t op, mask; /* mask: FL_* it gives */
+    uint16_t before;   /* number of the recipe to be followed first, 0: none */
+    uint8_t type, d, b;
+    int32_t imm, d_moved, b_moved; /* what was added to the registers meanwhile */
+} Recipe;
+
+enum { RECIPE_HOST = 0xffff }; /* the flags are in the host's EFLAGS, which a signal handler has kept */
+
+/* Behind a block's code: number of entries, of recipes; entries; recipes. */
 typedef struct PcEntry {
-    uint32_t at;
-    uint32_t pc;
-} PcEntry; /* host offset in the block, guest pc - block pc */
+    uint32_t at;     /* host offset in the block */
+    uint16_t pc;     /* guest pc - block pc */
+    uint16_t recipe; /* for flags that a fault's frame shows; number, 0: cpu->cc has them */
+} PcEntry;
 
 /* Accesses that share one check (plan.c).  Offsets are from the base register as it was at `first`. */
 typedef struct Group {
@@ -88,6 +105,7 @@ typedef struct Group {
     uint8_t *fail;     /* displacement of the jump to the copy without groups */
     uint8_t *rejoin;
     bool fl_mem_in, fl_host_out, fl_mem_out; /* where flags are at the check and at the rejoin */
+    uint16_t mem_ok_in, recipe_in, host_ok_out; /* exact.c */
 } Group;
 
 /* A direct exit that still needs its stub. */
@@ -115,6 +133,10 @@ typedef struct Emit {
     unsigned n_groups;
     Slow slow[X64_MAX_SLOW];
     unsigned n_slow;
+    uint16_t host_ok, mem_ok; /* exact.c: flags that are exact in the host, in cpu->cc */
+    uint16_t recipe;          /* number of the one for the last op that wrote flags, 0: none */
+    Recipe recipes[X64_MAX_RECIPES];
+    unsigned n_recipes;
     PcEntry pcs[X64_MAX_PCS];
     unsigned n_pcs;
     PendingLink links[JIT_EXITS];
@@ -148,8 +170,29 @@ void x64_dst(Emit *e, unsigned v, unsigned size, unsigned reg);
 void x64_flags_spill(Emit *e, uint16_t live); /* before the host's flags are destroyed */
 void x64_flags_need(Emit *e);                 /* bring them into the host's EFLAGS; uses r14 */
 void x64_flags_to_mem(Emit *e);
+void x64_flags_merge(Emit *e); /* those that are exact in the host, beside the others; the host's end */
 /* Emit a conditional jump on IR condition @cc (flags wherever they are); returns the displacement to patch. */
 uint8_t *x64_branch(Emit *e, unsigned cc, unsigned align);
+
+/* exact.c */
+void x64_exact_begin(Emit *e);
+void x64_exact_host(Emit *e, uint16_t want); /* bring what can be had of these into the host */
+void x64_exact_shift(Emit *e, unsigned i); /* before op @i */
+void x64_exact_after(Emit *e, const IrOp *o); /* @o was emitted */
+/* Before a place of op @i that may fault and where the host's flags end: recipe, or they are saved. */
+unsigned x64_exact_point(Emit *e, unsigned i);
+/* The same where a signal tells of the fault, with an entry for it. */
+void x64_exact_signal(Emit *e);
+void x64_exact_place(Emit *e, unsigned recipe); /* C that is called from here may fault */
+void x64_exact_copy(Emit *e, const Group *g); /* a group's copy begins */
+void x64_exact_table(Emit *e);                /* the block's table */
+void x64_recipe_follow(Cpu *c, const Recipe *all, unsigned n);
+void x64_rebuild(Cpu *c); /* stub: flags by the recipe of the present place */
+void x64_pc_entry(Emit *e, uint16_t pc, unsigned recipe); /* from here on */
+
+/* plan.c */
+uint32_t x64_written_by(const IrOp *o); /* guest registers */
+bool x64_moves(const IrOp *o, int64_t *by); /* only moves register d, by a constant */
 
 /* mem.c */
 void x64_mem_begin(Emit *e, const IrOp *o); /* r13 = host address of the operand, checked */
@@ -167,8 +210,11 @@ void x64_emit_op(Emit *e, unsigned i); /* backend.c: op @i, markers included */
 void x64_lower(Emit *e, const IrOp *o);
 void x64_lower_pass(Emit *e, const IrOp *o);
 void x64_lower_call(Emit *e, const IrOp *o);
+void x64_lower_guard(Emit *e, const IrOp *o);
 void x64_lower_term(Emit *e, const IrOp *o);
 
+/* Out of line: r13 = what @o guards; its helper is called unless that is an address. */
+void x64_guard_r13(Emit *e, const IrOp *o);
 void x64_store_pc(Emit *e, Gva pc);
 void x64_link_stubs(Emit *e);
 /* Index into TlbContext.branch of the pc in r13, as a byte offset in r14. */

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* blockdev_type - BlockdevOptions and BlockdevRef of the schema, from the drivers that are linked in */
+#ifndef BLOCK_BLOCKDEV_TYPE_H
+#define BLOCK_BLOCKDEV_TYPE_H
+
+#include "block/block.h"
+
+extern const Type blockdev_options_type;  /* a union by "driver": json_t * */
+extern const Type blockdev_ref_type;      /* a name or options: json_t * */
+extern const Type blockdev_ref_null_type; /* or null */
+extern const Type blockdev_create_type;   /* BlockdevCreateOptions */
+extern const Type preallocation_type;     /* PreallocMode */
+
+#endif

@@ -1,0 +1,17 @@
+obj-y += block/crypto.o
+obj-$(CONFIG_GNUTLS) += block/cipher.o
+obj-$(if $(CONFIG_GNUTLS),n,y) += block/cipher_none.o
+obj-y += block/luks.o
+obj-y += block/align.o block/bitmap.o block/ctx.o block/file.o block/file_lock.o block/format.o block/gate.o block/graph.o block/null.o
+obj-y += block/open.o block/perm.o block/port.o block/raw.o block/request.o block/ring.o block/status.o block/work.o
+obj-y += block/nbd.o block/nbd_client.o block/nbd_negotiate.o block/nbd_stream.o
+obj-y += block/cbw.o block/job_backup.o block/job_commit.o block/job_common.o block/job_mirror.o block/job_stream.o
+obj-y += block/copy_on_read.o block/preallocate.o block/throttle.o
+obj-y += block/qcow2.o block/qcow2_bitmap.o block/qcow2_cache.o block/qcow2_check.o block/qcow2_cluster.o block/qcow2_compress.o
+obj-y += block/qcow2_create.o block/qcow2_header.o block/qcow2_refcount.o block/qcow2_snapshot.o
+obj-y += block/nbd_context.o block/nbd_handshake.o block/nbd_server.o block/nbd_session.o
+obj-y += block/image_create.o block/vdi.o
+obj-y += block/vpc.o
+obj-y += block/bitmap_cmds.o block/blockdev_type.o block/info.o block/job_start_cmds.o block/node_cmds.o block/query_cmds.o block/snapshot_cmds.o
+obj-y += block/vmdk.o block/vmdk_desc.o
+obj-y += block/vhdx.o

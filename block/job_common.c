@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * job_common - what block jobs share
+ */
+#include "block/jobs.h"
+
+#include "base/alloc.h"
+#include "base/zero.h"
+
+BlockPort *job_port(BlockNode *n, unsigned perm, unsigned shared, Error *err)
+{
+    return block_port_new(n->graph, NULL, n, perm, shared, err);
+}
+
+Job *block_job_new(Jobs *s, const JobClass *cls, const BlockJobArgs *a, Error *err)
+{
+    Job *j = job_new(s, cls, a->id, a->txn, a->auto_finalize, a->auto_dismiss, err);
+
+    if (j) {
+        j->speed = a->speed;
+        j->on_error = a->on_error;
+    }
+    return j;
+}
+
+static int copy_held(BlockNode *from, BlockNode *to, uint64_t at, uint64_t *size, void *buf,
+                     uint32_t flags)
+{
+    struct iovec iov = {buf, 0};
+    BlockNode *in;
+    Extent e;
+    int rc = node_status_above(from, NULL, at, *size, &e, &in);
+
+    if (rc)
+        return rc;
+    *size = iov.iov_len = MIN(*size, e.size);
+    if (e.kind == EXTENT_ZERO)
+        return node_zero(to, at, *size, flags & BLOCK_MAY_UNMAP);
+    rc = node_read(from, at, buf, *size);
+    if (rc)
+        return rc;
+    if (is_zero(buf, *size))
+        return node_zero(to, at, *size, flags & BLOCK_MAY_UNMAP);
+    return node_io(to, BLOCK_WRITE, at, &iov, 1, *size, flags & BLOCK_COMPRESS);
+}
+
+int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *buf, uint32_t flags)
+{
+    int rc = 0;
+
+    while (size && !rc) {
+        uint64_t len = MIN(size, (uint64_t)JOB_CHUNK);
+
+        block_port_hold(from, to);
+        rc = copy_held(block_port_node(from), block_port_node(to), at, &len, buf, flags);
+        block_port_release(from, to);
+        at += len;
+        size -= len;
+    }
+    return rc;
+}
+
+int job_status_above(BlockPort *p, BlockNode *top, BlockNode *base, uint64_t at, uint64_t size,
+                     Extent *out, BlockNode **in)
+{
+    int rc;
+
+    block_port_hold(p, NULL);
+    rc = node_status_above(top, base, at, size, out, in);
+    block_port_release(p, NULL);
+    return rc;
+}
+
+bool block_op_blocked(const BlockNode *n, Error *err)
+{
+    return n->op_blocker && !error_set(err, "Node '%s' is busy: %s", n->name, n->op_blocker);
+}

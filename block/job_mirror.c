@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * job_mirror - an image is copied while it is written, until both are the same; then one stands for the other
+ *
+ * A dirty bitmap on the source says what is still to be copied: it is marked after a write is done, and
+ * cleared before a range is read, so nothing is missed.  At the end the source stands still for what is left.
+ */
+#include <errno.h>
+
+#include "base/alloc.h"
+#include "block/jobs.h"
+
+typedef struct Mirror {
+    Job job;
+    BlockNode *source, *target, *replaces, *base; /* @base: active commit, down to it */
+    BlockPort *from, *to;
+    DirtyBitmap *dirty;
+    MirrorArgs args;
+    JobOnError on_target_error;
+    bool reopened, drained;
+} Mirror;
+
+static uint64_t chunk_of(const Mirror *m)
+{
+    return m->args.buf_size ? MIN(m->args.buf_size, (uint64_t)JOB_CHUNK) : JOB_CHUNK;
+}
+
+static uint32_t write_flags(const Mirror *m)
+{
+    return m->args.unmap ? BLOCK_MAY_UNMAP : 0;
+}
+
+/* What the target does not have yet. */
+static int mark_first(Mirror *m)
+{
+    uint64_t size = m->source->size;
+    BlockNode *base = m->base ? m->base
+                      : m->args.sync == SYNC_TOP ? node_skip_filters(m->source)->backing
+                                                 : NULL;
+
+    if (m->args.sync == SYNC_NONE)
+        return 0;
+    for (uint64_t at = 0; at < size;) {
+        BlockNode *in;
+        Extent e;
+        int rc = job_status_above(m->from, m->source, base, at, size - at, &e, &in);
+        bool needed = e.kind != EXTENT_UNALLOCATED &&
+                      !(m->args.target_is_zero && e.kind == EXTENT_ZERO && !base);
+
+        if (rc)
+            return rc;
+        if (needed)
+            bitmap_set(m->dirty, at, e.size);
+        at += e.size;
+        if (!job_pause_point(&m->job))
+            return -ECANCELED;
+    }
+    return 0;
+}
+
+/* One area; 0: nothing is dirty.  Errors put it back. */
+static int64_t copy_some(Mirror *m, void *buf)
+{
+    uint64_t at, size;
+    int rc;
+
+    if (!bitmap_take_area(m->dirty, 0, m->source->size, chunk_of(m), &at, &size))
+        return 0;
+    rc = job_copy(m->from, m->to, at, MIN(size, m->source->size - at), buf, write_flags(m));
+    if (!rc)
+        return (int64_t)size;
+    bitmap_set(m->dirty, at, MIN(size, m->source->size - at));
+    return rc;
+}
+
+static bool goes_on(const Mirror *m)
+{
+    const Job *j = &m->job;
+
+    return !j->forced && !(j->ready && (j->complete_asked || j->cancelled));
+}
+
+static int mirror_run(Job *j, Error *err)
+{
+    Mirror *m = (Mirror *)j;
+    void *buf = xalloc_aligned(4096, JOB_CHUNK);
+    int rc = mark_first(m);
+
+    (void)err;
+    while (!rc && goes_on(m)) {
+        int64_t len;
+
+        job_set_total(j, j->done + bitmap_count(m->dirty));
+        len = copy_some(m, buf);
+        if (len < 0) {
+            if (!job_survives(j, (int)len, false))
+                rc = (int)len;
+        } else if (len > 0) {
+            if (!job_moved(j, (uint64_t)len) && (!j->ready || j->forced))
+                rc = -ECANCELED;
+        } else if (!j->ready) {
+            rc = block_flush(m->to);
+            if (!rc)
+                job_set_ready(j);
+        } else {
+            job_sleep(j, 20000000);
+            job_pause_point(j);
+        }
+    }
+    xfree(buf);
+    return rc ? rc : j->forced ? -ECANCELED : 0;
+}
+
+/* Nobody writes any more: the rest, and to disk. */
+static bool mirror_prepare(Job *j, Error *err)
+{
+    Mirror *m = (Mirror *)j;
+    void *buf = xalloc_aligned(4096, JOB_CHUNK);
+    int64_t len;
+    int rc;
+
+    block_port_set_exempt(m->from); /* run() is over: nothing of ours is in flight */
+    block_port_set_exempt(m->to);
+    graph_drain_begin(m->source->graph, NULL);
+    m->drained = true;
+    do
+        len = copy_some(m, buf);
+    while (len > 0);
+    rc = len < 0 ? (int)len : block_flush(m->to);
+    xfree(buf);
+    return !rc || error_set_errno(err, -rc, "the last part could not be copied");
+}
+
+static void commit_switch(Mirror *m, Job *j)
+{
+    /* The active image was copied down: its users get the base. */
+    if (!node_replace(m->source, m->base, &j->err))
+        j->result = -EPERM;
+    else if (m->source->drv->make_empty && !node_is_read_only(m->source))
+        m->source->drv->make_empty(m->source);
+}
+
+static void mirror_switch(Mirror *m, Job *j)
+{
+    BlockNode *backing = node_skip_filters(m->source)->backing;
+
+    if (m->args.sync != SYNC_FULL && !m->args.keep_backing && backing && !m->target->backing)
+        node_set_child(m->target, "backing", backing, &j->err);
+    if (!node_replace(m->replaces ? m->replaces : m->source, m->target, &j->err))
+        j->result = -EPERM;
+}
+
+static void mirror_finish(Job *j, bool ok)
+{
+    Mirror *m = (Mirror *)j;
+    bool pivot = ok && j->complete_asked && !j->cancelled;
+
+    if (ok && !pivot && !j->result)
+        j->result = 0; /* cancelled when ready: a copy of that moment, and a success */
+    m->source->op_blocker = m->target->op_blocker = NULL;
+    bitmap_free(m->dirty);
+    block_port_free(m->from);
+    block_port_free(m->to);
+    if (pivot && m->base)
+        commit_switch(m, j);
+    else if (pivot)
+        mirror_switch(m, j);
+    if (m->drained)
+        graph_drain_end(m->source->graph, NULL);
+    if (m->reopened && !pivot)
+        node_reopen(m->base, NULL, m->base->flags | NODE_READ_ONLY, NULL);
+    node_unref(m->source);
+    node_unref(m->target);
+    node_unref(m->replaces);
+    node_unref(m->base);
+}
+
+static const JobClass mirror_class = {
+    .type = "mirror",
+    .size = sizeof(Mirror),
+    .is_block = true,
+    .can_complete = true,
+    .run = mirror_run,
+    .prepare = mirror_prepare,
+    .finish = mirror_finish,
+};
+
+static const JobClass active_commit_class = {
+    .type = "commit",
+    .size = sizeof(Mirror),
+    .is_block = true,
+    .can_complete = true,
+    .run = mirror_run,
+    .prepare = mirror_prepare,
+    .finish = mirror_finish,
+};
+
+/* On failure the job is cancelled, and gone. */
+static Job *mirror_begin(Mirror *m, const BlockJobArgs *a, const char *why, Error *err)
+{
+    unsigned perm = PERM_WRITE | PERM_RESIZE, shared = PERM_ALL & ~perm;
+
+    if (m->base) { /* those above it see no change */
+        perm = PERM_WRITE_UNCHANGED;
+        shared = PERM_ALL;
+    }
+    m->on_target_error = a->on_target_error;
+    m->from = job_port(m->source, PERM_READ, PERM_ALL, err);
+    m->to = m->from ? job_port(m->target, perm, shared, err) : NULL;
+    if (m->to)
+        m->dirty = bitmap_new(m->source, NULL, m->args.granularity, err);
+    if (!m->dirty) {
+        m->job.auto_dismiss = true;
+        job_cancel(&m->job, true, NULL);
+        return NULL;
+    }
+    m->source->op_blocker = m->target->op_blocker = why;
+    job_start(&m->job);
+    return &m->job;
+}
+
+Job *mirror_start(Jobs *set, const BlockJobArgs *a, BlockNode *source, BlockNode *target,
+                  const MirrorArgs *args, Error *err)
+{
+    Mirror *m;
+
+    if (block_op_blocked(source, err) || block_op_blocked(target, err))
+        return NULL;
+    if (source == target) {
+        error_set(err, "Can't mirror node into itself");
+        return NULL;
+    }
+    if (target->size < source->size &&
+        !node_truncate(target, source->size, PREALLOC_OFF, false, err))
+        return NULL;
+    m = (Mirror *)block_job_new(set, &mirror_class, a, err);
+    if (!m)
+        return NULL;
+    m->source = node_ref(source);
+    m->target = node_ref(target);
+    m->replaces = args->replaces ? node_ref(args->replaces) : NULL;
+    m->args = *args;
+    return mirror_begin(m, a, "block device is in use by block job: mirror", err);
+}
+
+Job *mirror_active_commit(Jobs *set, const BlockJobArgs *a, BlockNode *active, BlockNode *base,
+                          Error *err)
+{
+    Mirror *m = (Mirror *)block_job_new(set, &active_commit_class, a, err);
+    bool ok = true;
+
+    if (!m)
+        return NULL;
+    m->source = node_ref(active);
+    m->target = node_ref(base);
+    m->base = node_ref(base);
+    if (node_is_read_only(base)) {
+        ok = node_reopen(base, NULL, base->flags & ~(uint32_t)NODE_READ_ONLY, err);
+        m->reopened = ok;
+    }
+    if (ok && base->size < active->size)
+        ok = node_truncate(base, active->size, PREALLOC_OFF, true, err);
+    if (!ok) {
+        m->job.auto_dismiss = true;
+        job_cancel(&m->job, true, NULL);
+        return NULL;
+    }
+    return mirror_begin(m, a, "block device is in use by block job: commit", err);
+}

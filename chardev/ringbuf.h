@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ringbuf - a character device whose output stays in memory, for ringbuf-read and ringbuf-write */
+#ifndef CHARDEV_RINGBUF_H
+#define CHARDEV_RINGBUF_H
+
+#include "io/chardev.h"
+
+bool chardev_is_ringbuf(const Chardev *c);
+size_t ringbuf_read(Chardev *c, uint8_t *p, size_t n); /* takes the oldest out */
+void ringbuf_input(Chardev *c, const uint8_t *p, size_t n); /* to the front end; what it does not take is lost */
+
+#endif

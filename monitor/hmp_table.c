@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hmp_table - the human commands, and how answers of QMP commands look to humans (QEMU 7.2's hmp-commands) */
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "monitor/hmp_priv.h"
+#include "monitor/version.h"
+
+/* --- members of answers --- */
+
+static const char *text_of(const json_t *j, const char *name)
+{
+    const char *s = json_string_value(json_object_get(j, name));
+
+    return s ? s : "";
+}
+
+static long long number_of(const json_t *j, const char *name)
+{
+    return json_integer_value(json_object_get(j, name));
+}
+
+static bool is_true(const json_t *j, const char *name)
+{
+    return json_is_true(json_object_get(j, name));
+}
+
+/* --- answers --- */
+
+static void show_status(HmpCall *h, const json_t *r)
+{
+    const char *status = text_of(r, "status");
+
+    hmp_print(h, "VM status: %s", is_true(r, "running") ? "running" : "paused");
+    if (!is_true(r, "running") && strcmp(status, "paused"))
+        hmp_print(h, " (%s)", status);
+    hmp_print(h, "\n");
+}
+
+static void show_version(HmpCall *h, const json_t *r)
+{
+    const json_t *v = json_object_get(r, "qemu");
+
+    hmp_print(h, "%lld.%lld.%lld%s\n", number_of(v, "major"), number_of(v, "minor"),
+              number_of(v, "micro"), text_of(r, "package"));
+}
+
+static void show_name(HmpCall *h, const json_t *r)
+{
+    if (json_object_get(r, "name"))
+        hmp_print(h, "%s\n", text_of(r, "name"));
+}
+
+static void show_uuid(HmpCall *h, const json_t *r)
+{
+    hmp_print(h, "%s\n", text_of(r, "UUID"));
+}
+
+static void show_kvm(HmpCall *h, const json_t *r)
+{
+    hmp_print(h, "kvm support: %s\n",
+              !is_true(r, "present")  ? "not compiled"
+              : is_true(r, "enabled") ? "enabled"
+                                      : "disabled");
+}
+
+static void show_cpus(HmpCall *h, const json_t *r)
+{
+    json_t *c;
+    size_t i;
+
+    json_array_foreach(r, i, c)
+        hmp_print(h, "%c CPU #%lld: thread_id=%lld\n", i == h->cpu_index ? '*' : ' ',
+                  number_of(c, "cpu-index"), number_of(c, "thread-id"));
+}
+
+static void show_hotpluggable(HmpCall *h, const json_t *r)
+{
+    json_t *c, *value;
+    const char *key;
+    size_t i;
+
+    hmp_print(h, "Hotpluggable CPUs:\n");
+    json_array_foreach(r, i, c)
+    {
+        hmp_print(h, "  type: \"%s\"\n  vcpus_count: \"%lld\"\n", text_of(c, "type"),
+                  number_of(c, "vcpus-count"));
+        if (json_object_get(c, "qom-path"))
+            hmp_print(h, "  qom_path: \"%s\"\n", text_of(c, "qom-path"));
+        hmp_print(h, "  CPUInstance Properties:\n");
+        json_object_foreach(json_object_get(c, "props"), key, value)
+            hmp_print(h, "    %s: \"%lld\"\n", key, (long long)json_integer_value(value));
+    }
+}
+
+static void show_memory_summary(HmpCall *h, const json_t *r)
+{
+    hmp_print(h, "base memory: %lld\nplugged memory: %lld\n", number_of(r, "base-memory"),
+              number_of(r, "plugged-memory"));
+}
+
+static void show_chardevs(HmpCall *h, const json_t *r)
+{
+    json_t *c;
+    size_t i;
+
+    json_array_foreach(r, i, c)
+        hmp_print(h, "%s: filename=%s\n", text_of(c, "label"), text_of(c, "filename"));
+}
+
+static void show_iothreads(HmpCall *h, const json_t *r)
+{
+    json_t *t;
+    size_t i;
+
+    json_array_foreach(r, i, t)
+        hmp_print(h, "%s:\n  thread_id=%lld\n  poll-max-ns=%lld\n", text_of(t, "id"),
+                  number_of(t, "thread-id"), number_of(t, "poll-max-ns"));
+}
+
+static void show_text(HmpCall *h, const json_t *r)
+{
+    const char *s = json_string_value(json_object_get(r, "human-readable-text"));
+
+    strbuf_add(h->out, s ? s : "");
+}
+
+static void show_balloon(HmpCall *h, const json_t *r)
+{
+    hmp_print(h, "balloon: actual=%lld\n", number_of(r, "actual") >> 20);
+}
+
+/* What has no layout of its own. */
+static void show_json(HmpCall *h, const json_t *r)
+{
+    char *text = json_dumps(r, JSON_INDENT(2) | JSON_ENCODE_ANY);
+
+    strbuf_add(h->out, text ? text : "");
+    strbuf_add(h->out, "\n");
+    free(text);
+}
+
+/* --- commands of their own --- */
+
+static void hmp_cpu(HmpCall *h)
+{
+    int64_t index = hmp_int(h, "index");
+
+    if (index < 0 || index >= h->m->n_cpus)
+        hmp_print(h, "invalid CPU index\n");
+    else if (h->mon)
+        h->mon->cpu = (unsigned)index;
+}
+
+static void hmp_log(HmpCall *h)
+{
+    const char *items = hmp_str(h, "items");
+    uint32_t mask = 0;
+    Error err = {0};
+
+    if (!strcmp(items, "none") || log_parse(items, &mask, &err)) {
+        log_set_mask(mask);
+        return;
+    }
+    hmp_print(h, "%s\nLog items (comma separated):\nnone            remove all logs\n", err.msg);
+    for (const LogItem *i = log_items; i->name; i++)
+        hmp_print(h, "%-15s %s\n", i->name, i->doc);
+}
+
+static void hmp_logfile(HmpCall *h)
+{
+    Error err = {0};
+
+    hmp_hold(h->m); /* nobody writes to the old one */
+    if (!log_open(hmp_str(h, "filename"), log_mask_, &err))
+        hmp_print(h, "Error: %s\n", err.msg);
+    hmp_go(h->m);
+}
+
+static void hmp_trace(HmpCall *h)
+{
+    if (!trace_enable(hmp_str(h, "name")))
+        hmp_print(h, "Error: no event matches '%s'\n", hmp_str(h, "name"));
+}
+
+static void hmp_history(HmpCall *h)
+{
+    hmp_print(h, "the cursor keys walk through the history\n");
+}
+
+/* --- the table --- */
+
+const HmpCommand hmp_table[] = {
+    {"help|?", "name:S?@command", "[cmd]", "show the help", NULL, NULL, hmp_help},
+    {"stop|s", NULL, NULL, "stop emulation", "stop", NULL, NULL},
+    {"cont|c", NULL, NULL, "resume emulation", "cont", NULL, NULL},
+    {"quit|q", NULL, NULL, "quit the emulator", "quit", NULL, NULL},
+    {"system_reset", NULL, NULL, "reset the system", "system_reset", NULL, NULL},
+    {"system_powerdown", NULL, NULL, "send system power down event", "system_powerdown", NULL, NULL},
+    {"system_wakeup", NULL, NULL, "wakeup guest from suspend", "system_wakeup", NULL, NULL},
+    {"nmi", NULL, NULL, "inject an NMI", "inject-nmi", NULL, NULL},
+    {"cpu", "index:i", "index", "set the default CPU", NULL, NULL, hmp_cpu},
+
+    {"device_add", "driver:O@driver", "driver[,prop=value][,...]",
+     "add device, like -device on the command line", "device_add", NULL, NULL},
+    {"device_del", "id:s@device", "device", "remove device", "device_del", NULL, NULL},
+    {"object_add", "qom-type:O", "[qom-type=]type,id=str[,prop=value][,...]", "create QOM object",
+     "object-add", NULL, NULL},
+    {"object_del", "id:s", "id", "destroy QOM object", "object-del", NULL, NULL},
+    {"qom-list", "path:s", "path", "list QOM properties", "qom-list", show_json, NULL},
+    {"qom-get", "path:s property:s", "path property", "print QOM property", "qom-get", show_json,
+     NULL},
+    {"qom-set", "path:s property:s value:S", "path property value", "set QOM property", "qom-set",
+     NULL, NULL},
+    {"chardev-remove", "id:s", "id", "remove chardev", "chardev-remove", NULL, NULL},
+    {"chardev-send-break", "id:s", "id", "send a break on chardev", "chardev-send-break", NULL,
+     NULL},
+    {"getfd", "fdname:s", "getfd name", "receive a file descriptor via SCM rights and assign it a name",
+     "getfd", NULL, NULL},
+    {"closefd", "fdname:s", "closefd name", "close a file descriptor previously passed via SCM rights",
+     "closefd", NULL, NULL},
+    {"balloon", "value:i", "target", "request VM to change its memory allocation (in bytes)", "balloon",
+     NULL, NULL},
+
+    {"x", "/ addr:i", "/fmt addr", "virtual memory dump starting at 'addr'", NULL, NULL, hmp_x},
+    {"xp", "/ addr:i", "/fmt addr", "physical memory dump starting at 'addr'", NULL, NULL, hmp_xp},
+    {"print|p", "/ val:i", "/fmt expr", "print expression value (use $reg for CPU register access)",
+     NULL, NULL, hmp_p},
+    {"i", "/ addr:i index:i?", "/fmt addr", "I/O port read", NULL, NULL, hmp_in},
+    {"o", "/ addr:i val:i", "/fmt addr value", "I/O port write", NULL, NULL, hmp_out},
+    {"sum", "start:i size:i", "addr size", "compute the checksum of a memory region", NULL, NULL,
+     hmp_sum},
+    {"gva2gpa", "addr:i", "addr", "print the guest physical address corresponding to a guest virtual address",
+     NULL, NULL, hmp_gva2gpa},
+    {"memsave", "val:i size:i filename:s", "addr size file",
+     "save to disk virtual memory dump starting at 'addr' of size 'size'", "memsave", NULL, NULL},
+    {"pmemsave", "val:i size:i filename:s", "addr size file",
+     "save to disk physical memory dump starting at 'addr' of size 'size'", "pmemsave", NULL, NULL},
+
+    {"log", "items:s", "item1[,...]", "activate logging of the specified items", NULL, NULL, hmp_log},
+    {"logfile", "filename:s", "filename", "output logs to 'filename'", NULL, NULL, hmp_logfile},
+    {"trace-event", "name:s", "name", "switch on trace events that match", NULL, NULL, hmp_trace},
+
+    {"info status", NULL, NULL, "show the current VM status (running|paused)", "query-status",
+     show_status, NULL},
+    {"info version", NULL, NULL, "show the version of QEMU", "query-version", show_version, NULL},
+    {"info name", NULL, NULL, "show the current VM name", "query-name", show_name, NULL},
+    {"info uuid", NULL, NULL, "show the current VM UUID", "query-uuid", show_uuid, NULL},
+    {"info kvm", NULL, NULL, "show KVM information", "query-kvm", show_kvm, NULL},
+    {"info cpus", NULL, NULL, "show infos for each CPU", "query-cpus-fast", show_cpus, NULL},
+    {"info hotpluggable-cpus", NULL, NULL, "show information about hotpluggable CPUs",
+     "query-hotpluggable-cpus", show_hotpluggable, NULL},
+    {"info memory_size_summary", NULL, NULL,
+     "show the amount of initially allocated and present hotpluggable (if enabled) memory in bytes",
+     "query-memory-size-summary", show_memory_summary, NULL},
+    {"info balloon", NULL, NULL, "show balloon information", "query-balloon", show_balloon, NULL},
+    {"info chardev", NULL, NULL, "show the character devices", "query-chardev", show_chardevs, NULL},
+    {"info iothreads", NULL, NULL, "show iothreads", "query-iothreads", show_iothreads, NULL},
+    {"info jit", NULL, NULL, "show dynamic compiler info", "x-query-jit", show_text, NULL},
+    {"info registers", "-a", "[-a]", "show the cpu registers (-a: all)", NULL, NULL, hmp_registers},
+    {"info mem", NULL, NULL, "show the active virtual memory mappings", NULL, NULL, hmp_mem},
+    {"info tlb", NULL, NULL, "show virtual to physical memory mappings", NULL, NULL, hmp_tlb},
+    {"info mtree", "-f", "[-f]", "show memory tree (-f: dump flat view for address spaces)", NULL, NULL,
+     hmp_mtree},
+    {"info qtree", NULL, NULL, "show device tree", NULL, NULL, hmp_qtree},
+    {"info qom-tree", "path:s?", "[path]", "show QOM composition tree", NULL, NULL, hmp_qom_tree},
+    {"info pic", NULL, NULL, "show PIC state", NULL, NULL, hmp_pic},
+    {"info roms", NULL, NULL, "show roms", NULL, NULL, hmp_roms},
+    {"info history", NULL, NULL, "show the command line history", NULL, NULL, hmp_history},
+    {NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+
+const char hmp_missing[] =
+    "announce_self block_job_cancel block_job_complete block_job_pause block_job_resume "
+    "block_job_set_speed block_resize block_set_io_throttle block_stream boot_set calc_dirty_rate change "
+    "chardev-add chardev-change client_migrate_info commit delvm drive_add drive_backup drive_del "
+    "drive_mirror dump-guest-memory eject exit_preconfig expire_password gdbserver gpa2hpa gpa2hva hostfwd_add "
+    "hostfwd_remove loadvm mce migrate migrate_cancel migrate_continue migrate_incoming migrate_pause "
+    "migrate_recover migrate_set_capability migrate_set_parameter migrate_start_postcopy mouse_button "
+    "mouse_move mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop netdev_add "
+    "netdev_del pcie_aer_inject_error qemu-io replay_break replay_delete_break replay_seek ringbuf_read "
+    "ringbuf_write savevm screendump sendkey set_link set_password singlestep snapshot_blkdev "
+    "snapshot_blkdev_internal snapshot_delete_blkdev_internal stopcapture sync-profile wavcapture "
+    "watchdog_action xen-event-inject xen-event-list";

@@ -1,0 +1,1 @@
+tool-nbd += tools/nbd/main.o tools/nbd/args.o tools/nbd/list.o
