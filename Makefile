@@ -18,7 +18,7 @@ B ?= build
 T ?= 60
 RUN ?=
 
-.PHONY: all run check check-unit check-cpu check-functional check-boots check-asan check-tsan check-locks
+.PHONY: all run check check-unit check-cpu check-functional check-guest check-boots check-asan check-tsan check-locks
 .PHONY: lint format fuzz bench install clean distclean help objs unit-programs fuzz-programs
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -180,6 +180,10 @@ check-functional: all
 	    echo "SKIPPED: some of the guests of $(RHEA_GUESTS) could not be fetched"
 	@$(call run-if-there,$(SRC)/tests/functional/run)
 
+# The bare-metal guests alone, on both back ends.
+check-guest: all
+	@$(call run-if-there,$(SRC)/tests/functional/run,test_guest)
+
 # Each kernel with 1, 2 and 4 processors, N times; too slow for `check`.
 N ?= 20
 check-boots: all
@@ -233,6 +237,7 @@ install: all
 	install -D $(B)/rhea $(BIN)/rhea
 	for a in $(ARCHS); do ln -sf rhea $(BIN)/rhea-system-$$a || exit 1; done
 	mkdir -p $(COMPAT)
+	for t in $(TOOLS); do install -D $(B)/rhea-$$t $(BIN)/rhea-$$t && ln -sf ../../../bin/rhea-$$t $(COMPAT)/qemu-$$t || exit 1; done
 	for a in $(ARCHS); do ln -sf ../../../bin/rhea $(COMPAT)/qemu-system-$$a || exit 1; done
 	install -D -m 644 $(SRC)/LICENSE $(DESTDIR)$(PREFIX)/share/doc/rhea/LICENSE
 
@@ -253,6 +258,7 @@ help:
 	@echo 'make check-unit         unit tests and device benches'
 	@echo 'make check-cpu          instruction tests'
 	@echo 'make check-functional   whole guests'
+	@echo 'make check-guest        bare-metal guests on both back ends'
 	@echo 'make check-boots N=20   boot every kernel N times with 1, 2 and 4 processors'
 	@echo 'make check-asan         unit and instruction tests under AddressSanitizer and UBSan'
 	@echo 'make check-tsan         unit tests under ThreadSanitizer'

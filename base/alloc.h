@@ -20,7 +20,7 @@ void *try_alloc(size_t size);
 
 #define xnew(T) ((T *)xalloc(sizeof(T)))
 #define xnew_n(T, n) ((T *)xalloc(sizeof(T) * (n)))
-#define try_new_n(T, n) ((T *)((n) > SIZE_MAX / sizeof(T) ? NULL : try_alloc(sizeof(T) * (n))))
+#define try_new_n(T, n) ((T *)((size_t)(n) > SIZE_MAX / sizeof(T) ? NULL : try_alloc(sizeof(T) * (n))))
 
 static inline void auto_free(void *p)
 {

@@ -48,7 +48,8 @@ typedef struct Field {
     uint8_t use, flags;
 } Field;
 
-/* Variant @i of a union: the tag's value and its own members (type NULL: none); false behind the last. */
+/* Variant @i of a union: the tag's value and its own members (type NULL: none); false behind the
+ * last. */
 typedef struct Variant {
     const char *tag;
     const Type *type;
@@ -68,7 +69,8 @@ struct Type {
     VariantFn *variant;         /* META_UNION: what is linked in */
 };
 
-/* The C side of a list.  Elements follow each other; list_add() gives a new one, zeroed, valid until the next. */
+/* The C side of a list.  Elements follow each other; list_add() gives a new one, zeroed, valid
+ * until the next. */
 typedef struct List {
     void *p;
     unsigned n;
@@ -139,7 +141,8 @@ extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, typ
         .name = #m, .type = (ty), .at = offsetof(S, m), .count = COUNT_OF(MEMBER_(S, m)),          \
         .use = FIELD_STATE                                                                         \
     }
-/* Arguments and results: @nm is the name in JSON, spelled as QMP spells it.  Required ones; optional ones with a
+/* Arguments and results: @nm is the name in JSON, spelled as QMP spells it.  Required ones;
+ * optional ones with a
  * flag `bool has_m` (not the first member); optional ones that are NULL when they are not there. */
 #define ARG_TYPE(S, m, nm, ty, dc)                                                                 \
     {                                                                                              \
@@ -187,16 +190,19 @@ extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, typ
                       .tag = (tg),                                                                 \
                       .variant = (fn)}
 
-/* Enum members are 4 bytes wide.  Links are `char *` ids resolved by whoever realizes the object. */
+/* Enum members are 4 bytes wide.  Links are `char *` ids resolved by whoever realizes the object.
+ * */
 
 void reflect_defaults(const Type *t, void *obj, uint8_t use); /* strings are copied */
 const Field *reflect_find(const Type *t, const char *name,
                           uint8_t use); /* '-' and '_' are the same */
-/* Set one field from text: on/off/yes/no/true/false, decimal/0x/octal, sizes with suffix, enum names.
+/* Set one field from text: on/off/yes/no/true/false, decimal/0x/octal, sizes with suffix, enum
+ * names.
  * The message names field, value and what is allowed. */
 bool reflect_set(const Field *f, void *obj, const char *text, Error *err);
 char *reflect_get(const Field *f, const void *obj); /* as text; caller frees */
-/* Unknown and missing members are refused by name ("keys[0].data"), in QMP's words.  What was set before a
+/* Unknown and missing members are refused by name ("keys[0].data"), in QMP's words.  What was set
+ * before a
  * failure stays for reflect_free(). */
 bool reflect_from_json(const Type *t, void *obj, const json_t *j, uint8_t use, Error *err);
 json_t *reflect_to_json(const Type *t, const void *obj, uint8_t use);
@@ -212,8 +218,10 @@ json_t *reflect_schema(const Type *t,
 void reflect_dump(const Type *t, const void *obj, uint8_t use, StrBuf *out); /* name=value lines */
 void reflect_free(const Type *t, void *obj);                                 /* owned strings */
 
-/* Named-field state stream: fields with FIELD_STATE, in table order, `end` marked.  Loading: a missing
- * name is an error unless STATE_OPT; unknown names, wrong sizes, leftovers are errors that name the field. */
+/* Named-field state stream: fields with FIELD_STATE, in table order, `end` marked.  Loading: a
+ * missing
+ * name is an error unless STATE_OPT; unknown names, wrong sizes, leftovers are errors that name
+ * the field. */
 typedef struct ByteBuf {
     uint8_t *p;
     size_t len, cap, at;

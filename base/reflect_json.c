@@ -2,7 +2,8 @@
 /*
  * reflect_json - described structs from and to JSON, and their schema
  *
- * JSON integers are signed 64 bits (jansson): larger unsigned values are written as "0x..." text, which is
+ * JSON integers are signed 64 bits (jansson): larger unsigned values are written as "0x..." text,
+ * which is
  * taken for any number.
  */
 #include <stdio.h>
@@ -139,7 +140,8 @@ bool reflect_variant(const Type *t, const json_t *j, Variant *out, Error *err)
                      json_string_value(tag));
 }
 
-/* The tag must be known and the common members there; the rest is for those who know the variant. */
+/* The tag must be known and the common members there; the rest is for those who know the variant.
+ * */
 static bool union_from_json(const Type *t, json_t **p, const json_t *j, uint8_t use, Error *err)
 {
     Variant v;

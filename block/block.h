@@ -110,6 +110,7 @@ struct BlockNode {
     uint32_t request_align;   /* power of two; requests below it are bounced by the core */
     uint32_t zero_align, cluster_size; /* hints; 0: none */
     bool zero_init; /* a new image reads as zeroes */
+    bool compressed_only; /* takes only writes with BLOCK_COMPRESS */
     _Atomic bool meta_dirty; /* a flush has something to do here besides flushing the children */
     bool encrypted;
 
@@ -214,9 +215,10 @@ struct BlockDriver {
     int (*status)(BlockNode *n, uint64_t at, uint64_t size, Extent *out);
     bool (*truncate)(BlockNode *n, uint64_t size, Preallocation p, bool exact, Error *err);
     int64_t (*allocated_size)(BlockNode *n); /* bytes on the host; -errno */
-    json_t *(*info)(BlockNode *n);           /* "format-specific": {"type","data"}, the data; NULL: none */
+    json_t *(*info)(BlockNode *n); /* {"type", "data"}, perhaps also "dirty-flag"; NULL: none */
     bool (*create)(BlockGraph *g, json_t *options, Error *err); /* blockdev-create: "file" is a node name */
-    /* rhea-img create -f: @filename is made and formatted.  @options: -o keys, all strings. */
+    /* rhea-img create -f: @filename is made and formatted.  @options: -o keys, all strings.  Here and in create() they
+     * stay the caller's. */
     bool (*create_file)(BlockGraph *g, const char *filename, json_t *options, Error *err);
     const Type *create_options; /* PROP fields of -o, for help and checks */
     bool (*amend)(BlockNode *n, json_t *options, void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg, Error *err);

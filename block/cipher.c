@@ -119,8 +119,7 @@ static Engine *engine_take(Cipher *c)
     Engine *e = NULL;
     int rc;
 
-    WITH_LOCK(&c->lock)
-    {
+    WITH_LOCK (&c->lock) {
         if ((e = c->idle))
             c->idle = e->next;
     }
@@ -129,8 +128,7 @@ static Engine *engine_take(Cipher *c)
 
 static void engine_give(Cipher *c, Engine *e)
 {
-    WITH_LOCK(&c->lock)
-    {
+    WITH_LOCK (&c->lock) {
         e->next = c->idle;
         c->idle = e;
     }

@@ -95,12 +95,12 @@ static int name_index(const char *const *names, unsigned n, const char *option, 
 
 static bool parse_create(Crypto *c, const CryptoCreate *p, Error *err)
 {
-    int cipher = name_index(cipher_names, COUNT_OF(cipher_names), "cipher-alg", p->cipher_alg, 2,
-                            err);
+    int cipher =
+        name_index(cipher_names, COUNT_OF(cipher_names), "cipher-alg", p->cipher_alg, 2, err);
     int mode = name_index(mode_names, COUNT_OF(mode_names), "cipher-mode", p->cipher_mode,
                           CIPHER_XTS, err);
-    int iv = name_index(iv_names, COUNT_OF(iv_names), "ivgen-alg", p->ivgen_alg, CIPHER_PLAIN64,
-                        err);
+    int iv =
+        name_index(iv_names, COUNT_OF(iv_names), "ivgen-alg", p->ivgen_alg, CIPHER_PLAIN64, err);
     int iv_hash = name_index(hash_names, DIGEST_COUNT, "ivgen-hash-alg", p->ivgen_hash_alg,
                              DIGEST_SHA256, err);
     int hash = name_index(hash_names, DIGEST_COUNT, "hash-alg", p->hash_alg, DIGEST_SHA256, err);
@@ -108,8 +108,8 @@ static bool parse_create(Crypto *c, const CryptoCreate *p, Error *err)
     if (cipher < 0 || mode < 0 || iv < 0 || iv_hash < 0 || hash < 0)
         return false;
     c->luks = true;
-    c->spec = (CipherSpec){128 + 64 * (unsigned)cipher, (CipherMode)mode, (CipherIv)iv,
-                           (Digest)iv_hash};
+    c->spec =
+        (CipherSpec){128 + 64 * (unsigned)cipher, (CipherMode)mode, (CipherIv)iv, (Digest)iv_hash};
     c->hash = (Digest)hash;
     return true;
 }
@@ -256,10 +256,10 @@ static void text_put(uint8_t *at, const char *text)
 static bool write_header(const Crypto *c, const CryptoIo *io, Error *err)
 {
     uint8_t h[HEADER_SIZE] = "LUKS\xba\xbe\0\1";
-    AUTO_FREE char *mode = xasprintf("%s-%s%s%s", mode_names[c->spec.mode], iv_names[c->spec.iv],
-                                     c->spec.iv == CIPHER_ESSIV ? ":" : "",
-                                     c->spec.iv == CIPHER_ESSIV ? hash_names[c->spec.iv_digest]
-                                                                : "");
+    AUTO_FREE char *mode =
+        xasprintf("%s-%s%s%s", mode_names[c->spec.mode], iv_names[c->spec.iv],
+                  c->spec.iv == CIPHER_ESSIV ? ":" : "",
+                  c->spec.iv == CIPHER_ESSIV ? hash_names[c->spec.iv_digest] : "");
     int rc;
 
     text_put(h + 8, "aes");
@@ -541,8 +541,7 @@ Crypto *crypto_luks_open(const CryptoIo *io, struct Objects *set, const char *ke
 
     if (rc < 0)
         error_set_errno(err, -rc, "Unable to read LUKS header");
-    if (rc == 0 && parse_header(c, h, err) &&
-        (!need_key || open_key(c, io, set, key_secret, err)))
+    if (rc == 0 && parse_header(c, h, err) && (!need_key || open_key(c, io, set, key_secret, err)))
         return c;
     crypto_free(c);
     return NULL;
@@ -699,8 +698,8 @@ static bool amend_add(Crypto *c, const CryptoAmend *p, struct Objects *set, cons
     if (slot < 0)
         return error_set(err, "Can't add a keyslot - all keyslots are in use");
     if (c->slots[slot].active)
-        return error_set(
-            err, "Refusing to overwrite active keyslot %i - please erase it first", slot);
+        return error_set(err, "Refusing to overwrite active keyslot %i - please erase it first",
+                         slot);
     ok = secret_take(&pass, set, p->new_secret, err) &&
          slot_store(c, (unsigned)slot, &pass, p->iter_time, io, err);
     secret_drop(&pass);

@@ -39,8 +39,7 @@ extern const Type crypto_create_type; /* PROP fields "key-secret", "cipher-alg",
              "ID of the secret that provides the keyslot passphrase"),                             \
         PROP_STR(S, m.cipher_alg, prefix "cipher-alg", NULL,                                       \
                  "Name of encryption cipher algorithm"),                                           \
-        PROP_STR(S, m.cipher_mode, prefix "cipher-mode", NULL,                                     \
-                 "Name of encryption cipher mode"),                                                \
+        PROP_STR(S, m.cipher_mode, prefix "cipher-mode", NULL, "Name of encryption cipher mode"),  \
         PROP_STR(S, m.ivgen_alg, prefix "ivgen-alg", NULL, "Name of IV generator algorithm"),      \
         PROP_STR(S, m.ivgen_hash_alg, prefix "ivgen-hash-alg", NULL,                               \
                  "Name of IV generator hash algorithm"),                                           \

@@ -568,7 +568,6 @@ static bool file_create_file(BlockGraph *g, const char *filename, json_t *option
     reflect_defaults(&file_create_type, &c, FIELD_PROP);
     ok = opts_json_apply(&file_create_type, &c, options, FIELD_PROP, err) &&
          file_make(strncmp(filename, "file:", 5) ? filename : filename + 5, &c, err);
-    json_decref(options);
     return ok;
 }
 
@@ -576,10 +575,8 @@ static bool file_create(BlockGraph *g, json_t *options, Error *err)
 {
     AUTO_FREE char *path = json_take_str(options, "filename");
 
-    if (!path) {
-        json_decref(options);
+    if (!path)
         return error_set(err, "Parameter 'filename' is missing");
-    }
     return file_create_file(g, path, options, err);
 }
 

@@ -15,3 +15,6 @@ obj-y += block/vpc.o
 obj-y += block/bitmap_cmds.o block/blockdev_type.o block/info.o block/job_start_cmds.o block/node_cmds.o block/query_cmds.o block/snapshot_cmds.o
 obj-y += block/vmdk.o block/vmdk_desc.o
 obj-y += block/vhdx.o
+obj-$(CONFIG_CURL) += block/curl.o
+obj-y += block/nbd_cmds.o
+obj-y += block/throttle_cmds.o

@@ -96,8 +96,10 @@ bool image_info_fill(BlockNode *n, bool chain, ImageInfo *i, Error *err)
                      .has_dirty = n->drv->kind == DRIVER_FORMAT && n->drv->map,
                      .backing = xstrdup(n->backing_file),
                      .backing_format = xstrdup(n->backing_format)};
+    i->dirty = json_is_true(json_object_get(data, "dirty-flag"));
     if (data)
-        i->specific = json_pack("{ssso}", "type", n->drv->name, "data", data);
+        json_object_del(data, "dirty-flag");
+    i->specific = data;
     if (n->backing_file)
         i->full_backing = n->backing ? xstrdup(n->backing->filename)
                                      : block_path_combine(n->filename, n->backing_file);

@@ -79,8 +79,9 @@ static bool luks_open(BlockNode *n, const void *options, Error *err)
         return false;
     payload = crypto_payload_offset(l->crypto);
     if (n->file->size < payload)
-        return error_set(err, "The LUKS header says that the payload starts at %" PRIu64
-                              ", behind the end of the file",
+        return error_set(err,
+                         "The LUKS header says that the payload starts at %" PRIu64
+                         ", behind the end of the file",
                          payload);
     n->size = ALIGN_DOWN(n->file->size - payload, (uint64_t)CRYPTO_SECTOR);
     n->request_align = CRYPTO_SECTOR;

@@ -86,8 +86,9 @@ static void set_text(json_t *o, const char *key, const char *value)
 static void set_inet(json_t *o, const char *host, const char *port)
 {
     json_object_set_new(o, "server",
-                        json_pack("{s:s, s:s, s:s}", "type", "inet", "host", *host ? host : "localhost",
-                                  "port", port && *port ? port : "10809"));
+                        json_pack("{s:s, s:s, s:s}", "type", "inet", "host",
+                                  *host ? host : "localhost", "port",
+                                  port && *port ? port : "10809"));
 }
 
 static void set_unix(json_t *o, const char *path)
@@ -204,7 +205,7 @@ static bool take_options(BlockNode *n, const NbdOptions *o, Error *err)
         return false;
     if (o->tls_hostname && !o->tls_creds)
         return error_set(err, "tls-hostname needs tls-creds");
-    s->hostname = xstrdup(o->tls_hostname             ? o->tls_hostname
+    s->hostname = xstrdup(o->tls_hostname               ? o->tls_hostname
                           : s->addr.kind == SOCKET_INET ? s->addr.host
                                                         : NULL);
     address = socket_addr_text(&s->addr);

@@ -38,7 +38,7 @@ enum {
 
 typedef struct Op {
     struct Op *next;
-    BlockReq *r;  /* NULL: somebody waits for `finished` */
+    BlockReq *r; /* NULL: somebody waits for `finished` */
     uint16_t cmd, flags;
     uint64_t at, left; /* of the request: what this piece begins with, and all that is to do */
     uint32_t size;     /* of the piece; bytes done before it: r->size - left */
@@ -60,7 +60,7 @@ typedef enum Link {
 
 struct NbdClient {
     NbdClientOptions o;
-    NbdInfo info; /* does not change; later connections must offer as much */
+    NbdInfo info;        /* does not change; later connections must offer as much */
     bool structured;     /* of this connection */
     uint32_t context_id; /* the same */
     Lock lock;
@@ -220,8 +220,8 @@ static void wake(NbdClient *c)
 /* The largest piece that may begin at @at. */
 static uint32_t piece_size(const NbdClient *c, const Op *op)
 {
-    uint32_t max_payload = MIN(c->info.max_block ? c->info.max_block : NBD_MAX_PAYLOAD,
-                               (uint32_t)NBD_MAX_PAYLOAD);
+    uint32_t max_payload =
+        MIN(c->info.max_block ? c->info.max_block : NBD_MAX_PAYLOAD, (uint32_t)NBD_MAX_PAYLOAD);
     uint64_t max = 1u << 30;
 
     if (op->cmd == NBD_CMD_READ || op->cmd == NBD_CMD_WRITE)
@@ -794,7 +794,7 @@ static void *client_thread(void *arg)
         if (c->quit)
             say_goodbye(c);
         connection_lost(c, rc);
-    } while (!c->quit && reconnect(c));
+    } while (!c->quit && c->o.addr->kind != SOCKET_FD && reconnect(c));
     fail_queue(c);
     return NULL;
 }

@@ -11,7 +11,8 @@
 
 typedef struct NbdClient NbdClient;
 
-typedef struct NbdClientOptions { /* what pointers point to stays the caller's, until nbd_client_free() */
+typedef struct
+    NbdClientOptions { /* what pointers point to stays the caller's, until nbd_client_free() */
     const SocketAddr *addr;
     const char *name; /* for messages */
     const char *export;
@@ -24,8 +25,9 @@ typedef struct NbdClientOptions { /* what pointers point to stays the caller's, 
 /* Connects, waiting, and goes on for open_timeout. */
 NbdClient *nbd_client_new(const NbdClientOptions *o, Error *err);
 void nbd_client_free(NbdClient *c); /* nothing is in flight; NULL is fine */
-const NbdInfo *nbd_client_info(const NbdClient *c); /* of the first connection; the size never changes */
-void nbd_client_submit(NbdClient *c, BlockReq *r); /* any thread */
+const NbdInfo *nbd_client_info(
+    const NbdClient *c); /* of the first connection; the size never changes */
+void nbd_client_submit(NbdClient *c, BlockReq *r);                            /* any thread */
 int nbd_client_status(NbdClient *c, uint64_t at, uint64_t size, Extent *out); /* waits */
 
 #endif

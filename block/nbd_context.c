@@ -97,10 +97,10 @@ static int context_fill(const NbdExport *e, unsigned context, uint64_t at, uint6
     while (size) {
         uint64_t len = 0;
         uint32_t flags = 0;
-        int rc = context == CONTEXT_BASE    ? base_extent(n, at, size, &len, &flags)
-                 : context == CONTEXT_DEPTH ? depth_extent(n, at, size, &len, &flags)
-                                            : bitmap_extent(e->bitmaps[context - CONTEXT_BITMAP],
-                                                            at, size, &len, &flags);
+        int rc = context == CONTEXT_BASE ? base_extent(n, at, size, &len, &flags)
+                 : context == CONTEXT_DEPTH
+                     ? depth_extent(n, at, size, &len, &flags)
+                     : bitmap_extent(e->bitmaps[context - CONTEXT_BITMAP], at, size, &len, &flags);
 
         if (rc < 0)
             return x->n ? 0 : rc;

@@ -22,7 +22,7 @@ typedef struct Talk {
     Chosen *out;
     bool fixed, no_zeroes;
     uint32_t option, size;
-    uint8_t *data; /* of the option, a NUL behind it */
+    uint8_t *data;             /* of the option, a NUL behind it */
     NbdExport *context_export; /* contexts were chosen for this one */
 } Talk;
 
@@ -96,15 +96,24 @@ static uint32_t session_flags(const Talk *t, const NbdExport *e)
     return e->flags | (t->out->structured ? NBD_SEND_DF : 0);
 }
 
-/* The export is settled; contexts count only if they were chosen for it. */
-static Next settle(Talk *t, NbdExport *e)
+/* The export is settled, before the client knows it; contexts count only if they were chosen for it. */
+static void settle(Talk *t, NbdExport *e)
 {
     uint64_t contexts = t->context_export == e ? t->out->contexts : 0;
 
     forget_contexts(t);
     t->out->contexts = contexts;
     t->out->export = e;
-    return READY;
+}
+
+/* After settle(): whether the client could be told. */
+static Next settled(Talk *t, bool told)
+{
+    if (told)
+        return READY;
+    export_unuse(t->out->export);
+    t->out->export = NULL;
+    return HANG_UP;
 }
 
 static Next option_export_name(Talk *t)
@@ -120,10 +129,8 @@ static Next option_export_name(Talk *t)
         return HANG_UP; /* there is no other answer to this option */
     put_be64(answer, e->size);
     put_be16(answer + 8, (uint16_t)session_flags(t, e));
-    if (nbd_stream_write(t->stream, answer, t->no_zeroes ? 10 : sizeof answer) == 0)
-        return settle(t, e);
-    export_unuse(e);
-    return HANG_UP;
+    settle(t, e);
+    return settled(t, nbd_stream_write(t->stream, answer, t->no_zeroes ? 10 : sizeof answer) == 0);
 }
 
 static bool send_infos(Talk *t, const NbdExport *e, const uint8_t *wanted, unsigned n)
@@ -174,11 +181,13 @@ static Next option_go(Talk *t)
         return refuse(t, NBD_ERR_INVALID, "bad number of information requests");
     if (!(e = export_use(t->server, name)))
         return refuse(t, NBD_ERR_UNKNOWN, "export '%.200s' not present", name);
-    ok = send_infos(t, e, t->data + at + 2, n) && reply_ack(t) == GO_ON;
-    if (ok && t->option == NBD_OPT_GO)
-        return settle(t, e);
+    ok = send_infos(t, e, t->data + at + 2, n);
+    if (ok && t->option == NBD_OPT_GO) {
+        settle(t, e);
+        return settled(t, reply_ack(t) == GO_ON);
+    }
     export_unuse(e);
-    return ok ? GO_ON : HANG_UP;
+    return ok ? reply_ack(t) : HANG_UP;
 }
 
 static Next option_list(Talk *t)

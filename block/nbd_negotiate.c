@@ -201,14 +201,14 @@ static bool info_take(const Reply *r, NbdInfo *out, bool *has_export, char **des
             return error_set(err, "server preferred block size %u is not valid",
                              out->preferred_block);
         if (out->max_block < out->min_block)
-            return error_set(err, "server maximum block size %u is below the minimum", out->max_block);
+            return error_set(err, "server maximum block size %u is below the minimum",
+                             out->max_block);
         return true;
     case NBD_INFO_DESCRIPTION:
         if (description && !*description)
             *description = xstrdup((char *)r->data + 2);
         return true;
-    default:
-        return true;
+    default: return true;
     }
 }
 
@@ -375,17 +375,20 @@ static bool list_names(NbdStream *s, NbdListed *list, unsigned *n, Error *err)
         if (r.type == NBD_REP_ACK) {
             more = false;
         } else if (r.type != NBD_REP_SERVER) {
-            ok = reply_is_error(&r) ? reply_refused(&r, NBD_OPT_LIST, err)
-                                    : error_set(err, "Unexpected reply type %u to option LIST", r.type);
+            ok = reply_is_error(&r)
+                     ? reply_refused(&r, NBD_OPT_LIST, err)
+                     : error_set(err, "Unexpected reply type %u to option LIST", r.type);
         } else {
             uint32_t size = r.size >= 4 ? get_be32(r.data) : UINT32_MAX;
 
             if (size > NBD_MAX_STRING || size > r.size - 4 || *n == LIST_MAX) {
-                ok = error_set(err, "incorrect option name length, or more than %d exports", LIST_MAX);
+                ok = error_set(err, "incorrect option name length, or more than %d exports",
+                               LIST_MAX);
             } else {
                 list[*n].name = xalloc(size + 1);
                 memcpy(list[*n].name, r.data + 4, size);
-                list[*n].description = r.size - 4 > size ? xstrdup((char *)r.data + 4 + size) : NULL;
+                list[*n].description =
+                    r.size - 4 > size ? xstrdup((char *)r.data + 4 + size) : NULL;
                 ++*n;
             }
         }

@@ -18,7 +18,7 @@ typedef struct NbdWant {
 
 typedef struct NbdInfo {
     uint64_t size;
-    uint32_t flags; /* transmission flags */
+    uint32_t flags;                                 /* transmission flags */
     uint32_t min_block, preferred_block, max_block; /* 0: not said */
     bool structured;
     bool has_context;
@@ -37,7 +37,8 @@ typedef struct NbdListed {
 } NbdListed;
 
 /* What the server offers; ends the session. */
-bool nbd_negotiate_list(NbdStream *s, const NbdWant *want, NbdListed **out, unsigned *n, Error *err);
+bool nbd_negotiate_list(NbdStream *s, const NbdWant *want, NbdListed **out, unsigned *n,
+                        Error *err);
 void nbd_listed_free(NbdListed *l, unsigned n);
 
 #endif

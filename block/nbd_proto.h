@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/tls.h"
 
-#define NBD_MAGIC 0x4e42444d41474943ull          /* "NBDMAGIC" */
-#define NBD_OPTION_MAGIC 0x49484156454f5054ull   /* "IHAVEOPT" */
+#define NBD_MAGIC 0x4e42444d41474943ull        /* "NBDMAGIC" */
+#define NBD_OPTION_MAGIC 0x49484156454f5054ull /* "IHAVEOPT" */
 #define NBD_OLDSTYLE_MAGIC 0x00420281861253ull
 #define NBD_OPTION_REPLY_MAGIC 0x0003e889045565a9ull
 #define NBD_REQUEST_MAGIC 0x25609513u
@@ -104,7 +104,7 @@ enum {
     NBD_CHUNK_SIZE = 20,
 };
 
-uint32_t nbd_error(int errnum);   /* of the host to the wire */
+uint32_t nbd_error(int errnum);     /* of the host to the wire */
 int nbd_error_host(uint32_t error); /* of the wire to the host; never 0 */
 
 /* --- the stream; one thread at a time --- */

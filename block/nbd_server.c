@@ -99,8 +99,8 @@ static bool add_bitmap(NbdExport *e, const char *name, Error *err)
         return error_set(err, "Bitmap '%s' is not found", name);
     if (!bitmap_check(b, BITMAP_ALLOW_RO, err))
         return false;
-    if (e->flags & NBD_READ_ONLY && bitmap_is_enabled(b) &&
-        !node_is_read_only(bitmap_node(b)) && bitmap_node(b) == block_port_node(e->port))
+    if (e->flags & NBD_READ_ONLY && bitmap_is_enabled(b) && !node_is_read_only(bitmap_node(b)) &&
+        bitmap_node(b) == block_port_node(e->port))
         return error_set(err, "Enabled bitmap '%s' incompatible with readonly export", name);
     if (strlen(name) > BITMAP_NAME_MAX || e->n_bitmaps == NBD_BITMAPS_MAX)
         return error_set(err, "too many bitmaps, or the name of one is too long");
@@ -322,7 +322,20 @@ static void tell_changed(NbdServer *s)
 
 static void listener_ready(void *arg, int fd, uint32_t events);
 
-/* Clients beyond max_connections wait in the listener's queue. */
+/* On the accepting thread.  Clients beyond max_connections wait in the listener's queue. */
+static void watch_all(void *arg)
+{
+    NbdServer *s = arg;
+    int fds[COUNT_OF(s->listeners)];
+    unsigned n = 0;
+
+    WITH_LOCK (&s->lock)
+        for (; n < s->n_listeners; n++)
+            fds[n] = s->listeners[n];
+    while (n)
+        loop_watch(s->loop, fds[--n], s->full ? 0 : LOOP_READ, listener_ready, s);
+}
+
 static void watch_listeners(NbdServer *s)
 {
     bool full = s->o.max_connections && s->n_sessions >= s->o.max_connections;
@@ -330,8 +343,7 @@ static void watch_listeners(NbdServer *s)
     if (full == s->full)
         return;
     s->full = full;
-    for (unsigned i = 0; i < s->n_listeners; i++)
-        loop_watch(s->loop, s->listeners[i], full ? 0 : LOOP_READ, listener_ready, s);
+    watch_all(s);
 }
 
 static void collect(NbdServer *s)
@@ -426,29 +438,18 @@ NbdServer *nbd_server_new(BlockGraph *g, const NbdServerOptions *o, Error *err)
     return NULL;
 }
 
-typedef struct Listen {
-    NbdServer *server;
-    int fd;
-} Listen;
-
-static void listen_on_loop(void *arg)
-{
-    Listen *l = arg;
-
-    l->server->listeners[l->server->n_listeners++] = l->fd;
-    loop_watch(l->server->loop, l->fd, l->server->full ? 0 : LOOP_READ, listener_ready, l->server);
-    xfree(l);
-}
-
 bool nbd_server_listen(NbdServer *s, int listener, Error *err)
 {
-    Listen *l;
+    bool room = false;
 
-    if (s->n_listeners == COUNT_OF(s->listeners))
+    WITH_LOCK (&s->lock)
+        if ((room = s->n_listeners < COUNT_OF(s->listeners)))
+            s->listeners[s->n_listeners++] = listener;
+    if (!room) {
+        close(listener);
         return error_set(err, "an NBD server takes %zu addresses at most", COUNT_OF(s->listeners));
-    l = xnew(Listen);
-    *l = (Listen){s, listener};
-    loop_post(s->loop, listen_on_loop, l);
+    }
+    loop_post(s->loop, watch_all, s);
     if (!s->running && pthread_create(&s->thread, NULL, accept_thread, s))
         return error_set(err, "cannot start a thread that accepts NBD clients");
     s->running = true;

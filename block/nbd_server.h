@@ -16,13 +16,14 @@ typedef struct NbdServer NbdServer;
 typedef struct NbdExport NbdExport;
 
 typedef struct NbdServerOptions {
-    TlsCreds *creds;         /* NULL: no TLS; a reference of the server's own is taken */
-    bool tls_optional;       /* clients may also come without */
-    const char *tls_authz;   /* access list of client names; NULL: everybody; needs `main` */
+    TlsCreds *creds;          /* NULL: no TLS; a reference of the server's own is taken */
+    bool tls_optional;        /* clients may also come without */
+    const char *tls_authz;    /* access list of client names; NULL: everybody; needs `main` */
     unsigned max_connections; /* 0: any number */
-    unsigned handshake_ms;   /* patience with clients that do not choose an export; 0: 10 s */
-    Loop *main;              /* of the main thread; NULL: `changed` is not called */
-    void (*changed)(void *arg, unsigned connections); /* on it, after clients came or went; may be NULL */
+    unsigned handshake_ms;    /* patience with clients that do not choose an export; 0: 10 s */
+    Loop *main;               /* of the main thread; NULL: `changed` is not called */
+    void (*changed)(void *arg,
+                    unsigned connections); /* on it, after clients came or went; may be NULL */
     void *arg;
 } NbdServerOptions;
 
@@ -33,10 +34,10 @@ void nbd_server_free(NbdServer *s); /* hangs up, ends the exports; NULL is fine 
 unsigned nbd_server_connections(const NbdServer *s);
 
 typedef struct NbdExportOptions {
-    const char *id;   /* NULL: none; for the management's own use */
-    const char *name; /* unique, up to 4096 bytes; "": the default export */
+    const char *id;          /* NULL: none; for the management's own use */
+    const char *name;        /* unique, up to 4096 bytes; "": the default export */
     const char *description; /* NULL: none */
-    bool writable;    /* if the node is */
+    bool writable;           /* if the node is */
     bool allocation_depth;
     const char *const *bitmaps; /* qemu:dirty-bitmap contexts, of the node or its backing chain */
     unsigned n_bitmaps;

@@ -66,14 +66,14 @@ void server_collect_post(NbdServer *s); /* a session ended */
 Session *session_new(NbdServer *s, int fd); /* on the accepting thread; NULL: no resources */
 void session_join(Session *s);              /* after it ended */
 bool session_has_ended(const Session *s);
-void session_hang_up(Session *s);           /* any thread, with the server's lock */
-Session **session_link(Session *s);         /* next in the server's list */
+void session_hang_up(Session *s);   /* any thread, with the server's lock */
+Session **session_link(Session *s); /* next in the server's list */
 NbdExport *session_export(const Session *s);
 
 /* --- nbd_handshake.c --- */
 
 typedef struct Chosen { /* what the client settled for */
-    NbdExport *export; /* used */
+    NbdExport *export;  /* used */
     bool structured;
     uint64_t contexts;
 } Chosen;

@@ -35,9 +35,9 @@ typedef struct Request {
     uint16_t cmd, flags;
     uint64_t handle, at;
     uint32_t size;
-    int error; /* known before anything was done: -errno */
-    uint8_t *buf; /* payload of either direction */
-    size_t room;  /* of buf */
+    int error;        /* known before anything was done: -errno */
+    uint8_t *buf;     /* payload of either direction */
+    size_t room;      /* of buf */
     uint32_t charged; /* of BYTES_MAX */
     size_t received;
     uint8_t head[NBD_CHUNK_SIZE + 12];
@@ -257,8 +257,8 @@ static void reply_queue(Session *s, Request *q)
 
 static void request_end(Request *q, int rc)
 {
-    bool chunk = q->session->chosen.structured &&
-                 (q->cmd == NBD_CMD_READ || q->cmd == NBD_CMD_BLOCK_STATUS);
+    bool chunk =
+        q->session->chosen.structured && (q->cmd == NBD_CMD_READ || q->cmd == NBD_CMD_BLOCK_STATUS);
 
     if (chunk)
         reply_chunk(q, rc);

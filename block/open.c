@@ -556,6 +556,7 @@ BlockNode *block_create_file(BlockGraph *g, const char *filename, uint64_t size,
 {
     const BlockDriver *d = protocol_of(filename, err);
     json_t *o = d ? json_object() : NULL;
+    bool ok;
 
     if (d && !d->create_file) {
         error_set(err, "Driver '%s' cannot create images (format the existing one in place)",
@@ -568,7 +569,9 @@ BlockNode *block_create_file(BlockGraph *g, const char *filename, uint64_t size,
     if (options)
         json_object_update(o, options);
     json_object_set_new(o, "size", json_integer((json_int_t)size));
-    if (!d->create_file(g, filename, o, err))
+    ok = d->create_file(g, filename, o, err);
+    json_decref(o);
+    if (!ok)
         return NULL;
     return open_name(g, filename, d->name, NULL, NODE_UNMAP, NULL, err);
 }

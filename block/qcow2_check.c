@@ -17,7 +17,7 @@ enum { CHUNK_BITS = 16, RUN_CLUSTERS = 64 };
 typedef struct TableRef {
     uint64_t at;
     uint32_t count;
-    bool active;
+    bool active, all_copied; /* all_copied: every standard entry says so */
 } TableRef;
 
 typedef struct Check {
@@ -33,7 +33,7 @@ typedef struct Check {
     uint64_t n_slots;
     uint64_t next_at; /* where a contiguous guest cluster would be */
     uint64_t l1_bytes;
-    bool rebuild;
+    bool rebuild, shared; /* shared: some cluster is referred to more than once */
 } Check;
 
 static void say(Check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -76,6 +76,7 @@ static void count_add(Check *c, uint64_t cluster, uint32_t n)
     }
     p = &c->chunk[k][cluster & ((1 << CHUNK_BITS) - 1)];
     *p = *p > UINT32_MAX - n ? UINT32_MAX : *p + n;
+    c->shared |= *p > 1;
     c->highest = MAX(c->highest, cluster);
 }
 
@@ -219,11 +220,13 @@ static void count_standard(Check *c, const TableRef *t, unsigned i, uint64_t e, 
         tally(c, e, at);
 }
 
-static bool count_table(Check *c, const TableRef *t, uint8_t *buf)
+static bool count_table(Check *c, TableRef *t, uint8_t *buf)
 {
     Qcow2 *s = c->s;
     int rc = file_read(s->n->file, t->at, buf, s->cluster_size);
 
+    c->next_at = 0;
+    t->all_copied = !rc;
     count_range(c, t->at, s->cluster_size, t->count, "L2 table");
     if (rc) {
         say(c, "ERROR: I/O error in check_refcounts_l2 at offset %#" PRIx64, t->at);
@@ -234,9 +237,12 @@ static bool count_table(Check *c, const TableRef *t, uint8_t *buf)
         const uint8_t *p = buf + i * s->entry_size;
         uint64_t e = get_be64(p);
 
-        if (e & ENTRY_COMPRESSED)
+        if (e & ENTRY_COMPRESSED) {
             count_compressed(c, t, i, e);
-        else if (e || s->extended)
+            continue;
+        }
+        t->all_copied &= !(e & ENTRY_OFFSET) || e & ENTRY_COPIED;
+        if (e || s->extended)
             count_standard(c, t, i, e, s->extended ? get_be64(p + 8) : 0);
     }
     return true;
@@ -494,6 +500,36 @@ static bool rebuild(Check *c, unsigned order, Error *err)
     return ok && (!rc || error_set_errno(err, -rc, "Could not rebuild the reference count structure"));
 }
 
+static void check_free(Check *c)
+{
+    for (uint64_t i = 0; i < c->n_chunks && c->chunk; i++)
+        xfree(c->chunk[i]);
+    xfree(c->chunk);
+    xfree(c->table);
+    xfree(c->slot);
+    c->chunk = NULL;
+    c->table = NULL;
+    c->slot = NULL;
+    c->n_tables = c->cap_tables = 0;
+    c->n_slots = 0;
+}
+
+/* Without the old structure, which will be nobody's; what was found to be wrong was told before. */
+static bool recount_without_structure(Check *c, Error *err)
+{
+    CheckReport *told = c->rep, quiet = {.quiet = true};
+    uint64_t highest = c->highest;
+    bool ok;
+
+    check_free(c);
+    c->rep = &quiet;
+    ok = count_all(c, err);
+    c->rep = told;
+    /* the new one goes behind the old one */
+    c->highest = MAX(MAX(c->highest, highest), clusters_for(c->s, c->file_size));
+    return ok;
+}
+
 bool refcounts_rewrite(Qcow2 *s, unsigned order, Error *err)
 {
     CheckReport rep = {.quiet = true};
@@ -509,12 +545,9 @@ bool refcounts_rewrite(Qcow2 *s, unsigned order, Error *err)
             ok = error_set(err, "Cannot decrease refcount entry width to %u bits: Cluster at offset %#" PRIx64
                                 " has a refcount of %" PRIu32,
                            1u << order, i << s->cluster_bits, count_get(&c, i));
+    c.highest = MAX(c.highest, clusters_for(s, s->n->file->size));
     ok = ok && rebuild(&c, order, err);
-    for (uint64_t i = 0; i < c.n_chunks && c.chunk; i++)
-        xfree(c.chunk[i]);
-    xfree(c.chunk);
-    xfree(c.table);
-    xfree(c.slot);
+    check_free(&c);
     return ok;
 }
 
@@ -617,6 +650,14 @@ static void check_copied_table(Check *c, uint64_t at, uint8_t *buf)
         c->rep->check_errors++;
 }
 
+/* From the first pass: spares a second one where nothing is shared. */
+static bool table_is_copied(const Check *c, uint64_t at)
+{
+    uint64_t i = table_slot(c, at);
+
+    return c->slot[i] && c->table[c->slot[i] - 1].all_copied;
+}
+
 static void check_copied(Check *c)
 {
     Qcow2 *s = c->s;
@@ -637,7 +678,8 @@ static void check_copied(Check *c)
             if (fix)
                 l1_set(s, i, s->l1[i] ^ ENTRY_COPIED);
         }
-        check_copied_table(c, l2, buf);
+        if (c->shared || !table_is_copied(c, l2))
+            check_copied_table(c, l2, buf);
     }
     if (!buf)
         c->rep->check_errors++;
@@ -660,7 +702,7 @@ static bool repair_and_finish(Check *c, Error *err)
 
     if (c->rebuild && c->fix & CHECK_FIX_ERRORS) {
         say(c, "Rebuilding refcount structure");
-        if (!rebuild(c, s->h.refcount_order, err))
+        if (!recount_without_structure(c, err) || !rebuild(c, s->h.refcount_order, err))
             return false;
         c->rep->corruptions_fixed += c->rep->corruptions;
         c->rep->leaks_fixed += c->rep->leaks;
@@ -705,11 +747,7 @@ bool qcow2_check_locked(Qcow2 *s, unsigned fix, CheckReport *rep, Error *err)
             rep->corruptions = broken; /* entries that are wrong in themselves stay */
         rep->corruptions_fixed -= MIN(rep->corruptions_fixed, broken && rep->corruptions == broken && c.rebuild ? broken : 0);
     }
-    for (uint64_t i = 0; i < c.n_chunks && c.chunk; i++)
-        xfree(c.chunk[i]);
-    xfree(c.chunk);
-    xfree(c.table);
-    xfree(c.slot);
+    check_free(&c);
     return ok;
 }
 

@@ -155,8 +155,8 @@ static void build_entry(const Qcow2Snapshot *sn, uint8_t *p)
     memcpy(q + id, sn->name, name);
 }
 
-/* Counts, then what is counted, then the header. */
-static int settle_before_header(Qcow2 *s)
+/* Everything is stable; the counts of lazy images, too. */
+static int make_stable(Qcow2 *s)
 {
     bool lazy = s->lazy;
     int rc = qcow2_writeback(s);
@@ -195,7 +195,7 @@ static int write_list(Qcow2 *s, const Qcow2Snapshot *list, uint32_t n)
         if (!rc) {
             rc = node_write(s->n->file, at, buf, ALIGN_UP(size, (uint64_t)s->cluster_size));
             if (!rc)
-                rc = settle_before_header(s);
+                rc = make_stable(s);
             if (rc)
                 free_at_once(s, at, size);
         }
@@ -476,7 +476,7 @@ static int create_locked(Qcow2 *s, Qcow2Snapshot *sn)
     if (sn->vm_state_size) /* part of the snapshot now */
         qcow2_drop(s, vmstate_base(s), sn->vm_state_size, true);
     meta_rebuild(s);
-    return 0;
+    return make_stable(s);
 }
 
 static bool snapshot_create(BlockNode *n, const SnapshotInfo *info, Error *err)
@@ -521,7 +521,7 @@ static int apply_tables(Qcow2 *s, const Qcow2Snapshot *sn, uint64_t *l1, uint64_
         goto fail;
     rc = write_l1(s, l1, n, &at);
     if (!rc) {
-        rc = settle_before_header(s);
+        rc = make_stable(s);
         s->h.l1_at = at;
         s->h.l1_size = (uint32_t)n;
         s->h.size = sn->disk_size;
@@ -579,9 +579,11 @@ static bool apply_locked(Qcow2 *s, const Qcow2Snapshot *sn, Error *err)
     else
         rc = apply_tables(s, sn, grown, n);
     if (!rc)
-        rc = settle_before_header(s);
+        rc = make_stable(s);
     if (!rc)
         rc = qcow2_mark_active(s);
+    if (!rc)
+        rc = make_stable(s);
     return !rc || error_set_errno(err, -rc, "Could not apply snapshot '%s'", sn->name);
 }
 
@@ -619,8 +621,10 @@ static int remove_locked(Qcow2 *s, uint32_t i, const uint64_t *l1)
     snapshot_free(&sn);
     meta_rebuild(s);
     if (!rc)
-        rc = settle_before_header(s);
-    return rc ? rc : qcow2_mark_active(s);
+        rc = make_stable(s);
+    if (!rc)
+        rc = qcow2_mark_active(s);
+    return rc ? rc : make_stable(s);
 }
 
 static bool snapshot_remove(BlockNode *n, const char *id_or_name, Error *err)
@@ -663,7 +667,8 @@ static bool snapshot_load(BlockNode *n, const char *id_or_name, Error *err)
         s->l1 = l1;
         s->h.l1_size = sn->l1_size;
         s->h.l1_at = sn->l1_at;
-        s->h.size = n->size = sn->disk_size;
+        s->h.size = sn->disk_size;
+        n->size = sn->disk_size;
         s->reading_snapshot = true;
     }
     return true;

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "block/cmds.h"
 #include "block/info.h"
+#include "block/throttle.h"
 
 static const char *const zeroes_names[] = {"off", "on", "unmap", NULL};
 static ENUM_TYPE(zeroes_type, BlockdevDetectZeroesOptions, zeroes_names);
@@ -109,6 +110,20 @@ static bool fill_node(BlockNode *n, bool chain, bool writethrough, NodeInfo *i, 
     return image_info_fill(n, chain, &i->image, err);
 }
 
+static void fill_limits(BlockPort *p, NodeInfo *i)
+{
+    ThrottleLimits l;
+
+    if (!block_port_limits(p, &l))
+        return;
+    i->bps = (int64_t)l.avg[THROTTLE_BPS_TOTAL];
+    i->bps_rd = (int64_t)l.avg[THROTTLE_BPS_READ];
+    i->bps_wr = (int64_t)l.avg[THROTTLE_BPS_WRITE];
+    i->iops = (int64_t)l.avg[THROTTLE_IOPS_TOTAL];
+    i->iops_rd = (int64_t)l.avg[THROTTLE_IOPS_READ];
+    i->iops_wr = (int64_t)l.avg[THROTTLE_IOPS_WRITE];
+}
+
 /* --- query-named-block-nodes --- */
 
 typedef struct NamedArgs {
@@ -173,6 +188,7 @@ COMMAND_FN(query_block)
             i->inserted = xnew(NodeInfo);
             if (!fill_node(block_port_node(p), true, false, i->inserted, err))
                 return false;
+            fill_limits(p, i->inserted);
         }
     }
     return true;

@@ -106,7 +106,6 @@ static bool raw_create(BlockGraph *g, json_t *options, Error *err)
     bool ok = n ? json_take_size(options, "size", &size, err) && node_truncate(n, size, PREALLOC_OFF, true, err)
                 : error_set(err, "Cannot find node-name='%s'", file ? file : "");
 
-    json_decref(options);
     return ok;
 }
 
@@ -120,7 +119,6 @@ static bool raw_create_file(BlockGraph *g, const char *filename, json_t *options
     if (json_take_size(options, "size", &size, err))
         n = block_create_file(g, filename, size, NULL, err);
     node_unref(n);
-    json_decref(options);
     return n;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/zero.h"
 #include "block/bitmap.h"
 #include "block/block_priv.h"
 #include "block/throttle.h"
@@ -185,9 +186,39 @@ static BlockReq *track(BlockNode *n, BlockReq *r)
     return c;
 }
 
+static bool iov_is_zero(const struct iovec *iov, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!is_zero(iov[i].iov_base, iov[i].iov_len))
+            return false;
+    return true;
+}
+
+static void instead_done(BlockReq *c)
+{
+    BlockReq *r = c->parent;
+    int rc = c->result;
+
+    blockreq_free(c);
+    blockreq_complete(r, rc);
+}
+
+/* detect-zeroes: the submitter's request stays what it was. */
+static BlockReq *zero_instead(BlockNode *n, BlockReq *r)
+{
+    BlockReq *c = blockreq_child(r, BLOCK_ZERO, r->at, r->size, instead_done);
+
+    c->flags = (r->flags & BLOCK_FUA) | (n->detect_zeroes == 2 ? BLOCK_MAY_UNMAP : 0u);
+    c->node = n;
+    return c;
+}
+
 void node_submit(BlockNode *n, BlockReq *r)
 {
     r->node = n;
+    if (UNLIKELY(n->detect_zeroes && r->op == BLOCK_WRITE &&
+                 !(r->flags & (BLOCK_COMPRESS | BLOCK_UNCHANGED)) && iov_is_zero(r->iov, r->n_iov)))
+        r = zero_instead(n, r);
     if (UNLIKELY(n->bitmaps && op_modifies(r->op) && !(r->flags & BLOCK_UNCHANGED)))
         r = track(n, r);
     if ((r->op == BLOCK_FLUSH && n->flags & NODE_NO_FLUSH) ||

@@ -43,7 +43,7 @@ enum {
 static const char magic[] = "<<< Oracle VM VirtualBox Disk Image >>>\n";
 
 typedef struct Vdi {
-    uint32_t *map; /* numbers of blocks in the file, UNALLOCATED, DISCARDED */
+    uint32_t *map;              /* numbers of blocks in the file, UNALLOCATED, DISCARDED */
     uint32_t blocks, allocated; /* allocated: the number of the next new block */
     uint64_t map_at, data_at;
     uint32_t dirty_from, dirty_to; /* entries not on disk yet */
@@ -83,9 +83,11 @@ static bool check_header(const uint8_t *h, Error *err)
     if (get_le32(h + AT_BLOCK_SIZE) != BLOCK_SIZE)
         return error_set(err, "unsupported VDI image (block size %u is not %u)",
                          get_le32(h + AT_BLOCK_SIZE), BLOCK_SIZE);
-    if (get_le32(h + AT_BLOCKS) > MAP_MAX / 4 || size > (uint64_t)get_le32(h + AT_BLOCKS) * BLOCK_SIZE)
-        return error_set(err, "unsupported VDI image (disk size %" PRIu64 ", image bitmap has room "
-                              "for %" PRIu64 ")",
+    if (get_le32(h + AT_BLOCKS) > MAP_MAX / 4 ||
+        size > (uint64_t)get_le32(h + AT_BLOCKS) * BLOCK_SIZE)
+        return error_set(err,
+                         "unsupported VDI image (disk size %" PRIu64 ", image bitmap has room "
+                         "for %" PRIu64 ")",
                          size, (uint64_t)get_le32(h + AT_BLOCKS) * BLOCK_SIZE);
     if (!is_null_uuid(h + AT_UUID_LINK) || !is_null_uuid(h + AT_UUID_PARENT))
         return error_set(err, "unsupported VDI image (it needs a parent image)");
@@ -335,8 +337,9 @@ static bool vdi_format(BlockGraph *g, BlockNode *file, const char *filename, con
     (void)g;
     (void)filename;
     if (blocks > MAP_MAX / 4)
-        return error_set(err, "Unsupported VDI image size (size is 0x%" PRIx64
-                              ", max supported is 0x%" PRIx64 ")",
+        return error_set(err,
+                         "Unsupported VDI image size (size is 0x%" PRIx64
+                         ", max supported is 0x%" PRIx64 ")",
                          o->size, (uint64_t)MAP_MAX / 4 * BLOCK_SIZE);
     memcpy(h, magic, sizeof magic - 1);
     put_le32(h + AT_SIGNATURE, SIGNATURE);

@@ -32,7 +32,7 @@ typedef struct Table {
 typedef struct Part {
     VmdkKind kind;
     BlockNode *file;
-    char *name, *type; /* as recorded */
+    char *name, *type;    /* as recorded */
     uint64_t start, size; /* of the disk, bytes */
     uint64_t at;          /* FLAT: in the file */
     /* SPARSE */
@@ -79,7 +79,7 @@ static int vmdk_probe(const uint8_t *head, size_t size, const char *filename)
 
 static bool read_header(BlockNode *file, uint8_t *h, Error *err)
 {
-    uint64_t size = ALIGN_DOWN(file->size, 512ull);
+    uint64_t size = ALIGN_DOWN((uint64_t)file->size, 512ull);
     int rc = node_read(file, 0, h, VMDK_HEADER_SIZE);
 
     /* A stream says where its directory is in a second header, the last sector but one. */
@@ -91,8 +91,9 @@ static bool read_header(BlockNode *file, uint8_t *h, Error *err)
     if (rc < 0)
         return error_set_errno(err, -rc, "Could not read header from file '%s'", file->filename);
     if (get_le32(h) != VMDK_MAGIC)
-        return error_set(err, "'%s' is not a hosted sparse VMDK file (ESX sparse ones are not "
-                              "supported)",
+        return error_set(err,
+                         "'%s' is not a hosted sparse VMDK file (ESX sparse ones are not "
+                         "supported)",
                          file->filename);
     return true;
 }
@@ -108,7 +109,8 @@ static bool check_header(Part *p, const uint8_t *h, Error *err)
     p->compressed = flags & VMDK_COMPRESSED;
     p->zero_grains = flags & VMDK_ZERO_GRAINS;
     if (p->compressed && get_le16(h + VMDK_AT_COMPRESS) != 1)
-        return error_set(err, "Unsupported compression algorithm %u", get_le16(h + VMDK_AT_COMPRESS));
+        return error_set(err, "Unsupported compression algorithm %u",
+                         get_le16(h + VMDK_AT_COMPRESS));
     if (grain == 0 || grain > GRAIN_MAX / 512 || grain & (grain - 1))
         return error_set(err, "Invalid granularity of %" PRIu64 " sectors, image may be corrupt",
                          grain);
@@ -275,14 +277,15 @@ static bool check_writable(BlockNode *n, const Vmdk *v, Error *err)
         if (p->kind == VMDK_SPARSE)
             n->cluster_size = MAX(n->cluster_size, (uint32_t)p->grain);
         n->zero_init |= p->kind == VMDK_SPARSE;
+        n->compressed_only |= p->compressed;
     }
     for (unsigned i = 0; i < v->n_parts && !node_is_read_only(n); i++) {
         const Part *p = &v->parts[i];
         bool odd = p->kind == VMDK_SPARSE && (p->start % p->grain || p->grain != n->cluster_size);
 
         if (!p->writable || p->kind == VMDK_ZERO || odd)
-            return error_set(err, "extent %u of the VMDK image cannot be written: open it read-only",
-                             i);
+            return error_set(err,
+                             "extent %u of the VMDK image cannot be written: open it read-only", i);
     }
     return true;
 }

@@ -159,9 +159,10 @@ static const Field create_fields[] = {
     PROP_STR(VmdkCreate, backing_fmt, "backing_fmt", NULL, "Must be 'vmdk' if present"),
     PROP(VmdkCreate, compat6, "compat6", false, "VMDK version 6 image"),
     PROP_STR(VmdkCreate, hwversion, "hwversion", NULL, "VMDK hardware version"),
-    PROP_STR(VmdkCreate, subformat, "subformat", NULL,
-             "VMDK flat extent format, can be one of {monolithicSparse (default) | monolithicFlat | "
-             "streamOptimized} "),
+    PROP_STR(
+        VmdkCreate, subformat, "subformat", NULL,
+        "VMDK flat extent format, can be one of {monolithicSparse (default) | monolithicFlat | "
+        "streamOptimized} "),
     PROP_STR(VmdkCreate, toolsversion, "toolsversion", NULL, "VMware guest tools version"),
     PROP(VmdkCreate, zeroed_grain, "zeroed_grain", false,
          "Enable efficient zero writes using the zeroed-grain GTE feature"),
@@ -213,7 +214,8 @@ static char *make_descriptor(const VmdkCreate *o, const char *create_type, const
         error_set_errno(err, errno, "cannot get random bytes");
         return NULL;
     }
-    strbuf_addf(&b, "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n",
+    strbuf_addf(&b,
+                "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n",
                 cid == VMDK_NO_PARENT ? 1 : cid, parent_cid, create_type);
     if (o->backing_file)
         strbuf_addf(&b, "parentFileNameHint=\"%s\"\n", o->backing_file);
@@ -341,8 +343,9 @@ bool vmdk_format(BlockGraph *g, BlockNode *file, const char *filename, const voi
     if (!strcmp(sub, "monolithicFlat"))
         return format_flat(g, file, filename, o, err);
     if (!stream && strcmp(sub, "monolithicSparse"))
-        return error_set(err, "Invalid subformat '%s' (monolithicSparse, monolithicFlat, "
-                              "streamOptimized)",
+        return error_set(err,
+                         "Invalid subformat '%s' (monolithicSparse, monolithicFlat, "
+                         "streamOptimized)",
                          sub);
     if (!parent_id(g, o, filename, &parent, err) ||
         !(desc = make_descriptor(o, sub, "SPARSE", base_name(filename), parent, err)))

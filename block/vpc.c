@@ -200,11 +200,8 @@ static int vpc_map(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Ext
     uint64_t i;
 
     (void)may_block;
-    *out = (Extent){.at = 0,
-                    .size = n->size,
-                    .kind = EXTENT_DATA,
-                    .flags = EXTENT_WRITABLE,
-                    .child = n->file};
+    *out = (Extent){
+        .at = 0, .size = n->size, .kind = EXTENT_DATA, .flags = EXTENT_WRITABLE, .child = n->file};
     if (v->fixed)
         return 0;
     i = at / v->block_size;
@@ -319,10 +316,12 @@ typedef struct VpcCreate {
 
 static const Field create_fields[] = {
     PROP_SIZE(VpcCreate, size, "size", 0, "Virtual disk size"),
-    PROP_STR(VpcCreate, subformat, "subformat", NULL,
-             "Type of virtual hard disk format. Supported formats are {dynamic (default) | fixed} "),
+    PROP_STR(
+        VpcCreate, subformat, "subformat", NULL,
+        "Type of virtual hard disk format. Supported formats are {dynamic (default) | fixed} "),
     PROP(VpcCreate, force_size, "force_size", false,
-         "Force disk size calculation to use the actual size specified, rather than using the nearest "
+         "Force disk size calculation to use the actual size specified, rather than using the "
+         "nearest "
          "CHS-based calculation"),
 };
 static STRUCT_TYPE(create_type, VpcCreate, create_fields);

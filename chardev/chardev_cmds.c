@@ -177,7 +177,7 @@ static const Field read_fields[] = {
 };
 static const Field write_fields[] = {
     ARG(RingArgs, device, "device", "the ring buffer"),
-    ARG(RingArgs, data, "data", "what the front end shall read"),
+    ARG(RingArgs, data, "data", "what to add to it"),
     ARG_TYPE_OPT(RingArgs, format, "format", &format_type, "utf8 (default) or base64"),
 };
 static STRUCT_TYPE(read_type, RingArgs, read_fields);
@@ -251,8 +251,8 @@ static bool ring_write(Machine *m, void *args, void *ret, Error *err)
     if (a->has_format && a->format == FORMAT_BASE64 &&
         (n = base64_decode((uint8_t *)a->data, (size_t)n)) < 0)
         return error_set(err, "Base64 data is not valid");
-    ringbuf_input(c, (uint8_t *)a->data, (size_t)n);
+    chardev_write(c, (uint8_t *)a->data, (size_t)n); /* as if the front end had written it */
     return true;
 }
 COMMAND(ringbuf_write, .name = "ringbuf-write", .args = &write_type, .run = ring_write,
-        .doc = "Give bytes to the front end of a ring buffer.")
+        .doc = "Add bytes to a ring buffer.")

@@ -367,14 +367,10 @@ static void rename_member(json_t *j, const char *from, const char *to)
 /* QMP's nested members to the flat ones of -chardev. */
 static void flatten_addr(json_t *j, const char *member, const char *host, const char *port)
 {
-    json_t *addr = json_take(j, member);
+    json_t *given = json_take(j, member), *addr = json_deep_copy(given);
     AUTO_FREE char *type = NULL;
 
-    if (!json_is_object(addr)) {
-        json_decref(addr);
-        return;
-    }
-    addr = (json_decref(addr), json_deep_copy(addr));
+    json_decref(given);
     type = json_take_str(addr, "type");
     lift(addr, "data");
     rename_member(addr, "host", host);
@@ -389,15 +385,11 @@ static void flatten_addr(json_t *j, const char *member, const char *host, const 
 static void flatten_props(json_t *j)
 {
     lift(j, "data");
-    if (json_is_object(json_object_get(j, "addr"))) {
-        json_t *copy = json_deep_copy(json_object_get(j, "addr"));
-
-        json_object_set_new(j, "addr", copy);
+    if (json_is_object(json_object_get(j, "addr")))
         flatten_addr(j, "addr", "host", "port");
-    }
-    if (json_object_get(j, "remote"))
+    if (json_is_object(json_object_get(j, "remote")))
         flatten_addr(j, "remote", "host", "port");
-    if (json_object_get(j, "local"))
+    if (json_is_object(json_object_get(j, "local")))
         flatten_addr(j, "local", "localaddr", "localport");
     rename_member(j, "out", "path");
     rename_member(j, "in", "input-path");

@@ -97,16 +97,3 @@ size_t ringbuf_read(Chardev *c, uint8_t *p, size_t n)
             p[done++] = r->data[r->taken++ & (r->size - 1)];
     return done;
 }
-
-void ringbuf_input(Chardev *c, const uint8_t *p, size_t n)
-{
-    while (n) {
-        size_t step = MIN(n, chardev_room(c));
-
-        if (!step)
-            return;
-        chardev_give(c, p, step);
-        p += step;
-        n -= step;
-    }
-}

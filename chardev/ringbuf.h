@@ -7,6 +7,5 @@
 
 bool chardev_is_ringbuf(const Chardev *c);
 size_t ringbuf_read(Chardev *c, uint8_t *p, size_t n); /* takes the oldest out */
-void ringbuf_input(Chardev *c, const uint8_t *p, size_t n); /* to the front end; what it does not take is lost */
 
 #endif

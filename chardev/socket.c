@@ -29,7 +29,7 @@ enum { IAC = 255, DONT = 254, DO = 253, WONT = 252, WILL = 251, SB = 250, BREAK 
 typedef struct SocketOptions {
     char *path, *host, *port, *fd, *tls_creds, *tls_authz, *addr_type;
     bool abstract, tight, ipv4, has_ipv4, ipv6, has_ipv6, keep_alive;
-    bool delay, nodelay, server, wait, has_wait, telnet, tn3270, websocket;
+    bool delay, has_delay, nodelay, server, wait, has_wait, telnet, tn3270, websocket;
     uint32_t to, reconnect;
 } SocketOptions;
 
@@ -652,7 +652,7 @@ static bool check_options(const SocketOptions *o, Error *err)
         return error_set(err, "chardev: socket: one of 'path', 'host' with 'port', or 'fd' is needed");
     if (o->host && !o->port)
         return error_set(err, "chardev: socket: no port given");
-    if (o->delay && o->nodelay)
+    if (o->has_delay && o->delay && o->nodelay)
         return error_set(err, "'delay' and 'nodelay' are mutually exclusive");
     if (o->tn3270)
         return error_set(err, "tn3270 is not built (telnet is)");
@@ -761,7 +761,7 @@ static Chardev *sock_open(const void *options, const char *id, const ChardevHost
     s->server = o->server;
     s->telnet = o->telnet;
     s->websocket = o->websocket;
-    s->nodelay = o->nodelay || !o->delay;
+    s->nodelay = o->nodelay || (o->has_delay && !o->delay);
     s->reconnect = o->reconnect;
     s->authz = xstrdup(o->tls_authz);
     s->objects = host->objects;
@@ -793,7 +793,7 @@ static const Field sock_fields[] = {
     OPTIONAL(ipv6, "ipv6", "use IPv6"),
     PROP(SocketOptions, keep_alive, "keep-alive", false, "TCP keep-alive"),
     PROP_STR(SocketOptions, fd, "fd", NULL, "an inherited descriptor"),
-    PROP(SocketOptions, delay, "delay", true, "off: TCP_NODELAY"),
+    OPTIONAL(delay, "delay", "off: TCP_NODELAY"),
     PROP(SocketOptions, nodelay, "nodelay", false, "TCP_NODELAY"),
     PROP(SocketOptions, server, "server", false, "listen"),
     OPTIONAL(wait, "wait", "server: start only when a client is there (default on)"),

@@ -144,6 +144,27 @@ Monitor *command_monitor(Machine *m)
 
 /* --- what belongs to one machine --- */
 
+struct ControlState {
+    const void *key;
+    void *p;
+    void (*fini)(void *state);
+    ControlState *next;
+};
+
+void *control_state(Machine *m, const void *key, size_t size, void (*fini)(void *state))
+{
+    ControlState *s = m->control->states;
+
+    while (s && s->key != key)
+        s = s->next;
+    if (!s) {
+        s = xnew(ControlState);
+        *s = (ControlState){key, xalloc_aligned(64, size), fini, m->control->states};
+        m->control->states = s;
+    }
+    return s->p;
+}
+
 MachineControl *control_new(Machine *m)
 {
     MachineControl *c = xnew(MachineControl);
@@ -159,6 +180,13 @@ void control_free(MachineControl *c)
 {
     if (!c)
         return;
+    for (ControlState *s; (s = c->states);) {
+        c->states = s->next;
+        if (s->fini)
+            s->fini(s->p);
+        xfree(s->p);
+        xfree(s);
+    }
     control_free_events(c);
     control_free_fds(c);
     lock_fini(&c->lock);

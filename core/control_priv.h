@@ -10,6 +10,7 @@
 typedef struct PendingEvent PendingEvent;
 typedef struct HeldEvent HeldEvent;
 typedef struct NamedFd NamedFd;
+typedef struct ControlState ControlState;
 
 typedef struct MachineControl {
     Machine *machine;
@@ -26,6 +27,7 @@ typedef struct MachineControl {
     HeldEvent *held; /* those told less than their rate_ms ago */
     NamedFd *fds;
     FdSet *sets;
+    ControlState *states;
 } MachineControl;
 
 void control_free_events(MachineControl *c);

@@ -123,6 +123,8 @@ typedef struct CpuArch {
     /* Call @fn for each present page of the tables in use, by rising address; false: there is no paging now.  May
      * be NULL.  The processor stands still. */
     bool (*mappings)(Cpu *c, CpuMappingFn *fn, void *arg);
+    uint16_t elf_machine; /* of core dumps, 64-bit ELF; 0: there are none */
+    void (*core_note)(Cpu *c, ByteBuf *out); /* its ELF notes, each filled up to 4 bytes */
 } CpuArch;
 const CpuArch *cpu_arch_find(const char *name);
 void cpu_arch_register(const CpuArch **slot, const CpuArch *a);

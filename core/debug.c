@@ -161,6 +161,7 @@ static void set_step(Cpu *c, bool on)
 
 void debug_settle(Machine *m)
 {
+    m->debug->clock_held = false;
     for (unsigned i = 0; i < m->n_cpus; i++) {
         Cpu *c = m->cpus[i];
 
@@ -179,6 +180,7 @@ void debug_resume(Machine *m, const DebugRun *how)
     for (unsigned i = 0; i < m->n_cpus; i++) {
         Cpu *c = m->cpus[i];
 
+        c->debug = d; /* it may have come after the debugger */
         if (how[i] == DEBUG_STAY) {
             atomic_fetch_or(&c->request, REQ_DEBUG);
             continue;

@@ -2,8 +2,10 @@
 /*
  * event - from whoever posts to those who listen, in order, with rate limits
  *
- * Events of other threads wait in a queue for the main loop; those of the main thread are told at once, after what
- * waits.  A limited event is told, and then at most once per period: the last of those that came meanwhile.
+ * Events of other threads wait in a queue for the main loop; those of the main thread are told at
+ * once, after what
+ * waits.  A limited event is told, and then at most once per period: the last of those that came
+ * meanwhile.
  */
 #include <time.h>
 
@@ -150,9 +152,12 @@ static void events_drain(void *arg)
 void event_post(Machine *m, const Event *e, const void *data)
 {
     MachineControl *c = m->control;
-    PendingEvent *p = xnew(PendingEvent);
     bool first = false, taken = false;
+    PendingEvent *p;
 
+    if (!c) /* the machine is being freed */
+        return;
+    p = xnew(PendingEvent);
     *p = (PendingEvent){.event = e, .j = event_json(e, data)};
     WITH_LOCK (&c->lock) {
         taken = c->n_pending < PENDING_MAX;

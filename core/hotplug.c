@@ -76,7 +76,8 @@ Device *device_add_json(Machine *m, const json_t *props, bool late, Error *err)
     Device *d;
 
     if (!driver || (id && !json_is_string(id))) {
-        error_set(err, "Invalid parameter type for '%s', expected: string", driver ? "id" : "driver");
+        error_set(err, "Invalid parameter type for '%s', expected: string",
+                  driver ? "id" : "driver");
         return NULL;
     }
     cls = class_to_add(driver, late, err);

@@ -155,6 +155,8 @@ void machine_free(Machine *m)
         return;
     machine_halt(m, RUN_PAUSED);
     debug_detach(m);
+    control_free(m->control); /* what works for management ends, while there is everything */
+    m->control = NULL;
     for (unsigned i = 0; i < m->n_vcpus; i++)
         m->accel->vcpu_destroy(m->cpus[i]);
     if (m->mem)
@@ -169,7 +171,6 @@ void machine_free(Machine *m)
         m->arch->free(m->cpus[i]);
     xfree(m->cpus);
     memory_free(m->mem);
-    control_free(m->control);
     clock_free(m->vclock);
     clock_free(m->host_clock);
     clock_free(m->rt_clock);
@@ -317,12 +318,8 @@ static void machine_request(Machine *m, uint32_t bits)
 
 void machine_request_reset_for(Machine *m, ShutdownCause why)
 {
-    if (m->cfg.no_reboot) {
-        machine_request_shutdown(m, why, 0);
-    } else {
-        m->reset_cause = why;
-        machine_request(m, MACHINE_REQ_RESET);
-    }
+    m->reset_cause = why;
+    machine_request(m, MACHINE_REQ_RESET);
 }
 
 void machine_request_reset(Machine *m)
@@ -374,6 +371,10 @@ static void machine_serve(Machine *m)
 {
     uint32_t requests = atomic_exchange(&m->requests, 0);
 
+    if (requests & MACHINE_REQ_RESET && m->cfg.no_reboot) {
+        machine_request_shutdown(m, m->reset_cause, 0);
+        requests |= atomic_exchange(&m->requests, 0);
+    }
     if (requests & MACHINE_REQ_SHUTDOWN)
         machine_shut_down(m);
     else if (requests & MACHINE_REQ_RESET)

@@ -129,6 +129,7 @@ struct Machine {
     struct Chardevs *chardevs;   /* -chardev and its kin; borrowed too */
     struct BlockGraph *graph;    /* images and drives; borrowed */
     struct Jobs *jobs;           /* borrowed */
+    struct NbdServer *nbd;       /* NULL: none; main/ frees it */
     _Atomic uint64_t shutdown;   /* asked for: cause << 32 | exit code; the first one counts */
     struct Debug *debug;         /* core/debug.h; NULL: nobody debugs */
     struct MachineControl *control; /* core/command.h: commands, events, descriptors */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* run_state - names of run states and causes, and the events that tell of their changes (QEMU 7.2's) */
+/* run_state - names of run states and causes, and the events that tell of their changes (QEMU
+ * 7.2's) */
 #include "core/run_state.h"
 
 static const char *const run_state_names[] = {

@@ -75,10 +75,12 @@ static bool write_pidfile(const char *path, Error *err)
 
     if (fd < 0)
         return error_set_errno(err, errno, "cannot create PID file: Could not create '%s'", path);
+    if (fcntl(fd, F_SETLK, &lock) < 0) {
+        error_set_errno(err, errno, "cannot create PID file: Cannot lock pid file '%s'", path);
+        close(fd);
+        return false;
+    }
     process.pidfile = fd;
-    if (fcntl(fd, F_SETLK, &lock) < 0)
-        return error_set_errno(err, errno, "cannot create PID file: Cannot lock pid file '%s'",
-                               path);
     if (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)n) != n)
         return error_set_errno(err, errno, "cannot create PID file: Failed to write '%s'", path);
     return true;
@@ -101,7 +103,7 @@ void daemon_end(const Config *c)
 
     if (process.pidfile >= 0 && fstat(process.pidfile, &ours) == 0 &&
         stat(c->pidfile, &there) == 0 && ours.st_ino == there.st_ino &&
-        ours.st_dev == there.st_dev && lseek(process.pidfile, 0, SEEK_END) > 0)
+        ours.st_dev == there.st_dev)
         unlink(c->pidfile);
 }
 

@@ -36,6 +36,8 @@ OPT(opt_device)
         ok = list_properties(driver, err);
     else
         config_later(c, STAGE_DEVICE, make_device, "device", arg);
+    if (driver && !strcmp(driver, "isa-serial")) /* it takes the place of the default one */
+        c->has_serial = true;
     opts_free(&o);
     return ok;
 }

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "block/nbd_server.h"
 #include "core/memory_backend.h"
 
 /* --- choosing --- */
@@ -273,6 +274,8 @@ void setup_free(Setup *s)
         monitor_free(s->monitors[i]);
     chardevs_stop(s->chardevs);
     jobs_free(s->jobs);
+    if (s->m)
+        nbd_server_free(s->m->nbd);
     if (s->m)
         machine_pause(s->m);
     graph_free(s->graph);

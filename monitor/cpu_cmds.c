@@ -119,8 +119,8 @@ static void definition_fill(Definition *d, const CpuArch *a, const char *name)
     d->name = xstrdup(name);
     d->typename = xasprintf("%s-%s-cpu", name, a->name);
     d->migration_safe = strcmp(name, "max") && strcmp(name, "host");
-    json_array_foreach(missing, i, s)
-        *(char **)list_add(&d->unavailable, &type_str) = xstrdup(json_string_value(s));
+    json_array_foreach(missing, i, s) * (char **)list_add(&d->unavailable, &type_str) =
+        xstrdup(json_string_value(s));
     json_decref(missing);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* device_cmds - device_add, device_del, object-add, object-del, query-iothreads (QEMU 7.2, qapi/qdev.json, qom.json) */
+/* device_cmds - device_add, device_del, object-add, object-del, query-iothreads (QEMU 7.2,
+ * qapi/qdev.json, qom.json) */
 #include "base/alloc.h"
 #include "core/command.h"
 #include "core/hotplug.h"
@@ -120,7 +121,8 @@ COMMAND_FN(query_iothreads)
 {
     for (Object *o = m->objects ? object_next(m->objects, NULL) : NULL; o;
          o = object_next(m->objects, o)) {
-        IoThread *t = strcmp(o->cls->name, "iothread") ? NULL : iothread_use(m->objects, o->id, err);
+        IoThread *t =
+            strcmp(o->cls->name, "iothread") ? NULL : iothread_use(m->objects, o->id, err);
 
         if (!t)
             continue;

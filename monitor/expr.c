@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * expr - numbers as human commands take them: + - * / % & | ^ ~ ( ), 0x and 0 prefixes, 'c', $register
+ * expr - numbers as human commands take them: + - * / % & | ^ ~ ( ), 0x and 0 prefixes, 'c',
+ * $register
  *
  * As in QEMU, & | ^ bind as + - do, * / % tighter; all is 64-bit and wraps.
  */
+#include "monitor/expr.h"
+
 #include <stdlib.h>
 
 #include "core/debug.h"
 #include "core/machine.h"
-#include "monitor/hmp_priv.h"
 
 enum { DEPTH_MAX = 64 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fd_cmds - descriptors that clients send along: getfd, add-fd and their kin (QEMU 7.2, qapi/misc.json) */
+/* fd_cmds - descriptors that clients send along: getfd, add-fd and their kin (QEMU 7.2,
+ * qapi/misc.json) */
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -105,7 +106,8 @@ COMMAND_FN(remove_fd)
 {
     const RemoveFd *a = args;
 
-    return fdset_remove(m, a->id, a->has_fd ? (int)MIN(MAX(a->fd, (int64_t)0), INT32_MAX) : -1, err);
+    return fdset_remove(m, a->id, a->has_fd ? (int)MIN(MAX(a->fd, (int64_t)0), INT32_MAX) : -1,
+                        err);
 }
 COMMAND(remove_fd, .name = "remove-fd", .args = &remove_type, .run = remove_fd,
         .doc = "Close descriptors of a set.")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmp - the human monitor: lines matched against a table of templates, most of which name a QMP command
+ * hmp - the human monitor: lines matched against a table of templates, most of which name a QMP
+ * command
  *
  * Prompt, messages and layout are those of QEMU 7.2, since programs read them.
  */
@@ -10,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/opts.h"
 #include "core/machine.h"
+#include "monitor/expr.h"
 #include "monitor/hmp_priv.h"
 #include "monitor/line_edit.h"
 
@@ -212,18 +214,19 @@ static bool take_text(HmpCall *h, const ArgSpec *a, const char *word, Error *err
     return true;
 }
 
-static bool take_arg(HmpCall *h, const HmpCommand *c, const ArgSpec *a, const char **line, Error *err)
+static bool take_arg(HmpCall *h, const HmpCommand *c, const ArgSpec *a, const char **line,
+                     Error *err)
 {
     AUTO_FREE char *word = NULL;
     int64_t v;
 
+    *line += blanks(*line);
     if (a->kind == '/') {
         if (**line != '/')
             return true;
         ++*line;
         return take_format(h, line, err);
     }
-    *line += blanks(*line);
     if (a->kind == '-') {
         size_t n = strlen(a->name);
 
@@ -483,8 +486,8 @@ static void hmp_opened(Monitor *mon)
 {
     StrBuf out = {0};
 
-    strbuf_add(&out, "QEMU 7.2.0 monitor (rhea " RHEA_VERSION
-                     ") - type 'help' for more information\n");
+    strbuf_add(&out,
+               "QEMU 7.2.0 monitor (rhea " RHEA_VERSION ") - type 'help' for more information\n");
     session_write(mon, &out);
     session_prompt(mon);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hmp_info - registers, page tables, memory map, devices as text (layout: QEMU 7.2 where there is one) */
+/* hmp_info - registers, page tables, memory map, devices as text (layout: QEMU 7.2 where there is
+ * one) */
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -209,9 +210,9 @@ static void show_device(HmpCall *h, const Device *d, unsigned depth)
             hmp_print(h, "%*s%s = \"%s\"\n", (int)depth * 2 + 2, "", f->name, value);
         else if (value)
             hmp_print(h, "%*s%s = %s\n", (int)depth * 2 + 2, "", f->name,
-                      f->type->meta != META_BOOL     ? value
+                      f->type->meta != META_BOOL ? value
                       : strcmp(value, "on") == 0 ? "true"
-                                                     : "false");
+                                                 : "false");
     }
     for (const Device *c = d->children; c; c = c->next)
         show_device(h, c, depth + 1);

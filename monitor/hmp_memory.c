@@ -48,7 +48,10 @@ static void print_item(HmpCall *h, char format, unsigned size, uint64_t v)
 static void dump_items(HmpCall *h, Cpu *v, uint64_t at, uint64_t count)
 {
     char format = h->format ? h->format : 'x';
-    unsigned size = format == 'c' ? 1 : h->size ? h->size : 4, per_line = format == 'c' || size == 1 ? 8 : LINE / size;
+    unsigned size = format == 'c' ? 1
+                    : h->size     ? h->size
+                                  : 4,
+             per_line = format == 'c' || size == 1 ? 8 : LINE / size;
 
     for (uint64_t i = 0; i < count; i++, at += size) {
         uint8_t bytes[8] = {0};

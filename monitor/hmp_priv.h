@@ -21,7 +21,8 @@ typedef struct HmpCall {
 
 typedef struct HmpCommand {
     const char *name; /* "cont|c", "info status" */
-    /* What follows, separated by blanks: name:kind, "?" behind it if it may be left out, "@list" for completion.
+    /* What follows, separated by blanks: name:kind, "?" behind it if it may be left out, "@list"
+     * for completion.
      * Kinds: s word, S rest of the line, i number or expression, B on or off, O driver,key=value...
      * "/" alone: a format; "-x" alone: a flag called x. */
     const char *args;
@@ -30,19 +31,15 @@ typedef struct HmpCommand {
     void (*show)(HmpCall *h, const json_t *result); /* of qmp; NULL: nothing to show */
     void (*run)(HmpCall *h);
 } HmpCommand;
-extern const HmpCommand hmp_table[];  /* ends with name NULL */
-extern const char hmp_missing[];      /* QEMU's that are not built yet, separated by blanks */
+extern const HmpCommand hmp_table[]; /* ends with name NULL */
+extern const char hmp_missing[];     /* QEMU's that are not built yet, separated by blanks */
 
 void hmp_print(HmpCall *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Members of @h->args: "" or 0 if they were left out. */
 const char *hmp_str(const HmpCall *h, const char *name);
 int64_t hmp_int(const HmpCall *h, const char *name);
 bool hmp_has(const HmpCall *h, const char *name);
-void hmp_complete(Machine *m, const char *start, StrBuf *out);
 void hmp_help(HmpCall *h); /* args "name", optional */
-
-/* Number from text such as 0x10+$rip*2; *end: what follows.  Registers of @c, which may be NULL. */
-bool expr_parse(const char *s, const char **end, Cpu *c, int64_t *out, Error *err);
 
 /* Registers and memory stand still between the two, if the machine runs. */
 void hmp_hold(Machine *m);
@@ -56,6 +53,7 @@ void hmp_sum(HmpCall *h);
 void hmp_gva2gpa(HmpCall *h);
 void hmp_in(HmpCall *h);
 void hmp_out(HmpCall *h);
+void hmp_gdbserver(HmpCall *h); /* hmp_gdb.c */
 void hmp_registers(HmpCall *h); /* hmp_info.c */
 void hmp_mtree(HmpCall *h);
 void hmp_qtree(HmpCall *h);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hmp_table - the human commands, and how answers of QMP commands look to humans (QEMU 7.2's hmp-commands) */
+/* hmp_table - the human commands, and how answers of QMP commands look to humans (QEMU 7.2's
+ * hmp-commands) */
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -184,6 +185,26 @@ static void hmp_trace(HmpCall *h)
         hmp_print(h, "Error: no event matches '%s'\n", hmp_str(h, "name"));
 }
 
+static void hmp_dump(HmpCall *h)
+{
+    json_t *a = json_object(), *result;
+    Error err = {0};
+
+    json_object_set_new(a, "paging", json_boolean(hmp_has(h, "p")));
+    json_object_set_new(a, "detach", json_boolean(hmp_has(h, "d")));
+    json_object_set_new(a, "format", json_string(hmp_has(h, "z") ? "kdump-zlib" : "elf"));
+    json_object_set_new(a, "protocol", json_sprintf("file:%s", hmp_str(h, "filename")));
+    if (hmp_has(h, "begin")) {
+        json_object_set(a, "begin", json_object_get(h->args, "begin"));
+        json_object_set_new(a, "length", json_integer(hmp_int(h, "length")));
+    }
+    result = command_run(h->m, h->mon, command_find("dump-guest-memory"), a, &err);
+    if (!result)
+        hmp_print(h, "Error: %s\n", err.msg);
+    json_decref(result);
+    json_decref(a);
+}
+
 static void hmp_history(HmpCall *h)
 {
     hmp_print(h, "the cursor keys walk through the history\n");
@@ -197,7 +218,8 @@ const HmpCommand hmp_table[] = {
     {"cont|c", NULL, NULL, "resume emulation", "cont", NULL, NULL},
     {"quit|q", NULL, NULL, "quit the emulator", "quit", NULL, NULL},
     {"system_reset", NULL, NULL, "reset the system", "system_reset", NULL, NULL},
-    {"system_powerdown", NULL, NULL, "send system power down event", "system_powerdown", NULL, NULL},
+    {"system_powerdown", NULL, NULL, "send system power down event", "system_powerdown", NULL,
+     NULL},
     {"system_wakeup", NULL, NULL, "wakeup guest from suspend", "system_wakeup", NULL, NULL},
     {"nmi", NULL, NULL, "inject an NMI", "inject-nmi", NULL, NULL},
     {"cpu", "index:i", "index", "set the default CPU", NULL, NULL, hmp_cpu},
@@ -216,12 +238,12 @@ const HmpCommand hmp_table[] = {
     {"chardev-remove", "id:s", "id", "remove chardev", "chardev-remove", NULL, NULL},
     {"chardev-send-break", "id:s", "id", "send a break on chardev", "chardev-send-break", NULL,
      NULL},
-    {"getfd", "fdname:s", "getfd name", "receive a file descriptor via SCM rights and assign it a name",
-     "getfd", NULL, NULL},
-    {"closefd", "fdname:s", "closefd name", "close a file descriptor previously passed via SCM rights",
-     "closefd", NULL, NULL},
-    {"balloon", "value:i", "target", "request VM to change its memory allocation (in bytes)", "balloon",
-     NULL, NULL},
+    {"getfd", "fdname:s", "getfd name",
+     "receive a file descriptor via SCM rights and assign it a name", "getfd", NULL, NULL},
+    {"closefd", "fdname:s", "closefd name",
+     "close a file descriptor previously passed via SCM rights", "closefd", NULL, NULL},
+    {"balloon", "value:i", "target", "request VM to change its memory allocation (in bytes)",
+     "balloon", NULL, NULL},
 
     {"x", "/ addr:i", "/fmt addr", "virtual memory dump starting at 'addr'", NULL, NULL, hmp_x},
     {"xp", "/ addr:i", "/fmt addr", "physical memory dump starting at 'addr'", NULL, NULL, hmp_xp},
@@ -231,16 +253,28 @@ const HmpCommand hmp_table[] = {
     {"o", "/ addr:i val:i", "/fmt addr value", "I/O port write", NULL, NULL, hmp_out},
     {"sum", "start:i size:i", "addr size", "compute the checksum of a memory region", NULL, NULL,
      hmp_sum},
-    {"gva2gpa", "addr:i", "addr", "print the guest physical address corresponding to a guest virtual address",
-     NULL, NULL, hmp_gva2gpa},
+    {"gva2gpa", "addr:i", "addr",
+     "print the guest physical address corresponding to a guest virtual address", NULL, NULL,
+     hmp_gva2gpa},
     {"memsave", "val:i size:i filename:s", "addr size file",
      "save to disk virtual memory dump starting at 'addr' of size 'size'", "memsave", NULL, NULL},
     {"pmemsave", "val:i size:i filename:s", "addr size file",
      "save to disk physical memory dump starting at 'addr' of size 'size'", "pmemsave", NULL, NULL},
 
-    {"log", "items:s", "item1[,...]", "activate logging of the specified items", NULL, NULL, hmp_log},
+    {"dump-guest-memory", "-p -d -z filename:s begin:i? length:i?",
+     "[-p] [-d] [-z] filename [begin length]",
+     "dump guest memory into file 'filename' (-p: with virtual addresses, -d: detached, -z: "
+     "kdump-zlib)",
+     NULL, NULL, hmp_dump},
+    {"info dump", NULL, NULL, "show dump state", "query-dump", show_json, NULL},
+    {"log", "items:s", "item1[,...]", "activate logging of the specified items", NULL, NULL,
+     hmp_log},
     {"logfile", "filename:s", "filename", "output logs to 'filename'", NULL, NULL, hmp_logfile},
     {"trace-event", "name:s", "name", "switch on trace events that match", NULL, NULL, hmp_trace},
+
+    {"gdbserver", "device:S?", "[device]",
+     "start gdbserver on given device (default 'tcp::1234'), stop with 'none'", NULL, NULL,
+     hmp_gdbserver},
 
     {"info status", NULL, NULL, "show the current VM status (running|paused)", "query-status",
      show_status, NULL},
@@ -255,14 +289,15 @@ const HmpCommand hmp_table[] = {
      "show the amount of initially allocated and present hotpluggable (if enabled) memory in bytes",
      "query-memory-size-summary", show_memory_summary, NULL},
     {"info balloon", NULL, NULL, "show balloon information", "query-balloon", show_balloon, NULL},
-    {"info chardev", NULL, NULL, "show the character devices", "query-chardev", show_chardevs, NULL},
+    {"info chardev", NULL, NULL, "show the character devices", "query-chardev", show_chardevs,
+     NULL},
     {"info iothreads", NULL, NULL, "show iothreads", "query-iothreads", show_iothreads, NULL},
     {"info jit", NULL, NULL, "show dynamic compiler info", "x-query-jit", show_text, NULL},
     {"info registers", "-a", "[-a]", "show the cpu registers (-a: all)", NULL, NULL, hmp_registers},
     {"info mem", NULL, NULL, "show the active virtual memory mappings", NULL, NULL, hmp_mem},
     {"info tlb", NULL, NULL, "show virtual to physical memory mappings", NULL, NULL, hmp_tlb},
-    {"info mtree", "-f", "[-f]", "show memory tree (-f: dump flat view for address spaces)", NULL, NULL,
-     hmp_mtree},
+    {"info mtree", "-f", "[-f]", "show memory tree (-f: dump flat view for address spaces)", NULL,
+     NULL, hmp_mtree},
     {"info qtree", NULL, NULL, "show device tree", NULL, NULL, hmp_qtree},
     {"info qom-tree", "path:s?", "[path]", "show QOM composition tree", NULL, NULL, hmp_qom_tree},
     {"info pic", NULL, NULL, "show PIC state", NULL, NULL, hmp_pic},
@@ -273,13 +308,18 @@ const HmpCommand hmp_table[] = {
 
 const char hmp_missing[] =
     "announce_self block_job_cancel block_job_complete block_job_pause block_job_resume "
-    "block_job_set_speed block_resize block_set_io_throttle block_stream boot_set calc_dirty_rate change "
+    "block_job_set_speed block_resize block_set_io_throttle block_stream boot_set calc_dirty_rate "
+    "change "
     "chardev-add chardev-change client_migrate_info commit delvm drive_add drive_backup drive_del "
-    "drive_mirror dump-guest-memory eject exit_preconfig expire_password gdbserver gpa2hpa gpa2hva hostfwd_add "
-    "hostfwd_remove loadvm mce migrate migrate_cancel migrate_continue migrate_incoming migrate_pause "
-    "migrate_recover migrate_set_capability migrate_set_parameter migrate_start_postcopy mouse_button "
-    "mouse_move mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop netdev_add "
-    "netdev_del pcie_aer_inject_error qemu-io replay_break replay_delete_break replay_seek ringbuf_read "
+    "drive_mirror eject exit_preconfig expire_password  gpa2hpa gpa2hva hostfwd_add "
+    "hostfwd_remove loadvm mce migrate migrate_cancel migrate_continue migrate_incoming "
+    "migrate_pause "
+    "migrate_recover migrate_set_capability migrate_set_parameter migrate_start_postcopy "
+    "mouse_button "
+    "mouse_move mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop "
+    "netdev_add "
+    "netdev_del pcie_aer_inject_error qemu-io replay_break replay_delete_break replay_seek "
+    "ringbuf_read "
     "ringbuf_write savevm screendump sendkey set_link set_password singlestep snapshot_blkdev "
     "snapshot_blkdev_internal snapshot_delete_blkdev_internal stopcapture sync-profile wavcapture "
     "watchdog_action xen-event-inject xen-event-list";

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* json_frame - a lexer of JSON that only counts: where values end, what is junk, how big things are */
+/* json_frame - a lexer of JSON that only counts: where values end, what is junk, how big things
+ * are */
 #include "monitor/json_frame.h"
 
 #include <errno.h>
@@ -68,7 +69,8 @@ static bool word_is_number(const char *s)
     return *s >= '0' && *s <= '9';
 }
 
-/* jansson's integers have 64 bits and a sign: larger ones become text, which unsigned fields take, or reals. */
+/* jansson's integers have 64 bits and a sign: larger ones become text, which unsigned fields
+ * take, or reals. */
 static void number_plain(JsonFrame *f)
 {
     char *s = f->text + f->word_at;
@@ -123,7 +125,8 @@ static FrameResult frame_end(JsonFrame *f, Error *err)
         char word[sizeof f->bad_word];
 
         memcpy(word, f->bad_word, sizeof word);
-        return frame_fail(f, FRAME_BETWEEN, err, "JSON parse error, invalid keyword '%s'", 31, word);
+        return frame_fail(f, FRAME_BETWEEN, err, "JSON parse error, invalid keyword '%s'", 31,
+                          word);
     }
     return FRAME_VALUE;
 }

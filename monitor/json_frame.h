@@ -14,7 +14,7 @@ enum { FRAME_BYTES = 4 << 20, FRAME_TOKENS = 512 << 10, FRAME_DEPTH = 1024 };
 
 typedef enum FrameState {
     FRAME_BETWEEN,
-    FRAME_WORD,    /* number, true, false, null */
+    FRAME_WORD, /* number, true, false, null */
     FRAME_STRING,
     FRAME_ESCAPE,  /* after \ in a string */
     FRAME_RECOVER, /* after junk: skip to something structural */
@@ -24,16 +24,17 @@ typedef struct JsonFrame { /* all zero is an empty one */
     char *text;            /* of the value so far, NUL-terminated */
     size_t len, cap;
     FrameState state;
-    char quote;              /* FRAME_STRING: which began it */
-    size_t word_at;          /* FRAME_WORD: where it began */
-    int braces, brackets;    /* open ones */
+    char quote;           /* FRAME_STRING: which began it */
+    size_t word_at;       /* FRAME_WORD: where it began */
+    int braces, brackets; /* open ones */
     unsigned tokens;
-    char bad_word[32];       /* the first that is no JSON */
+    char bad_word[32]; /* the first that is no JSON */
 } JsonFrame;
 
 typedef enum FrameResult { FRAME_MORE, FRAME_VALUE, FRAME_ERROR } FrameResult;
 
-/* Take of @p until something is complete: VALUE (in f->text, until the next call) or ERROR (@err).  Bytes taken. */
+/* Take of @p until something is complete: VALUE (in f->text, until the next call) or ERROR
+ * (@err).  Bytes taken. */
 size_t json_frame_take(JsonFrame *f, const char *p, size_t n, FrameResult *result, Error *err);
 void json_frame_reset(JsonFrame *f); /* a new stream; frees */
 

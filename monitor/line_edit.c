@@ -221,10 +221,10 @@ static void key_complete(LineEdit *e, StrBuf *out)
 /* --- keys --- */
 
 static KeyFn *const control_keys[32] = {
-    [1] = key_home,          ['\b'] = key_backspace, ['\t'] = key_complete, [2] = key_left,
-    [3] = key_cancel,        [4] = key_delete,       [5] = key_end,         [6] = key_right,
-    [11] = key_kill,         [12] = key_redraw,      [14] = key_down,       [16] = key_up,
-    [21] = key_kill_all,     [23] = key_kill_word,
+    [1] = key_home,      ['\b'] = key_backspace, ['\t'] = key_complete, [2] = key_left,
+    [3] = key_cancel,    [4] = key_delete,       [5] = key_end,         [6] = key_right,
+    [11] = key_kill,     [12] = key_redraw,      [14] = key_down,       [16] = key_up,
+    [21] = key_kill_all, [23] = key_kill_word,
 };
 
 typedef struct EscapeKey {
@@ -232,9 +232,9 @@ typedef struct EscapeKey {
     KeyFn *run;
 } EscapeKey;
 static const EscapeKey escape_keys[] = {
-    {"[A", key_up},    {"[B", key_down},  {"[C", key_right}, {"[D", key_left},  {"[H", key_home},
-    {"[F", key_end},   {"OA", key_up},    {"OB", key_down},  {"OC", key_right}, {"OD", key_left},
-    {"OH", key_home},  {"OF", key_end},   {"[1~", key_home}, {"[3~", key_delete}, {"[4~", key_end},
+    {"[A", key_up},    {"[B", key_down}, {"[C", key_right}, {"[D", key_left},    {"[H", key_home},
+    {"[F", key_end},   {"OA", key_up},   {"OB", key_down},  {"OC", key_right},   {"OD", key_left},
+    {"OH", key_home},  {"OF", key_end},  {"[1~", key_home}, {"[3~", key_delete}, {"[4~", key_end},
     {"[7~", key_home}, {"[8~", key_end},
 };
 

@@ -11,7 +11,8 @@
 
 enum { LINE_MAX_ = 4096, LINE_HISTORY = 64 };
 
-/* Candidates for the word that ends at the cursor; @start: the line up to it.  Adds "candidate\n" for each. */
+/* Candidates for the word that ends at the cursor; @start: the line up to it.  Adds "candidate\n"
+ * for each. */
 typedef void LineCompleteFn(void *arg, const char *start, StrBuf *out);
 
 typedef struct LineEdit {
@@ -30,7 +31,8 @@ typedef struct LineEdit {
 void line_edit_init(LineEdit *e, const char *prompt, LineCompleteFn *complete, void *arg);
 void line_edit_fini(LineEdit *e);
 void line_edit_start(LineEdit *e, StrBuf *out); /* show the prompt and an empty line */
-/* One byte; the echo goes to @out.  The line, when it is complete (valid until the next call); else NULL. */
+/* One byte; the echo goes to @out.  The line, when it is complete (valid until the next call);
+ * else NULL. */
 const char *line_edit_take(LineEdit *e, char c, StrBuf *out);
 
 #endif

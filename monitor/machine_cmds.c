@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* machine_cmds - query-machines and query-command-line-options (QEMU 7.2, qapi/machine.json, misc.json) */
+/* machine_cmds - query-machines and query-command-line-options (QEMU 7.2, qapi/machine.json,
+ * misc.json) */
 #include "base/alloc.h"
 #include "core/command.h"
 #include "core/machine.h"
@@ -37,6 +38,8 @@ COMMAND_FN(query_machines)
         i->alias = xstrdup(b->alias);
         i->is_default = i->has_is_default = b == board_find(NULL, arch);
         i->cpu_max = MAX(b->max_cpus, 1u);
+        if (b->features & BOARD_MEMORY_BACKEND)
+            i->ram = xstrdup("pc.ram");
         if (b->default_cpu)
             i->cpu = xasprintf("%s-%s-cpu", b->default_cpu, arch);
     }
@@ -107,6 +110,6 @@ COMMAND_FN(query_command_line_options)
     }
     return ok;
 }
-COMMAND(query_command_line_options, .name = "query-command-line-options",
-        .args = &option_name_type, .ret = &options_type, .run = query_command_line_options,
-        .flags = COMMAND_PRECONFIG, .doc = "What the command line takes.")
+COMMAND(query_command_line_options, .name = "query-command-line-options", .args = &option_name_type,
+        .ret = &options_type, .run = query_command_line_options, .flags = COMMAND_PRECONFIG,
+        .doc = "What the command line takes.")

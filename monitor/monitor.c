@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* monitor - what QMP and human sessions share: the back end, output that waits, clients that come and go */
+/* monitor - what QMP and human sessions share: the back end, output that waits, clients that come
+ * and go */
 #include "monitor/monitor.h"
 
 #include "base/alloc.h"
@@ -33,7 +34,7 @@ void monitor_write(Monitor *mon, const char *p, size_t n)
 {
     if (!mon->open)
         return;
-    if (mon->out_cap - mon->out_len < n) {
+    if (mon->out_at && mon->out_cap - mon->out_len < n) {
         memmove(mon->out, mon->out + mon->out_at, mon->out_len - mon->out_at);
         mon->out_len -= mon->out_at;
         mon->out_at = 0;

@@ -2,9 +2,12 @@
 /*
  * monitor_priv - one monitor: a back end, its output, and the protocol spoken over it
  *
- * Invariants: 1. Output waits here, in order, until the back end takes it.  2. While more than OUT_SOFT bytes
- * wait, no command runs and nothing is read, so a client that never reads costs at most OUT_SOFT, the answer
- * that passed it, and events up to OUT_HARD; later events are lost to it.  3. All on the main thread.
+ * Invariants: 1. Output waits here, in order, until the back end takes it.  2. While more than
+ * OUT_SOFT bytes
+ * wait, no command runs and nothing is read, so a client that never reads costs at most OUT_SOFT,
+ * the answer
+ * that passed it, and events up to OUT_HARD; later events are lost to it.  3. All on the main
+ * thread.
  */
 #ifndef MONITOR_MONITOR_PRIV_H
 #define MONITOR_MONITOR_PRIV_H

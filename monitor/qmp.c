@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qmp - the QEMU Machine Protocol over the table of commands (qmp-spec.txt of QEMU 7.2; docs/qmp.md)
+ * qmp - the QEMU Machine Protocol over the table of commands (qmp-spec.txt of QEMU 7.2;
+ * docs/qmp.md)
  *
- * Input is cut into requests that wait in a queue; one runs at a time, each in a round of the loop of its own, so
+ * Input is cut into requests that wait in a queue; one runs at a time, each in a round of the
+ * loop of its own, so
  * that many monitors share it fairly.  Requests out of band run as soon as they are read.
  */
 #include <stdio.h>
@@ -231,8 +233,8 @@ static bool qmp_wants(Monitor *mon)
 
 static void qmp_opened(Monitor *mon)
 {
-    json_t *j = json_pack("{s:{s:o, s:[s]}}", "QMP", "version", version_json(), "capabilities",
-                          "oob");
+    json_t *j =
+        json_pack("{s:{s:o, s:[s]}}", "QMP", "version", version_json(), "capabilities", "oob");
 
     qmp_send(mon, j);
 }
@@ -307,6 +309,7 @@ static bool qmp_negotiate(Machine *m, void *args, void *ret, Error *err)
     q->oob = a->enable.n > 0;
     return true;
 }
-COMMAND(qmp_capabilities, .name = "qmp_capabilities", .args = &negotiate_type,
-        .run = qmp_negotiate, .flags = COMMAND_PRECONFIG,
-        .doc = "Begin to give commands; out-of-band execution is the one thing that can be enabled.")
+COMMAND(
+    qmp_capabilities, .name = "qmp_capabilities", .args = &negotiate_type, .run = qmp_negotiate,
+    .flags = COMMAND_PRECONFIG,
+    .doc = "Begin to give commands; out-of-band execution is the one thing that can be enabled.")

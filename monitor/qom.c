@@ -19,7 +19,8 @@ char *qom_cpu_type(const Machine *m)
 {
     const char *model = m->cfg.cpu_model ? m->cfg.cpu_model : "none";
 
-    return xasprintf("%.*s-%s-cpu", (int)strcspn(model, ","), model, m->arch ? m->arch->name : "no");
+    return xasprintf("%.*s-%s-cpu", (int)strcspn(model, ","), model,
+                     m->arch ? m->arch->name : "no");
 }
 
 char *qom_type(const Machine *m, QomNode n)
@@ -40,10 +41,8 @@ typedef struct QomName {
     QomKind parent, kind;
 } QomName;
 static const QomName containers[] = {
-    {"machine", QOM_ROOT, QOM_MACHINE},
-    {"objects", QOM_ROOT, QOM_OBJECTS},
-    {"peripheral", QOM_MACHINE, QOM_PERIPHERAL},
-    {"peripheral-anon", QOM_MACHINE, QOM_ANON},
+    {"machine", QOM_ROOT, QOM_MACHINE},          {"objects", QOM_ROOT, QOM_OBJECTS},
+    {"peripheral", QOM_MACHINE, QOM_PERIPHERAL}, {"peripheral-anon", QOM_MACHINE, QOM_ANON},
     {"unattached", QOM_MACHINE, QOM_UNATTACHED},
 };
 
@@ -130,7 +129,8 @@ bool qom_find(Machine *m, const char *path, QomNode *out, Error *err)
         *out = s.found;
         if (s.n > 1)
             return error_set(err, "Path '%s' does not uniquely identify an object", path);
-        return s.n == 1 || error_set_class(err, ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", path);
+        return s.n == 1 ||
+               error_set_class(err, ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", path);
     }
     for (const char *p = path; *p;) {
         Search s = {0};

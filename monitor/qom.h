@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qom - the tree and the types that QEMU's object model would show: a view of the machine, devices, objects and
+ * qom - the tree and the types that QEMU's object model would show: a view of the machine,
+ * devices, objects and
  * processors.  There is no object system behind it.
  *
  *   /                              /objects/ID      -object
@@ -14,8 +15,17 @@
 #include "core/machine.h"
 #include "core/object.h"
 
-typedef enum QomKind { QOM_ROOT, QOM_OBJECTS, QOM_MACHINE, QOM_PERIPHERAL, QOM_ANON, QOM_UNATTACHED, QOM_DEVICE,
-                       QOM_CPU, QOM_OBJECT } QomKind;
+typedef enum QomKind {
+    QOM_ROOT,
+    QOM_OBJECTS,
+    QOM_MACHINE,
+    QOM_PERIPHERAL,
+    QOM_ANON,
+    QOM_UNATTACHED,
+    QOM_DEVICE,
+    QOM_CPU,
+    QOM_OBJECT
+} QomKind;
 typedef struct QomNode {
     QomKind kind;
     union {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qom_cmds - qom-list, qom-get, qom-set and what types and properties there are (QEMU 7.2, qapi/qom.json, qdev.json) */
+/* qom_cmds - qom-list, qom-get, qom-set and what types and properties there are (QEMU 7.2,
+ * qapi/qom.json, qdev.json) */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,7 +29,8 @@ static void property_add(List *l, const char *name, const char *type, const char
 {
     QomProperty *p = list_add(l, &property_type);
 
-    *p = (QomProperty){.name = xstrdup(name), .type = xstrdup(type), .doc = xstrdup(doc), .def = def};
+    *p = (QomProperty){
+        .name = xstrdup(name), .type = xstrdup(type), .doc = xstrdup(doc), .def = def};
 }
 
 static const char *field_type_name(const Field *f)
@@ -64,12 +66,11 @@ static void features_add(List *l, const CpuArch *a, const char *text)
     const char *key;
 
     property_add(l, "unavailable-features", "strList", NULL, NULL);
-    json_object_foreach(features, key, value)
-        property_add(l, key,
-                     json_is_boolean(value)   ? "bool"
-                     : json_is_integer(value) ? "int"
-                                              : "string",
-                     NULL, NULL);
+    json_object_foreach(features, key, value) property_add(l, key,
+                                                           json_is_boolean(value)   ? "bool"
+                                                           : json_is_integer(value) ? "int"
+                                                                                    : "string",
+                                                           NULL, NULL);
     json_decref(features);
 }
 
@@ -85,14 +86,15 @@ typedef struct QomClass { /* one of these is not NULL, or it is a kind only */
 
 /* Kinds whose parent is not plainly "object". */
 static const char *const kinds[][2] = {
-    {"device", "object"},       {"cpu", "device"},          {"x86_64-cpu", "cpu"},
-    {"i386-cpu", "cpu"},        {"isa-device", "device"},   {"sys-device", "device"},
-    {"pci-device", "device"},   {"virtio-device", "device"}, {"usb-device", "device"},
-    {"scsi-device", "device"},  {"ide-device", "device"},    {"machine", "object"},
-    {"accel", "object"},        {"container", "object"},
+    {"device", "object"},      {"cpu", "device"},           {"x86_64-cpu", "cpu"},
+    {"i386-cpu", "cpu"},       {"isa-device", "device"},    {"sys-device", "device"},
+    {"pci-device", "device"},  {"virtio-device", "device"}, {"usb-device", "device"},
+    {"scsi-device", "device"}, {"ide-device", "device"},    {"machine", "object"},
+    {"accel", "object"},       {"container", "object"},
 };
 
-/* Whether each arch and its models are there is asked of the registry; these are QEMU's names of them. */
+/* Whether each arch and its models are there is asked of the registry; these are QEMU's names of
+ * them. */
 static const char *const arch_names[] = {"x86_64", "i386"};
 
 typedef void TypeFn(void *arg, const char *name, const char *parent, const QomClass *c);

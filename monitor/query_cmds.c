@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* query_cmds - small questions about the program and the machine (QEMU 7.2, qapi/misc.json, machine.json) */
+/* query_cmds - small questions about the program and the machine (QEMU 7.2, qapi/misc.json,
+ * machine.json) */
 #include "base/alloc.h"
 #include "core/machine.h"
 #include "core/command.h"

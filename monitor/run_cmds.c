@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* run_cmds - commands that start, stop, reset and end the machine (QEMU 7.2, qapi/run-state.json, misc.json) */
+/* run_cmds - commands that start, stop, reset and end the machine (QEMU 7.2, qapi/run-state.json,
+ * misc.json) */
 #include "core/run_state.h"
 
 /* --- state --- */
@@ -112,4 +113,5 @@ COMMAND_FN(set_action)
     return true;
 }
 COMMAND(set_action, .name = "set-action", .args = &set_action_type, .run = set_action,
-        .flags = COMMAND_PRECONFIG, .doc = "Choose what happens when the guest resets or powers off.")
+        .flags = COMMAND_PRECONFIG,
+        .doc = "Choose what happens when the guest resets or powers off.")

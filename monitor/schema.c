@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * schema - query-qmp-schema and query-commands: the tables of commands and events as introspection (QEMU 7.2,
+ * schema - query-qmp-schema and query-commands: the tables of commands and events as
+ * introspection (QEMU 7.2,
  * docs/devel/qapi-code-gen, "Client JSON Protocol introspection"; qapi/introspect.json)
  *
- * Types are numbered in the order in which the walk meets them; builtin types keep their names, and a list of
+ * Types are numbered in the order in which the walk meets them; builtin types keep their names,
+ * and a list of
  * type X is "[X]".
  */
 #include <stdio.h>
@@ -276,15 +278,14 @@ COMMAND_FN(query_qmp_schema)
         command_describe(&s, c);
     for (const Event *e = event_next(NULL); e; e = event_next(e))
         event_describe(&s, e);
-    json_array_foreach(s.out, i, e)
-        *(json_t **)list_add(ret, &type_any) = json_incref(e);
+    json_array_foreach(s.out, i, e) * (json_t **)list_add(ret, &type_any) = json_incref(e);
     json_decref(s.out);
     xfree(s.types);
     return true;
 }
 
-COMMAND(query_qmp_schema, .name = "query-qmp-schema", .ret = &entries_type,
-        .run = query_qmp_schema, .flags = COMMAND_PRECONFIG,
+COMMAND(query_qmp_schema, .name = "query-qmp-schema", .ret = &entries_type, .run = query_qmp_schema,
+        .flags = COMMAND_PRECONFIG,
         .doc = "Every command, event and type, for clients to look into.")
 
 /* --- query-commands --- */
@@ -302,5 +303,5 @@ COMMAND_FN(query_commands)
         ((CommandName *)list_add(ret, &command_name_type))->name = xstrdup(c->name);
     return true;
 }
-COMMAND(query_commands, .name = "query-commands", .ret = &command_names_type,
-        .run = query_commands, .flags = COMMAND_PRECONFIG, .doc = "The names of all commands.")
+COMMAND(query_commands, .name = "query-commands", .ret = &command_names_type, .run = query_commands,
+        .flags = COMMAND_PRECONFIG, .doc = "The names of all commands.")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* version - what we say we are: QEMU's version whose interfaces we have, and our own as the package */
+/* version - what we say we are: QEMU's version whose interfaces we have, and our own as the
+ * package */
 #ifndef MONITOR_VERSION_H
 #define MONITOR_VERSION_H
 

@@ -802,15 +802,23 @@ uint64_t hlp_hlt(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t next)
     cpu_unwind(c, UNWIND_HALT);
 }
 
+/* It may wake for any reason: other processors' stores are not watched for, nor interrupts that are masked. */
 uint64_t hlp_mwait(Cpu *c, uint64_t a, uint64_t b, uint64_t next)
 {
-    if (c->r[R_CX] & ~1ull)
+    if (X86(c)->cpl != 0)
+        x86_raise_noerr(c, EX_UD);
+    if ((uint32_t)c->r[R_CX] & ~1u)
         x86_raise(c, EX_GP, 0);
-    return hlp_hlt(c, a, b, next);
+    if (c->machine->n_cpus == 1 && !(c->r[R_CX] & 1 && !(X86(c)->rflags & EFL_IF)))
+        return hlp_hlt(c, a, b, next);
+    cpu_request(c, REQ_EXIT);
+    return 0;
 }
 
 uint64_t hlp_monitor(Cpu *c, uint64_t va, uint64_t b UNUSED, uint64_t k UNUSED)
 {
+    if (X86(c)->cpl != 0)
+        x86_raise_noerr(c, EX_UD);
     if ((uint32_t)c->r[R_CX])
         x86_raise(c, EX_GP, 0);
     mem_probe(c, va, 1, ACCESS_READ, c->mmu_mode);

@@ -136,6 +136,7 @@ HELPER(hlp_bad_target); /* [L] #GP(0) of a branch that has popped k bytes */
 HELPER(hlp_into);    /* [f>][pc][L] as hlp_int if OF is set, else goes on behind */
 HELPER(hlp_arpl_value); /* [F] what hlp_arpl returns, without flags */
 /* vector_helpers.c: vectors are in cpu->v */
+HELPER(hlp_vzero); /* VZEROUPPER, VZEROALL outside 64-bit mode: registers 0 to 7 from byte k on */
 HELPER(
     hlp_gather); /* [pc] a = base + displacement, b = segment base; k = destination | mask << 4 | index << 8 | scale << 12 | (quad-word
                           * indices) << 16 | (8-byte elements) << 17 | VEX.L << 18 | (by hlp_seg_check) << 19 | adsize << 20 | SEG_x << 24 */

@@ -44,11 +44,11 @@ static const uint16_t emulated[] = {
     X86F_LA57,         X86F_RDPID,      X86F_FSRM,   X86F_SYSCALL,    X86F_NX,
     X86F_MMXEXT,       X86F_PDPE1GB,    X86F_RDTSCP, X86F_LM,         X86F_LAHF_LM,
     X86F_PREFETCHW,    X86F_XSAVEOPT,   X86F_XSAVEC, X86F_XGETBV1,    X86F_XSAVES,
-    X86F_WBNOINVD,     X86F_INVTSC,     X86F_ARAT,   X86F_MONITOR,
+    X86F_WBNOINVD,     X86F_INVTSC,     X86F_ARAT,   X86F_MONITOR,    X86F_VME,
 };
 
-/* Offered on request only: LA57 makes kernels walk five levels; MONITOR makes them idle in MWAIT. */
-static const uint16_t not_in_max[] = {X86F_LA57, X86F_MONITOR};
+/* Offered on request only: LA57 makes kernels walk five levels; MONITOR makes them idle in MWAIT; VME is not in QEMU's. */
+static const uint16_t not_in_max[] = {X86F_LA57, X86F_MONITOR, X86F_VME};
 
 /* A feature is of no use without another. */
 static const struct {

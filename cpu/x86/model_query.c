@@ -14,8 +14,7 @@ static json_t *features_json(const X86Cpu *x)
         if (x86_feature_name(i))
             json_object_set_new(j, x86_feature_name(i), json_boolean(x86_has(x->features, i)));
     json_object_set_new(
-        j, "vendor",
-        json_string(x->model->vendor == VENDOR_AMD ? "AuthenticAMD" : "GenuineIntel"));
+        j, "vendor", json_string(x->model->vendor == VENDOR_AMD ? "AuthenticAMD" : "GenuineIntel"));
     json_object_set_new(j, "family", json_integer(x->model->family));
     json_object_set_new(j, "model", json_integer(x->model->model));
     json_object_set_new(j, "stepping", json_integer(x->model->stepping));

@@ -12,7 +12,7 @@ typedef struct PageList {
     Cpu *cpu;
     CpuMappingFn *fn;
     void *arg;
-    unsigned entry_size;  /* 4 or 8 */
+    unsigned entry_size;   /* 4 or 8 */
     unsigned canonical_at; /* the address bit that is extended upwards; 0: none */
     bool ps_allowed;       /* 4-byte entries: CR4.PSE */
 } PageList;

@@ -237,6 +237,7 @@ void pkru_set(X86Cpu *x, uint32_t v);
 /* walk.c */
 bool x86_walk(Cpu *c, Gva va, Access kind, unsigned mmu_mode, Walk *out);
 bool x86_mappings(Cpu *c, CpuMappingFn *fn, void *arg); /* page_list.c */
+void x86_core_note(Cpu *c, ByteBuf *out);
 bool x86_debug_translate(Cpu *c, Gva va, Gpa *pa); /* DebugArch.translate */
 extern const struct DebugArch x86_debug_64, x86_debug_32;
 void x86_page_fault(Cpu *c, Gva va, Access kind, unsigned mmu_mode, uint64_t error, Exception *out);

@@ -54,6 +54,10 @@ void tr_pass(Tr *t, const X86Insn *i)
     Val high = {0};
     IrOp *o;
 
+    if (p->implicit & PI_ALL_V && !tr_is64(t)) {
+        tr_call(t, hlp_vzero, 0, V_NONE, V_NONE, V_NONE, pass_type(i) == V256 ? 0 : 16);
+        return;
+    }
     if (b >= 0 && i->o[b].kind == X86_GPR_HI) /* CRC32 */
         high = tr_val(t, i, &i->o[b], TR_READ);
     else if (b >= 0 && i->o[b].kind == X86_MEM)

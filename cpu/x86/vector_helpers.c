@@ -24,6 +24,13 @@ static void set_lane(uint8_t *v, unsigned n, unsigned size, uint64_t x)
     memcpy(v + n * size, &x, size);
 }
 
+uint64_t hlp_vzero(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t from)
+{
+    for (unsigned i = 0; i < 8; i++)
+        memset(c->v[i] + from, 0, sizeof c->v[i] - from);
+    return 0;
+}
+
 /*
  * Elements are done in order; one that is done has its mask bit cleared, so that after a fault the rest can be
  * resumed.  Upper parts are cleared at the end.

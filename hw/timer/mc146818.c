@@ -12,6 +12,8 @@
 
 #include <time.h>
 
+#include "core/command.h"
+#include "core/hotplug.h"
 #include "core/machine.h"
 #include "hw/timer/debt.h"
 
@@ -65,7 +67,20 @@ typedef struct Rtc {
     int64_t seen_s;       /* second of the guest's time that UF and AF know of */
     int64_t seen_ticks;   /* oscillator ticks of the virtual clock that PF knows of */
     TickDebt debt;        /* periodic interrupts to come, under driftfix=slew */
+    int64_t base_s;       /* offset_s as -rtc gave it: what management compares with */
 } Rtc;
+
+typedef struct RtcChange {
+    int64_t offset;
+    char *path;
+} RtcChange;
+static const Field rtc_change_fields[] = {
+    ARG(RtcChange, offset, "offset", "seconds from the time of -rtc base to the guest's"),
+    ARG(RtcChange, path, "qom-path", "of the clock"),
+};
+static STRUCT_TYPE(rtc_change_type, RtcChange, rtc_change_fields);
+EVENT(rtc_change, .name = "RTC_CHANGE", .data = &rtc_change_type, .rate_ms = 1000,
+      .doc = "The guest set its real-time clock.")
 
 Region *rtc_io(Device *d)
 {
@@ -168,6 +183,14 @@ static void rtc_time_to_registers(Rtc *s)
     s->cmos[CENTURY] = rtc_encode(s, (unsigned)(tm.tm_year + 1900) / 100 % 100);
 }
 
+static void rtc_tell(Rtc *s)
+{
+    RtcChange change = {.offset = s->offset_s - s->base_s, .path = device_path(&s->dev)};
+
+    event_post(s->dev.machine, &event_rtc_change, &change);
+    reflect_free(&rtc_change_type, &change);
+}
+
 /* The other way round; @phase: ns since the second began. */
 static void rtc_time_from_registers(Rtc *s, int64_t phase)
 {
@@ -184,6 +207,7 @@ static void rtc_time_from_registers(Rtc *s, int64_t phase)
 
     rtc_set_time(s, timegm(&tm), phase); /* fills tm_wday */
     s->weekday_skew = (uint8_t)((weekday + 6 + 7 - (unsigned)tm.tm_wday) % 7);
+    rtc_tell(s);
 }
 
 /* ---- flags ---- */
@@ -397,6 +421,7 @@ static bool rtc_realize(Device *d, Error *err)
     s->offset_s = offset_s;
     if (!cfg->rtc_utc)
         s->offset_s += local_offset_s(rtc_now_s(s));
+    s->base_s = s->offset_s;
     s->cmos[REG_A] = 0x26; /* 32768 Hz crystal, 1024 Hz periodic rate */
     s->cmos[REG_B] = B_24H;
     s->cmos[REG_D] = D_VRT;

@@ -83,7 +83,7 @@ static void compare(Check *k, const CpuCase *t, const Engine *e, StrBuf *out)
         c.flags = 0;
     }
     for (unsigned i = 0; i < 16; i++) {
-        c.low_halves |= (uint16_t)(may_keep_upper_half(t, i) << i);
+        c.low_halves |= (uint16_t)((t->is32 || may_keep_upper_half(t, i)) << i);
     }
     if (partial) {
         c.what = 0;
@@ -104,7 +104,7 @@ static void report(Check *k, const CpuCase *t, unsigned row, const char *engine,
     if (k->shown++ >= MAX_SHOWN && !k->repro) {
         return;
     }
-    x86_disasm(t->code, t->valid ? t->len : 15, CODE, MODE_64 | MODE_PE, &s);
+    x86_disasm(t->code, t->valid ? t->len : 15, CODE, program_mode(t->is32), &s);
     printf("FAIL %s %s: ", engine, t->row->name);
     for (unsigned i = 0; i < (t->valid ? t->len : 15); i++) {
         printf("%02x", t->code[i]);
@@ -127,6 +127,7 @@ static bool can_run(const Engine *e, const CpuCase *t)
 static CpuProgram program_of(const CpuCase *t)
 {
     CpuProgram p = {.at = CODE,
+                    .is32 = t->is32,
                     .len = t->valid ? t->len : 15}; /* who knows how much the processor takes */
 
     memcpy(p.code, t->code, p.len);
@@ -140,7 +141,8 @@ static bool run_case(Check *k, unsigned row, uint64_t seed)
     CpuCase t;
     bool ok = true;
 
-    if (!case_generate(&t, &k->in, x86_row(row), seed, k->features)) {
+    if (!case_generate(&t, &k->in, x86_row(row), seed, k->features,
+                       x86_row(row)->attr & XA_NO64 || seed % 4 == 0)) {
         return true;
     }
     const CpuProgram p = program_of(&t);
@@ -183,7 +185,7 @@ static void pick_rows(Check *k)
     for (unsigned i = 0; i < x86_row_count() && k->n_rows < MAX_ROWS; i++) {
         const X86Row *r = x86_row(i);
 
-        if (r->attr & XA_TEST && !(r->attr & XA_NO64) && wanted(k, r->name) &&
+        if (r->attr & XA_TEST && wanted(k, r->name) &&
             x86_has(k->features, r->feature)) {
             k->rows[k->n_rows++] = i;
         }

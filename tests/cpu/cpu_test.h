@@ -49,8 +49,15 @@ typedef struct CpuState {
 typedef struct CpuProgram {
     uint64_t at;
     unsigned len;
+    bool is32; /* compatibility mode, flat segments; else 64-bit mode */
     uint8_t code[PROGRAM_MAX];
 } CpuProgram;
+
+/* cpu->mode as far as decoding goes. */
+static inline uint32_t program_mode(bool is32)
+{
+    return (is32 ? MODE_32 | MODE_SS32 : MODE_64) | MODE_PE | 3;
+}
 
 static inline uint64_t program_end(const CpuProgram *p)
 {
@@ -68,6 +75,7 @@ static inline unsigned code_room(uint64_t at, unsigned n)
 typedef struct CpuCase {
     const X86Row *row; /* what was asked for */
     uint64_t seed;
+    bool is32;
     uint8_t code[32];
     unsigned len; /* of the instruction; 1 if it is #UD */
     bool valid;   /* decoded */
@@ -106,7 +114,7 @@ typedef struct MemoryAim {
 
 /* A case of @row from @seed; false: this seed gives none (its result would depend on the processor). */
 bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed,
-                   const uint64_t *features);
+                   const uint64_t *features, bool is32);
 /* An instruction of @row alone, with @aim for its memory operand; false: it is not valid. */
 bool insn_generate(CpuCase *t, const X86Row *row, uint64_t seed, const MemoryAim *aim,
                    const uint64_t *features);

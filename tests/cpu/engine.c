@@ -96,11 +96,13 @@ static void make_tables(uint8_t *ram)
     }
 }
 
+static const uint16_t code64 = 0xb | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 13 | 1 << 15,
+                      code32 = 0xb | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 14 | 1 << 15;
+
 /* 64-bit user mode, everything on. */
 static bool set_mode(X86Cpu *x, Error *err)
 {
-    static const uint16_t code = 0xb | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 13 | 1 << 15,
-                          data = 3 | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 14 | 1 << 15;
+    static const uint16_t data = 3 | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 14 | 1 << 15;
 
     x->cr0 = CR0_PG | CR0_WP | CR0_NE | CR0_MP | CR0_ET | CR0_PE;
     x->cr3 = TABLES;
@@ -114,7 +116,7 @@ static bool set_mode(X86Cpu *x, Error *err)
         x->seg[s] = (X86Seg){.sel = s == SEG_CS   ? 0x33
                                     : s == SEG_SS ? 0x2b
                                                   : 0,
-                             .attr = s == SEG_CS ? code : data,
+                             .attr = s == SEG_CS ? code64 : data,
                              .limit = ~0u};
         x->cpu.r[16 + s] = 0;
     }
@@ -168,10 +170,14 @@ static uint8_t *ram_at(const RheaEngine *e, uint64_t gva)
     return (uint8_t *)((TestBoard *)e->m->board_state)->ram.hva + frame_of(gva) + (gva & 4095);
 }
 
-static void load_state(RheaEngine *e, const CpuState *in)
+static void load_state(RheaEngine *e, const CpuState *in, bool is32)
 {
     X86Cpu *x = e->x;
 
+    x86_seg_set(x, SEG_CS,
+                (X86Seg){.sel = is32 ? 0x23 : 0x33,
+                         .attr = is32 ? code32 : code64,
+                         .limit = ~0u});
     memcpy(x->cpu.r, in->r, sizeof(in->r));
     X86_PC(&x->cpu) = in->rip;
     x86_set_flags(x, in->flags, FL_ALL | EFL_DF);
@@ -312,7 +318,7 @@ static void rhea_run(void *engine, const CpuProgram *p, const CpuState *in, CpuS
     RheaEngine *e = engine;
 
     put_code(e, p);
-    load_state(e, in);
+    load_state(e, in, p->is32);
     out->vector = VECTOR_NONE;
     native_watch(is_late, &e->x->cpu);
     run(e->x->cpu.accel, program_end(p), out);

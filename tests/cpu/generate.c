@@ -13,6 +13,7 @@ typedef struct Gen {
     uint64_t state;
     CpuCase *t;
     CpuState *in;
+    bool is32;            /* 32-bit code: no REX, registers 0 to 7 */
     unsigned n;           /* bytes so far */
     int disp_at;          /* of a disp32 that must be patched: no base register; -1: none */
     const MemoryAim *aim; /* or NULL: any address */
@@ -98,9 +99,10 @@ static unsigned aimed_xb(const Gen *g, unsigned bits)
 static void put_vex(Gen *g, const X86Row *r)
 {
     static const uint8_t pp[8] = {[KEY_66] = 1, [KEY_F3] = 2, [KEY_F2] = 3};
-    unsigned map = r->map - V0F + 1u, w = pick_w(g, r), bits = aimed_xb(g, below(g, 8)); /* R X B */
+    unsigned map = r->map - V0F + 1u, w = pick_w(g, r),
+             bits = g->is32 ? 0 : aimed_xb(g, below(g, 8)); /* R X B */
     unsigned l = r->attr & XA_VEX_L0 ? 0 : r->attr & XA_VEX_L1 ? 1 : below(g, 2);
-    unsigned vvvv = has_operand(r, AT_VVVV) ? below(g, 16) : 0;
+    unsigned vvvv = has_operand(r, AT_VVVV) ? below(g, g->is32 ? 8 : 16) : 0;
     unsigned low = (~vvvv & 15) << 3 | l << 2 | pp[r->select & (KEY_66 | KEY_F3 | KEY_F2)];
 
     if (map == 1 && !w && !(bits & 3) && chance(g, 60)) {
@@ -118,8 +120,9 @@ static void put_opcode(Gen *g, const X86Row *r)
     if (MAP_IS_VEX(r->map)) {
         put_vex(g, r);
     } else {
-        if ((r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) ||
-            aimed_xb(g, 0)) {
+        if (!g->is32 &&
+            ((r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) ||
+             aimed_xb(g, 0))) {
             unsigned rex = 0x40 | aimed_xb(g, below(g, 16));
 
             if (r->select >> 16 & KEY_W) {
@@ -336,6 +339,9 @@ static void random_state(Gen *g, const X86Row *row)
     if (chance(g, 30)) {
         mxcsr |= (uint32_t)next(g) & (0xe07f); /* rounding, FTZ, DAZ, sticky flags */
     }
+    if (row && chance(g, 5)) { /* some exceptions are unmasked */
+        mxcsr &= ~((uint32_t)next(g) & 0x1f80);
+    }
     memcpy(s->x + X_MXCSR, &mxcsr, 4);
     for (unsigned i = 0; i < 16; i++) {
         random_bytes(g, s->x + X_XMM + 16 * i, 16);
@@ -407,6 +413,9 @@ static void solve_address(Gen *g)
     unsigned size = 8;
     int64_t index = 0;
 
+    if (g->t->insn.adsize == 2) { /* cannot reach it */
+        return;
+    }
     for (unsigned i = 0; i < g->t->insn.n; i++) {
         size =
             g->t->insn.o[i].kind == X86_MEM && g->t->insn.o[i].size ? g->t->insn.o[i].size : size;
@@ -504,7 +513,8 @@ static void encode(Gen *g, const X86Row *row, const uint64_t *features)
     for (unsigned i = 0; i < 9; i++) {
         t->code[g->n + i] = (uint8_t)next(g);
     }
-    t->valid = x86_decode(&t->insn, t->code, 15, MODE_64 | MODE_PE | 3, features) == X86_DECODE_OK;
+    t->is32 = g->is32;
+    t->valid = x86_decode(&t->insn, t->code, 15, program_mode(g->is32), features) == X86_DECODE_OK;
     t->len = t->valid ? t->insn.len : 1;
 }
 
@@ -524,30 +534,48 @@ void state_generate(CpuState *in, uint64_t seed, const X86Row *row)
     random_state(&g, row);
 }
 
-bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed,
-                   const uint64_t *features)
+/* The instruction is there; what it works on.  False: the case is of no use. */
+static bool solve(Gen *g)
 {
-    Gen g = {.state = seed, .t = t, .in = in, .disp_at = -1};
+    CpuCase *t = g->t;
+    bool memory = false;
 
-    encode(&g, row, features);
-    random_state(&g, row);
     if (!t->valid) {
-        return t->insn.row == NULL || true;
+        return true;
     }
-    if (!(t->insn.row->attr & XA_TEST)) {
+    if (!(t->insn.row->attr & XA_TEST) || t->insn.row->op == X86_PUSH_SREG ||
+        t->insn.row->op == X86_POP_SREG) { /* selectors are the host's */
         return false;
     }
-    bool memory = false;
+    if (t->insn.row->op == X86_VMASKMOV && t->is32 && t->insn.mem.seg == SEG_CS) {
+        return false; /* if nothing is stored, it may count or not that CS is read-only */
+    }
 
     for (unsigned i = 0; i < t->insn.n; i++) {
         memory |= t->insn.o[i].kind == X86_MEM;
     }
     if (is_string(t->insn.row)) {
-        set_string(&g);
+        set_string(g);
     } else if (memory) {
-        solve_address(&g);
+        solve_address(g);
     }
-    return set_implicit(&g);
+    return set_implicit(g);
+}
+
+bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed,
+                   const uint64_t *features, bool is32)
+{
+    Gen g = {.state = seed, .t = t, .in = in, .disp_at = -1, .is32 = is32};
+
+    encode(&g, row, features);
+    random_state(&g, row);
+    if (!solve(&g)) {
+        return false;
+    }
+    for (unsigned i = 0; is32 && i < 8; i++) {
+        in->r[i] = (uint32_t)in->r[i];
+    }
+    return true;
 }
 
 static bool is_rotate(unsigned op)

@@ -24,10 +24,13 @@ __attribute__((used)) static struct {
     uint64_t flags;                          /* 128 */
     uint64_t target;                         /* 136 */
     uint64_t host_sp;                        /* 144 */
-    uint32_t host_mxcsr, pad;                /* 152 */
+    uint32_t host_mxcsr, far_target;         /* 152, 156 */
+    uint16_t far_selector;                   /* 160 */
     alignas(64) uint8_t x[XSAVE_BYTES + 64]; /* 192 */
 } native_frame __asm__("native_frame");
 
+enum { EXIT_JUMP = 7 }; /* bytes behind the program */
+enum { SELECTOR_32 = 0x23, SELECTOR_64 = 0x33, SELECTOR_DATA = 0x2b }; /* Linux's */
 enum { TICK_US = 20000, TICKS = 1, PATIENT_TICKS = 150, TRAP_NO_STEP = 1 };
 
 static volatile bool running;
@@ -45,14 +48,15 @@ static struct {
 } tracing;
 
 void native_enter(void);
+void native_enter_32(void);
 void native_exit(void);
 void native_back(void);
 
 /* clang-format off */
 __asm__(
     ".text\n"
-    ".globl native_enter, native_exit, native_back\n"
-    ".hidden native_enter, native_exit, native_back\n"
+    ".globl native_enter, native_enter_32, native_exit, native_back\n"
+    ".hidden native_enter, native_enter_32, native_exit, native_back\n"
     "native_enter:\n"
     "    push %rbp; push %rbx; push %r12; push %r13; push %r14; push %r15; sub $8, %rsp\n"
     "    mov %rsp, native_frame+144(%rip)\n"
@@ -67,6 +71,8 @@ __asm__(
     "    mov native_frame+104(%rip), %r13; mov native_frame+112(%rip), %r14; mov native_frame+120(%rip), %r15\n"
     "    mov native_frame+32(%rip), %rsp\n"
     "    jmp *native_frame+136(%rip)\n"
+    "native_enter_32:\n"
+    "    ljmpl *native_frame+156(%rip)\n"
     "native_exit:\n"
     "    mov %rax, native_frame+0(%rip);   mov %rcx, native_frame+8(%rip);   mov %rdx, native_frame+16(%rip)\n"
     "    mov %rbx, native_frame+24(%rip);  mov %rsp, native_frame+32(%rip);  mov %rbp, native_frame+40(%rip)\n"
@@ -145,6 +151,7 @@ static void leave(CpuState *s, ucontext_t *u, int vector)
     s->addr = (uint64_t)g[REG_CR2];
     take_xsave(s, (const uint8_t *)u->uc_mcontext.fpregs);
     g[REG_RIP] = (greg_t)(uintptr_t)native_back;
+    g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll) | SELECTOR_64;
     g[REG_EFL] &= ~(greg_t)(EFL_DF | EFL_AC | EFL_TF);
 }
 
@@ -245,6 +252,7 @@ bool native_open(Error *err)
         memcpy((void *)(uintptr_t)(DATA + i), &v, 8);
     }
     mprotect((void *)(uintptr_t)(DATA + DATA_WRITABLE), DATA_SIZE - DATA_WRITABLE, PROT_READ);
+    __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SELECTOR_DATA)); /* for 32-bit code */
     a.sa_sigaction = on_signal;
     sigaltstack(&alternate, NULL);
     for (unsigned i = 0; i < sizeof(signals); i++) {
@@ -261,10 +269,11 @@ bool native_open(Error *err)
 void program_image(const CpuProgram *p, uint8_t *image)
 {
     uint64_t at = p->at - CODE_PAGE;
-    uint32_t distance = (uint32_t)(EXIT_PAGE - (program_end(p) + 5));
-    uint8_t jump[5] = {0xe9};
+    uint32_t distance = (uint32_t)(EXIT_PAGE - (program_end(p) + 5)), exit = EXIT_PAGE;
+    uint8_t jump[EXIT_JUMP] = {p->is32 ? 0xea : 0xe9, [5] = p->is32 ? SELECTOR_64 : 0xf4,
+                               [6] = p->is32 ? 0 : 0xf4};
 
-    memcpy(jump + 1, &distance, 4);
+    memcpy(jump + 1, p->is32 ? &exit : &distance, 4);
     memset(image, 0xf4, CODE_SIZE);
     memcpy(image + at, p->code, code_room(p->at, p->len));
     memcpy(image + at + p->len, jump, code_room(program_end(p), sizeof(jump)));
@@ -272,7 +281,7 @@ void program_image(const CpuProgram *p, uint8_t *image)
 
 static void run(const CpuProgram *p, const CpuState *in, CpuState *out, uint64_t more_flags)
 {
-    uint8_t *end = (uint8_t *)(uintptr_t)program_end(p), tail[5];
+    uint8_t *end = (uint8_t *)(uintptr_t)program_end(p), tail[EXIT_JUMP];
     unsigned n_tail = code_room(program_end(p), sizeof(tail));
 
     program_image(p, (uint8_t *)(uintptr_t)CODE_PAGE);
@@ -280,7 +289,9 @@ static void run(const CpuProgram *p, const CpuState *in, CpuState *out, uint64_t
     memcpy((void *)(uintptr_t)DATA, in->data, DATA_WRITABLE);
     memcpy(native_frame.r, in->r, sizeof(in->r));
     native_frame.flags = in->flags | more_flags;
-    native_frame.target = p->at;
+    native_frame.target = p->is32 ? (uintptr_t)native_enter_32 : p->at;
+    native_frame.far_target = (uint32_t)p->at;
+    native_frame.far_selector = SELECTOR_32;
     memcpy(native_frame.x, in->x, XSAVE_BYTES);
     out->vector = VECTOR_NONE;
     fault_state = out;

@@ -12,13 +12,13 @@ SOURCES = os.path.join(emu.TOP, "tests/guest")
 PASSED = 0x10 << 1 | 1
 
 
-def smp_of(source):
-    """The line "; smp: N" of a guest's source."""
+def asked(source, what, default):
+    """What a line "; smp: N" or "; cpu: MODEL" of a guest's source asks for."""
     with open(source) as f:
         for line in f:
-            if line.startswith("; smp:"):
-                return line.split(":")[1].strip()
-    return "1"
+            if line.startswith(f"; {what}:"):
+                return line.split(":", 1)[1].strip()
+    return default
 
 
 class Guest(unittest.TestCase):
@@ -33,8 +33,8 @@ class Guest(unittest.TestCase):
         source, image = os.path.join(SOURCES, name + ".asm"), os.path.join(self.dir.name, name)
         code, _, err = emu.run("-w-all", f"-I{SOURCES}/", "-f", "bin", "-o", image, source, program="nasm")
         self.assertEqual(code, 0, err)
-        code, out, err = emu.run(*emu.EXTRA, "-accel", f"jit,backend={backend}", "-kernel", image, "-cpu", "max", "-m", "128",
-                                 "-smp", smp_of(source), "-display", "none", "-no-reboot", "-debugcon", "stdio",
+        code, out, err = emu.run(*emu.EXTRA, "-accel", f"jit,backend={backend}", "-kernel", image, "-m", "128",
+                                 "-cpu", asked(source, "cpu", "max"), "-smp", asked(source, "smp", "1"), "-display", "none", "-no-reboot", "-debugcon", "stdio",
                                  "-device", "isa-debug-exit,iobase=0xf4,iosize=4", timeout=60)
         self.assertEqual(code, PASSED, out + err)
 

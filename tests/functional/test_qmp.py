@@ -5,10 +5,12 @@ import os
 import random
 import re
 import socket
+import struct
 import tempfile
 import threading
 import time
 import unittest
+import zlib
 
 import emu
 import golden
@@ -19,6 +21,8 @@ HALT = b"\xfa\xf4\xeb\xfd"                       # cli; hlt; jmp $-1
 SPIN = b"\xeb\xfe"                               # jmp $
 POWER_OFF = b"\x66\xba\x04\x06\x66\xb8\x00\x20\x66\xef\xf4\xeb\xfd"  # PM1_CNT = SLP_EN
 RESET = b"\x66\xba\xf9\x0c\xb0\x06\xee\xf4\xeb\xfd"                  # port 0xcf9 = 6
+SET_CLOCK = b"".join(b"\xb0%c\xe6\x70\xb0%c\xe6\x71" % pair for pair in  # CMOS: hold, a year later or earlier, go on
+                     [(0x0b, 0x82), (9, 0x40), (0x0b, 0x02)]) + b"\xf4\xeb\xfd"
 SECONDS = float(os.environ.get("QMP_SECONDS", "3"))
 APART = ("quit", "qmp_capabilities")             # commands that are not for every moment
 
@@ -135,6 +139,102 @@ class Commands(unittest.TestCase):
                 q.ask("pmemsave", val=0, size=1, filename="/nowhere/x")
 
 
+class Dump(unittest.TestCase):
+    """dump-guest-memory, read back by the letter of the formats."""
+
+    def dump(self, q, **arguments):
+        with tempfile.NamedTemporaryFile() as f:
+            q.ask("dump-guest-memory", protocol=f"file:{f.name}", **arguments)
+            done = q.event("DUMP_COMPLETED")["data"]
+            self.assertEqual(done["result"], q.ask("query-dump"))
+            self.assertEqual((done["result"]["status"], done["result"]["completed"]),
+                             ("completed", done["result"]["total"]))
+            return open(f.name, "rb").read()
+
+    def notes(self, data):
+        """(name, type, contents) of each."""
+        while data:
+            n, size, kind = struct.unpack_from("<III", data)
+            at = 12 + (n + 3) // 4 * 4
+            yield data[12:12 + n - 1].decode(), kind, data[at:at + size]
+            data = data[at + (size + 3) // 4 * 4:]
+
+    def check_notes(self, data):
+        notes = list(self.notes(data))
+        self.assertEqual([(n, k, len(c)) for n, k, c in notes], [("CORE", 1, 336), ("QEMU", 0, 440)])
+        self.assertEqual(struct.unpack_from("<Q", notes[0][2], 112 + 16 * 8)[0], 0x100000)  # rip
+
+    def test_elf(self):
+        for detach in (False, True):
+            with pc(SPIN) as m, m.client() as q:
+                q.ask("cont")
+                emu.poll(lambda: "RIP=0000000000100000" in q.ask("human-monitor-command", command_line="info registers"),
+                         "the guest spins")
+                data = self.dump(q, paging=False, detach=detach)
+                self.assertEqual(q.ask("query-status")["status"], "running")
+            self.assertEqual(data[:6], b"\x7fELF\x02\x01")
+            self.assertEqual(struct.unpack_from("<HH", data, 16), (4, 62))
+            loads = []
+            for i in range(struct.unpack_from("<H", data, 56)[0]):
+                kind, _, at, _, pa, size, _, _ = struct.unpack_from("<IIQQQQQQ", data, 64 + 56 * i)
+                if kind == 4:
+                    self.check_notes(data[at:at + size])
+                else:
+                    loads.append((pa, data[at:at + size]))
+            pa, memory = next((pa, c) for pa, c in loads if pa <= 0x100000 < pa + len(c))
+            self.assertTrue(memory[0x100000 - pa:].startswith(SPIN))
+            self.assertGreaterEqual(sum(len(c) for _, c in loads), 15 << 20)
+
+    def test_kdump(self):
+        with pc(SPIN) as m, m.client() as q:
+            q.ask("cont")
+            emu.poll(lambda: "RIP=0000000000100000" in q.ask("human-monitor-command", command_line="info registers"),
+                     "the guest spins")
+            flat = self.dump(q, paging=False, format="kdump-zlib")
+        self.assertTrue(flat.startswith(b"makedumpfile\0"))
+        self.assertLess(len(flat), 4 << 20)
+        data, at = bytearray(), 4096
+        while True:
+            to, size = struct.unpack_from(">qq", flat, at)
+            if to < 0:
+                break
+            data.extend(bytes(max(0, to + size - len(data))))
+            data[to:to + size] = flat[at + 16:at + 16 + size]
+            at += 16 + size
+        self.assertEqual(at + 16, len(flat))
+        self.assertTrue(data.startswith(b"KDUMP   "))
+        block, sub, bitmaps = struct.unpack_from("<III", data, 428)
+        note_at, note_size = struct.unpack_from("<QQ", data, 4096 + 48)
+        self.check_notes(bytes(data[note_at:note_at + note_size]))
+        bits_at = (1 + sub) * block + bitmaps * block // 2
+        bits = data[bits_at:bits_at + bitmaps * block // 2]
+        index = sum(bits[p // 8] >> p % 8 & 1 for p in range(0x100))
+        desc = bits_at + bitmaps * block // 2 + 24 * index
+        page_at, size, flags = struct.unpack_from("<QII", data, desc)
+        page = bytes(data[page_at:page_at + size])
+        self.assertTrue((zlib.decompress(page) if flags == 1 else page).startswith(SPIN))
+
+    def test_what_cannot_be(self):
+        with pc(HALT) as m, m.client() as q:
+            for arguments, text in [({"protocol": "x"}, "Invalid parameter 'protocol'"),
+                                    ({"protocol": "file:/nowhere/x"}, "could not open '/nowhere/x'"),
+                                    ({"protocol": "fd:none"}, "File descriptor named 'none' has not been found"),
+                                    ({"protocol": "file:/dev/full"}, "failed to save memory"),
+                                    ({"protocol": "file:/dev/null", "begin": 0}, "Parameter 'length' is missing")]:
+                with self.assertRaisesRegex(QmpError, text):
+                    q.ask("dump-guest-memory", paging=False, **arguments)
+            r, w = os.pipe()  # nobody reads: it ends with the process
+            q.ask("getfd", fds=[w], fdname="w")
+            q.ask("dump-guest-memory", paging=False, detach=True, protocol="fd:w")
+            self.assertEqual(q.ask("query-dump")["status"], "active")
+            with self.assertRaisesRegex(QmpError, "Dump in process"):
+                q.ask("dump-guest-memory", paging=False, protocol="file:/dev/null")
+            os.close(w)
+            q.ask("quit")
+            self.assertEqual(m.wait(), 0)
+            os.close(r)
+
+
 class Events(unittest.TestCase):
     def names(self, q):
         return [e["event"] for e in q.events]
@@ -170,6 +270,13 @@ class Events(unittest.TestCase):
             m.process.terminate()
             self.assertEqual(q.event("SHUTDOWN")["data"], {"guest": False, "reason": "host-signal"})
             self.assertEqual(m.wait(), 0)
+
+    def test_guest_sets_its_clock(self):
+        with pc(SET_CLOCK, "-rtc", "base=2030-06-01T12:00:00") as m, m.client() as q:
+            q.ask("cont")
+            change = q.event("RTC_CHANGE")["data"]
+            self.assertAlmostEqual(change["offset"], 3653 * 86400, delta=5)
+            self.assertEqual(q.ask("qom-get", path=change["qom-path"], property="type"), "mc146818rtc")
 
     def test_guest_resets(self):
         with pc(RESET) as m, m.client() as q:
@@ -322,7 +429,7 @@ class Human(unittest.TestCase):
                     ("xp/2xb 0x100000", "0000000000100000: 0xfa 0xf4\r\n"),
                     ("xp/1i 0x100000", "cli"),
                     ("p/x 3*(2+1) & 0xff", "0x9\r\n"),
-                    ("x /2 i 0", "invalid char"),
+                    ("x /2q 0", "invalid char"),
                     ("print $nothing", "unknown register"),
                     ("sendkey a", "not built yet"),
                     ("bogus", "unknown command: 'bogus'"),
@@ -351,6 +458,38 @@ class Human(unittest.TestCase):
                         continue
                     self.assertIsInstance(q.ask("human-monitor-command", command_line=name + args), str)
             self.assertEqual(q.ask("query-status")["status"], "running")
+
+
+class Guest(unittest.TestCase):
+    """A Linux guest while management meddles."""
+
+    def test_power_button_nmi_and_looks_into_it(self):
+        kernel, initrd = emu.guest("x86_64/vmlinuz-cloud"), emu.guest("x86_64/initrd.cpio")
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "qmp")
+            with emu.Emu("-m", "512", "-smp", "2", "-nographic", "-kernel", kernel, "-initrd", initrd,
+                         "-append", "console=ttyS0 quiet", "-qmp", f"unix:{path},server=on,wait=off") as e, \
+                    Client(path, timeout=60) as q:
+                for _ in range(20):
+                    q.ask("stop")
+                    q.ask("human-monitor-command", command_line="info registers -a")
+                    q.ask("cont")
+                    q.ask("human-monitor-command", command_line="info mem")
+                    time.sleep(0.1)
+                e.expect("GUEST-READY", 180)
+                e.expect(emu.PROMPT)
+                button = "cat /sys/firmware/acpi/interrupts/ff_pwr_btn"
+                self.assertNotIn("STS", e.shell(button))
+                q.ask("system_powerdown")
+                q.event("POWERDOWN")
+                self.assertIn("STS", e.shell(button))  # this kernel has no driver that would take it
+                q.ask("inject-nmi")
+                e.expect("NMI received for unknown reason")
+                pa = int(q.ask("human-monitor-command", command_line="gva2gpa $pc").split()[1], 16)
+                self.assertLess(pa, 512 << 20)
+                e.send("poweroff -f\n")
+                self.assertEqual(q.event("SHUTDOWN")["data"]["reason"], "guest-shutdown")
+                self.assertEqual(e.wait(), 0)
 
 
 class Golden(unittest.TestCase):

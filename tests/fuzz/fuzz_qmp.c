@@ -2,7 +2,8 @@
 /*
  * fuzz_qmp - the monitors against any bytes: QMP (first byte even) or human, in pieces
  *
- * A machine without a guest; commands that touch files or end the process get nothing to do it with: the byte 0xfe
+ * A machine without a guest; commands that touch files or end the process get nothing to do it
+ * with: the byte 0xfe
  * closes the connection, 0xfd stops reading for a while.
  */
 #define _GNU_SOURCE
@@ -43,7 +44,7 @@ static void serve(Machine *m)
 /* Commands that write where they are told, and objects that open files. */
 static bool is_harmful(const uint8_t *data, size_t size)
 {
-    static const char *const words[] = {"memsave", "logfile", "\\u", "file",    "object",
+    static const char *const words[] = {"memsave", "logfile",  "\\u",     "file", "object",
                                         "dump",    "blockdev", "chardev", "quit"};
 
     for (unsigned i = 0; i < COUNT_OF(words); i++)

@@ -1,5 +1,6 @@
 ; SPDX-License-Identifier: GPL-2.0-or-later
 ; Virtual 8086 mode: a monitor that reflects INT and serves CLI, PUSHF, IRET; IOPL 3; I/O bitmap; VME's redirection; paging.
+; cpu: max,+vme
 %include "guest.inc"
 %include "desc.inc"
 
@@ -177,6 +178,7 @@ main32:
     mov cr4, eax
     and byte [tss + 0x68 + 0x21 / 8], ~(1 << (0x21 & 7))
     mov dword [exits], 0
+    mov dword [hook], 0
     ENTER_VM86 vm_vme, 0x80000, .vme
 .vme:
     EXPECT 13, 0

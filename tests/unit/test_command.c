@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit tests of core/command.h, core/fds.h, core/hotplug.h and the commands of monitor/ on a machine without a guest */
+/* unit tests of core/command.h, core/fds.h, core/hotplug.h and the commands of monitor/ on a
+ * machine without a guest */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -36,8 +37,9 @@ static bool plug_set_heat(Device *d, const json_t *v, Error *err)
     return true;
 }
 
-static const DeviceProp plug_props[] = {
-    {"heat", "int", "how hot", plug_heat, plug_set_heat}, {"colour", "str", "none", NULL, NULL}, {0}};
+static const DeviceProp plug_props[] = {{"heat", "int", "how hot", plug_heat, plug_set_heat},
+                                        {"colour", "str", "none", NULL, NULL},
+                                        {0}};
 static bool plug_realize(Device *d, Error *err)
 {
     return ((Plug *)d)->amps < 100 || error_set(err, "too much");
@@ -125,18 +127,20 @@ START_TEST(every_command_survives_wrong_arguments)
         for (unsigned i = 0; i < COUNT_OF(args); i++) {
             AUTO_FREE char *got = run(b, c->name, args[i]);
 
-            if (i == 1 && !(c->flags & COMMAND_EXTRA_PROPS) && (!c->args || c->args->meta == META_STRUCT))
+            if (i == 1 && !(c->flags & COMMAND_EXTRA_PROPS) &&
+                (!c->args || c->args->meta == META_STRUCT))
                 ck_assert_msg(strstr(got, "Parameter 'x-unknown' is unexpected") != NULL, "%s: %s",
                               c->name, got);
         }
-        for (unsigned i = 0; c->args && c->args->meta == META_STRUCT && i < c->args->n_fields; i++) {
+        for (unsigned i = 0; c->args && c->args->meta == META_STRUCT && i < c->args->n_fields;
+             i++) {
             const Field *f = &c->args->fields[i];
             AUTO_FREE char *bad = xasprintf("{\"%s\": null}", f->name);
             AUTO_FREE char *got = run(b, c->name, bad);
 
             if (f->type->meta != META_ANY && f->type->meta != META_ALTERNATE)
-                ck_assert_msg(strstr(got, "Invalid parameter type for '") != NULL, "%s %s: %s", c->name, bad,
-                              got);
+                ck_assert_msg(strstr(got, "Invalid parameter type for '") != NULL, "%s %s: %s",
+                              c->name, bad, got);
         }
     }
     bench_free(b);
@@ -161,7 +165,8 @@ START_TEST(devices_come_and_go)
            "0: Invalid parameter type for 'amps', expected: integer");
     RUN_IS(b, "device_add", "{\"driver\":\"test-plug\",\"amps\":\"100\"}", "0: too much");
     RUN_IS(b, "device_add", "{\"driver\":\"test-plug\",\"amps\":\"10\",\"id\":\"p\"}", "{}");
-    RUN_IS(b, "device_add", "{\"driver\":\"test-plug\",\"id\":\"p\"}", "0: Duplicate device ID 'p'");
+    RUN_IS(b, "device_add", "{\"driver\":\"test-plug\",\"id\":\"p\"}",
+           "0: Duplicate device ID 'p'");
     RUN_IS(b, "qom-get", "{\"path\":\"p\",\"property\":\"amps\"}", "10");
     RUN_IS(b, "device_del", "{\"id\":\"q\"}", "3: Device 'q' not found");
     RUN_IS(b, "device_del", "{\"id\":\"/machine/peripheral/p\"}", "{}");
@@ -182,17 +187,20 @@ START_TEST(properties_are_read_and_written_by_path)
     Bench *b = bench_new();
 
     RUN_IS(b, "device_add", "{\"driver\":\"test-plug\",\"id\":\"p\"}", "{}");
-    RUN_IS(b, "qom-get", "{\"path\":\"/machine/peripheral/p\",\"property\":\"type\"}", "\"test-plug\"");
+    RUN_IS(b, "qom-get", "{\"path\":\"/machine/peripheral/p\",\"property\":\"type\"}",
+           "\"test-plug\"");
     RUN_IS(b, "qom-get", "{\"path\":\"/machine/peripheral/p\",\"property\":\"heat\"}", "0");
     RUN_IS(b, "qom-set", "{\"path\":\"p\",\"property\":\"heat\",\"value\":-7}", "{}");
     RUN_IS(b, "qom-get", "{\"path\":\"//machine/peripheral//p/\",\"property\":\"heat\"}", "-7");
-    RUN_IS(b, "qom-set", "{\"path\":\"p\",\"property\":\"heat\",\"value\":\"x\"}", "0: not a number");
+    RUN_IS(b, "qom-set", "{\"path\":\"p\",\"property\":\"heat\",\"value\":\"x\"}",
+           "0: not a number");
     RUN_IS(b, "qom-set", "{\"path\":\"p\",\"property\":\"colour\",\"value\":1}",
            "0: Property 'test-plug.colour' is not writable");
     RUN_IS(b, "qom-get", "{\"path\":\"p\",\"property\":\"colour\"}",
            "0: Property 'test-plug.colour' is not readable");
-    RUN_IS(b, "qom-set", "{\"path\":\"p\",\"property\":\"amps\",\"value\":1}",
-           "0: Attempt to set property 'amps' on device 'p' (type 'test-plug') after it was realized");
+    RUN_IS(
+        b, "qom-set", "{\"path\":\"p\",\"property\":\"amps\",\"value\":1}",
+        "0: Attempt to set property 'amps' on device 'p' (type 'test-plug') after it was realized");
     RUN_IS(b, "qom-get", "{\"path\":\"p\",\"property\":\"none\"}",
            "0: Property 'test-plug.none' not found");
     RUN_IS(b, "qom-get", "{\"path\":\"/machine\",\"property\":\"peripheral\"}",
@@ -200,7 +208,8 @@ START_TEST(properties_are_read_and_written_by_path)
     RUN_IS(b, "qom-list", "{\"path\":\"/machine/peripheral\"}",
            "[{\"name\": \"type\", \"type\": \"string\"}, {\"name\": \"p\", \"type\": "
            "\"child<test-plug>\"}]");
-    RUN_IS(b, "qom-list", "{\"path\":\"/machine/nowhere\"}", "3: Device '/machine/nowhere' not found");
+    RUN_IS(b, "qom-list", "{\"path\":\"/machine/nowhere\"}",
+           "3: Device '/machine/nowhere' not found");
     RUN_HAS(b, "device-list-properties", "{\"typename\":\"test-plug\"}",
             "{\"name\": \"amps\", \"type\": \"uint32\", \"description\": \"current\", "
             "\"default-value\": 16}");
@@ -323,9 +332,8 @@ START_TEST(the_schema_is_closed)
 
             ck_assert_msg(!to || json_object_get(names, to), "%s", to);
         }
-        json_array_foreach(json_object_get(e, "variants"), k, member)
-            ck_assert_ptr_nonnull(
-                json_object_get(names, json_string_value(json_object_get(member, "type"))));
+        json_array_foreach(json_object_get(e, "variants"), k, member) ck_assert_ptr_nonnull(
+            json_object_get(names, json_string_value(json_object_get(member, "type"))));
     }
     e = json_object_get(names, "device_add");
     ck_assert_str_eq(json_string_value(json_array_get(json_object_get(e, "features"), 1)),

@@ -209,10 +209,10 @@ START_TEST(bad_headers_are_refused)
         unsigned at;
         uint32_t value;
     } bad[] = {
-        {0, 0},          {4, 0xbabe0002}, {8, 0x44455300}, {40, 0x65636200},  {72, 0x6d643500},
-        {108, 0},        {108, 65},       {108, 0x40000000}, {164, 0},        {208, 1},
-        {208 + 40, 1},   {208 + 40, 0xfffffff8}, {208 + 44, 1}, {208 + 88, 8}, {104, 100},
-        {208 + 4, 0},
+        {0, 0},           {4, 0xbabe0002}, {8, 0x44455300}, {40, 0x65636200},
+        {72, 0x6d643500}, {108, 0},        {108, 65},       {108, 0x40000000},
+        {164, 0},         {208, 1},        {208 + 40, 1},   {208 + 40, 0xfffffff8},
+        {208 + 44, 1},    {208 + 88, 8},   {104, 100},      {208 + 4, 0},
     };
     uint8_t good[592];
     Error err;
@@ -250,13 +250,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {xts_agrees_with_the_standard,
-                                  every_cipher_decrypts_what_it_encrypted,
-                                  a_wrong_passphrase_opens_nothing,
-                                  passphrases_come_and_go,
-                                  a_failed_write_leaves_the_old_slots,
-                                  bad_headers_are_refused,
-                                  the_old_aes_takes_a_short_passphrase};
+    const TTest *const tests[] = {
+        xts_agrees_with_the_standard,        every_cipher_decrypts_what_it_encrypted,
+        a_wrong_passphrase_opens_nothing,    passphrases_come_and_go,
+        a_failed_write_leaves_the_old_slots, bad_headers_are_refused,
+        the_old_aes_takes_a_short_passphrase};
     Suite *s = suite_create("crypto");
     TCase *t = tcase_create("crypto");
     SRunner *r = srunner_create(s);

@@ -690,6 +690,8 @@ ON_EACH_BACK_END(hits_of_several_processors_are_told_one_by_one, loses_no_watch,
 
 static void comes_again(Bench *b)
 {
+    int64_t now;
+
     EXPECT(b, "QStartNoAckMode", "OK");
     for (unsigned i = 0; i < 3; i++) {
         bench_event(b, CHAR_CLOSED);
@@ -714,9 +716,12 @@ static void comes_again(Bench *b)
     bench_event(b, CHAR_OPENED);
     ck_assert_int_eq(b->m->state, RUN_PAUSED);
     EXPECT(b, "Z0,1014,1", "OK");
+    EXPECT(b, "s", "T05thread:01;");
+    now = clock_now(b->m->vclock);
     EXPECT(b, "D", "OK");
     ck_assert(silent(b));
     ck_assert_int_eq(b->m->state, RUN_RUNNING);
+    ck_assert_int_gt(clock_now(b->m->vclock), now); /* no longer held by a step */
     bench_event(b, CHAR_CLOSED);
 }
 ON_EACH_BACK_END(clients_come_and_go_at_any_time, comes_again, 1)
@@ -756,12 +761,12 @@ END_TEST
 static void is_slow(Bench *b)
 {
     enum { TIMES = 400 };
-    char text[12 * TIMES + 1] = "";
+    char text[5 * TIMES];
     size_t left;
 
     b->budget = 100;
     for (unsigned i = 0; i < TIMES; i++)
-        strcat(text, "$g#67");
+        memcpy(text + 5 * i, "$g#67", 5);
     left = bench_send(b, text, 5 * TIMES);
     ck_assert(b->blocked);
     for (unsigned i = 0; i < TIMES * 2000 / GDB_PACKET_MAX + 200; i++) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unit tests of monitor/hmp*.c, line_edit.c and expr.c */
 #include "base/alloc.h"
-#include "monitor/hmp_priv.h"
+#include "monitor/expr.h"
 #include "monitor/line_edit.h"
+#include "monitor/monitor.h"
 #include "tests/bench/bench.h"
 #include "tests/unit/unit.h"
 
@@ -15,10 +16,18 @@ START_TEST(expressions_have_values)
         int64_t value;
         const char *rest;
     } cases[] = {
-        {"0x10+3*2", 22, ""},      {"010", 8, ""},          {"-1", -1, ""},
-        {"~0 & 0xff", 255, ""},    {"(1+2)*(3-4)", -3, ""}, {"7 % 4 | 8 ^ 1", 10, ""},
-        {"100/7 x", 14, "x"},      {"1 , 2", 1, ", 2"},     {"0xffffffffffffffff", -1, ""},
-        {"'A'+1", 66, ""},         {"10 /tmp/x", 10, "/tmp/x"}, {"8 \"f\"", 8, "\"f\""},
+        {"0x10+3*2", 22, ""},
+        {"010", 8, ""},
+        {"-1", -1, ""},
+        {"~0 & 0xff", 255, ""},
+        {"(1+2)*(3-4)", -3, ""},
+        {"7 % 4 | 8 ^ 1", 10, ""},
+        {"100/7 x", 14, "x"},
+        {"1 , 2", 1, ", 2"},
+        {"0xffffffffffffffff", -1, ""},
+        {"'A'+1", 66, ""},
+        {"10 /tmp/x", 10, "/tmp/x"},
+        {"8 \"f\"", 8, "\"f\""},
     };
 
     for (unsigned i = 0; i < COUNT_OF(cases); i++) {
@@ -36,9 +45,12 @@ END_TEST
 START_TEST(wrong_expressions_are_refused)
 {
     static const char *const cases[][2] = {
-        {"", "unexpected end of expression"}, {"1+", "unexpected end of expression"},
-        {"1/0", "division by zero"},          {"5 % (2-2)", "division by zero"},
-        {"(1", "')' expected"},               {"$rip", "unknown register"},
+        {"", "unexpected end of expression"},
+        {"1+", "unexpected end of expression"},
+        {"1/0", "division by zero"},
+        {"5 % (2-2)", "division by zero"},
+        {"(1", "')' expected"},
+        {"$rip", "unknown register"},
         {"x", "invalid char 'x' in expression"},
     };
     char deep[400];
@@ -89,15 +101,15 @@ START_TEST(keys_edit_the_line)
 {
     static const char *const cases[][2] = {
         {"abc\r\ndef\n", "abc|def|"},
-        {"abcd\x02\x02X\r", "abXcd|"},               /* left, left */
-        {"abc\x01X\x05Y\r", "XabcY|"},               /* home, end */
-        {"abc\x7f\bZ\r", "aZ|"},                     /* backspace */
-        {"one two  \x17three\r", "one three|"},      /* word */
-        {"abc\x15z\r", "z|"},                        /* all */
-        {"abcd\x1b[D\x1b[D\x0b\r", "ab|"},           /* arrow, kill */
-        {"abcd\x1b[H\x1b[3~\x1b[F!\r", "bcd!|"},     /* home, delete, end */
-        {"\x1b[A\x1b[9;9~x\r", "bcd!x|"},            /* up; an unknown key */
-        {"p\x1b[A\x1b[A\x1b[B\x1b[B\r", "|"},        /* below the newest is nothing */
+        {"abcd\x02\x02X\r", "abXcd|"},           /* left, left */
+        {"abc\x01X\x05Y\r", "XabcY|"},           /* home, end */
+        {"abc\x7f\bZ\r", "aZ|"},                 /* backspace */
+        {"one two  \x17three\r", "one three|"},  /* word */
+        {"abc\x15z\r", "z|"},                    /* all */
+        {"abcd\x1b[D\x1b[D\x0b\r", "ab|"},       /* arrow, kill */
+        {"abcd\x1b[H\x1b[3~\x1b[F!\r", "bcd!|"}, /* home, delete, end */
+        {"\x1b[A\x1b[9;9~x\r", "bcd!x|"},        /* up; an unknown key */
+        {"p\x1b[A\x1b[A\x1b[B\x1b[B\r", "|"},    /* below the newest is nothing */
         {"b\t\r", "banana |"},
         {"x ap\tr\t\r", "x apricot |"},
         {"junk\x03ok\r", "ok|"},
@@ -168,7 +180,8 @@ START_TEST(lines_run_commands)
     hmp_is(b, "s", "");
     hmp_is(b, "info status", "VM status: paused\r\n");
     hmp_is(b, "info status x",
-           "info status: extraneous characters at the end of line\r\nTry \"help info status\" for more "
+           "info status: extraneous characters at the end of line\r\nTry \"help info status\" for "
+           "more "
            "information\r\n");
     hmp_is(b, "frobnicate 1", "unknown command: 'frobnicate'\r\n");
     hmp_is(b, "info nothing", "unknown command: 'info nothing'\r\n");
@@ -183,7 +196,7 @@ START_TEST(lines_run_commands)
     hmp_is(b, "p /x 255", "0xff\r\n");
     bench_mem_write(b, 0x1000, 8, 0x8877665544332211);
     hmp_is(b, "xp/2xg 0x1000", "0000000000001000: 0x8877665544332211 0x0000000000000000\r\n");
-    hmp_is(b, "xp/3db 0x1007", "0000000000001007: -120    0    0\r\n");
+    hmp_is(b, "xp/3db 0x1007", "0000000000001007: -120   0   0\r\n");
     hmp_is(b, "xp/2c 0x1000", "0000000000001000: '\\x11' '\"'\r\n");
     hmp_is(b, "xp/q 0", "invalid char in format: 'q'\r\nTry \"help xp\" for more information\r\n");
     hmp_is(b, "sum 0x1000 2", "32810\r\n");

@@ -157,7 +157,8 @@ typedef struct TestEvent {
     char *id;
     int64_t n;
 } TestEvent;
-static const Field test_event_fields[] = {ARG(TestEvent, id, "id", "i"), ARG(TestEvent, n, "n", "n")};
+static const Field test_event_fields[] = {ARG(TestEvent, id, "id", "i"),
+                                          ARG(TestEvent, n, "n", "n")};
 static STRUCT_TYPE(test_event_type, TestEvent, test_event_fields);
 EVENT(test_plain, .name = "X_TEST_PLAIN", .data = &test_event_type, .doc = "x")
 EVENT(test_slow, .name = "X_TEST_SLOW", .data = &test_event_type, .rate_ms = 1000, .rate_key = "id",
@@ -229,13 +230,15 @@ START_TEST(mistakes_are_told_in_the_words_of_qemu)
          GENERIC("Invalid parameter type for 'boxes[0]', expected: object")},
         {"{\"execute\":\"x-test-pack\",\"arguments\":{\"boxes\":[{\"name\":\"a\"}]}}",
          GENERIC("Parameter 'boxes[0].sizes' is missing")},
-        {"{\"execute\":\"x-test-pack\",\"arguments\":{\"boxes\":[{\"name\":\"a\",\"sizes\":[1,true]}]}}",
+        {"{\"execute\":\"x-test-pack\",\"arguments\":{\"boxes\":[{\"name\":\"a\",\"sizes\":[1,true]"
+         "}]}}",
          GENERIC("Invalid parameter type for 'boxes[0].sizes[1]', expected: integer")},
         {"{\"execute\":\"x-test-pack\",\"arguments\":{\"boxes\":[{\"x\":1}]}}",
          GENERIC("Parameter 'boxes[0].x' is unexpected")},
         {"{\"execute\":\"x-test-pack\",\"arguments\":{\"boxes\":[{\"depth\":-1}]}}",
          GENERIC("Parameter 'boxes[0].depth' expects uint32_t")},
-        {"{\"execute\":\"x-test-pack\",\"arguments\":{\"boxes\":[{\"depth\":123456789012345678901}]}}",
+        {"{\"execute\":\"x-test-pack\",\"arguments\":{\"boxes\":[{\"depth\":123456789012345678901}]"
+         "}}",
          GENERIC("Invalid parameter type for 'boxes[0].depth', expected: integer")},
     };
     Bench *b = bench_new();
@@ -255,11 +258,12 @@ START_TEST(nested_arguments_and_results_travel)
     Client q;
 
     client_start(&q, b);
-    ASK_IS(&q,
-           "{\"execute\":\"x-test-pack\",\"arguments\":{\"boxes\":[{\"name\":\"a\",\"sizes\":[5,6,7]},"
-           "{\"sizes\":[],\"name\":\"\\u00e4\",\"depth\":0}]}}",
-           "{\"return\": [{\"name\": \"a\", \"sizes\": [3]}, {\"name\": \"\\u00E4\", \"sizes\": [0], "
-           "\"depth\": 0}]}\r\n");
+    ASK_IS(
+        &q,
+        "{\"execute\":\"x-test-pack\",\"arguments\":{\"boxes\":[{\"name\":\"a\",\"sizes\":[5,6,7]},"
+        "{\"sizes\":[],\"name\":\"\\u00e4\",\"depth\":0}]}}",
+        "{\"return\": [{\"name\": \"a\", \"sizes\": [3]}, {\"name\": \"\\u00E4\", \"sizes\": [0], "
+        "\"depth\": 0}]}\r\n");
     client_leave(&q);
     bench_free(b);
 }
@@ -280,8 +284,9 @@ START_TEST(the_stream_is_found_again_after_junk)
     ASK_IS(&q, "{\"execute\"", "");
     ASK_IS(&q, ":\n\"x-test", "");
     ASK_IS(&q, "-now\" \r\n }", ok);
-    for (const char *const *bad = (const char *const[]){"}}", "{\"execute\":\"stop\",}", "{\"a\" 3}",
-                                                        "{\"execute\":\"stop\"]", "\"abc\n", NULL};
+    for (const char *const *bad =
+             (const char *const[]){"}}", "{\"execute\":\"stop\",}", "{\"a\" 3}",
+                                   "{\"execute\":\"stop\"]", "\"abc\n", NULL};
          *bad; bad++) {
         AUTO_FREE char *got = client_ask(&q, *bad);
 
@@ -340,9 +345,13 @@ END_TEST
 
 START_TEST(cutting_does_not_depend_on_the_pieces)
 {
-    static const char *const texts[] = {
-        "{} [] 1 true \"a\" 'b' {\"a\":[1,{}]}", "{{{}}} ]]", "nul null 12345678901234567890 -1e5 x",
-        "{\"a\":\"\\\"}\"}{'\\'':1}", "\x01\xff{\"a\":1}", "\"a\nb\" {}", "1,2:3"};
+    static const char *const texts[] = {"{} [] 1 true \"a\" 'b' {\"a\":[1,{}]}",
+                                        "{{{}}} ]]",
+                                        "nul null 12345678901234567890 -1e5 x",
+                                        "{\"a\":\"\\\"}\"}{'\\'':1}",
+                                        "\x01\xff{\"a\":1}",
+                                        "\"a\nb\" {}",
+                                        "1,2:3"};
 
     for (unsigned i = 0; i < COUNT_OF(texts); i++) {
         unsigned values[2], errors[2];
@@ -363,11 +372,12 @@ START_TEST(out_of_band_overtakes_what_waits)
 
     client_join(&q, b, false);
     client_restart(&q, "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}");
-    ASK_IS(&q,
-           "{\"execute\":\"x-test-now\",\"id\":1}{\"exec-oob\":\"x-test-now\",\"id\":2}"
-           "{\"exec-oob\":\"stop\",\"id\":3}",
-           "{\"return\": {}, \"id\": 2}\r\n{\"id\": 3, \"error\": {\"class\": \"GenericError\", "
-           "\"desc\": \"The command stop does not support OOB\"}}\r\n{\"return\": {}, \"id\": 1}\r\n");
+    ASK_IS(
+        &q,
+        "{\"execute\":\"x-test-now\",\"id\":1}{\"exec-oob\":\"x-test-now\",\"id\":2}"
+        "{\"exec-oob\":\"stop\",\"id\":3}",
+        "{\"return\": {}, \"id\": 2}\r\n{\"id\": 3, \"error\": {\"class\": \"GenericError\", "
+        "\"desc\": \"The command stop does not support OOB\"}}\r\n{\"return\": {}, \"id\": 1}\r\n");
     client_leave(&q);
     bench_free(b);
 }

@@ -481,6 +481,137 @@ START_TEST(state_is_dumped_with_nested_names)
 }
 END_TEST
 
+/* --- lists, boxes, alternates, unions --- */
+
+typedef struct Leaf Leaf;
+struct Leaf {
+    char *name;
+    double weight;
+    bool has_colour;
+    uint32_t colour;
+    List words;
+    Leaf *child;    /* a box: leaves may have leaves */
+    json_t *extra;  /* anything */
+    json_t *either; /* text or number */
+    json_t *shape;  /* a union */
+};
+
+typedef struct Shape {
+    char *kind, *id;
+} Shape;
+static const Field shape_fields[] = {ARG(Shape, kind, "kind", "which"),
+                                     ARG(Shape, id, "id", "name")};
+static STRUCT_TYPE(shape_base, Shape, shape_fields);
+static bool shape_variant(unsigned i, Variant *out)
+{
+    static const char *const kinds[] = {"round", "square"};
+
+    if (i >= COUNT_OF(kinds))
+        return false;
+    *out = (Variant){kinds[i], i ? &slot_type : NULL};
+    return true;
+}
+static UNION_TYPE(shape_type, Shape, &shape_base, "kind", shape_variant);
+static const Type *const either_choices[] = {&type_str, &type_i64, NULL};
+static ALTERNATE_TYPE(either_type, TextOrNumber, either_choices);
+static const Type leaf_type;
+static BOX_TYPE(leaf_box, &leaf_type);
+static const Field leaf_fields[] = {
+    ARG(Leaf, name, "name", "n"),
+    ARG(Leaf, weight, "weight", "w"),
+    ARG_TYPE_OPT(Leaf, colour, "colour", &colour_type, "c"),
+    ARG_TYPE(Leaf, words, "words", &type_str_list, "w"),
+    ARG_NULL_OPT(Leaf, child, "child", &leaf_box, "c"),
+    ARG_ANY_OPT(Leaf, extra, "extra", "e"),
+    ARG_NULL_OPT(Leaf, either, "either", &either_type, "e"),
+    ARG_NULL_OPT(Leaf, shape, "shape", &shape_type, "s"),
+};
+static STRUCT_TYPE(leaf_type, Leaf, leaf_fields);
+
+static bool leaf_read(Leaf *l, const char *text, Error *err)
+{
+    json_t *j = json_loads(text, JSON_DECODE_ANY, NULL);
+    bool ok;
+
+    ck_assert_msg(j != NULL, "%s", text);
+    reflect_defaults(&leaf_type, l, FIELD_ARG);
+    ok = reflect_from_json(&leaf_type, l, j, FIELD_ARG, err);
+    json_decref(j);
+    return ok;
+}
+
+START_TEST(nested_values_survive_json)
+{
+    static const char text[] = "{\"name\":\"a\",\"weight\":1.5,\"colour\":\"blue\",\"words\":["
+                               "\"x\",\"y\",\"z\"],\"child\":{\"name\":"
+                               "\"b\",\"weight\":2.0,\"words\":[]},\"extra\":[null,{\"k\":1}],"
+                               "\"either\":7,\"shape\":{\"kind\":"
+                               "\"square\",\"id\":\"s\",\"value\":3}}";
+    Error err;
+    Leaf l;
+
+    ck_assert_msg(leaf_read(&l, text, &err), "%s", err.msg);
+    ck_assert_uint_eq(l.words.n, 3);
+    ck_assert_str_eq(*LIST_AT(char *, &l.words, 2), "z");
+    ck_assert(l.has_colour && l.colour == 2 && l.weight == 1.5);
+    ck_assert_str_eq(l.child->name, "b");
+    ck_assert_ptr_null(l.child->child);
+    AUTO_FREE char *back = json_text(reflect_to_json(&leaf_type, &l, FIELD_ARG));
+    ck_assert_str_eq(back, text);
+    reflect_free(&leaf_type, &l);
+    ck_assert_ptr_null(l.child);
+    ck_assert_uint_eq(l.words.n, 0);
+}
+END_TEST
+
+START_TEST(nested_mistakes_are_named_by_their_path)
+{
+#define LEAF "\"name\":\"a\",\"weight\":1,\"words\":[]"
+    static const char *const bad[][2] = {
+        {"{" LEAF ",\"words\":[\"a\",5]}",
+         "Invalid parameter type for 'words[1]', expected: string"},
+        {"{" LEAF ",\"words\":{}}", "Invalid parameter type for 'words', expected: array"},
+        {"{" LEAF ",\"weight\":\"1\"}", "Invalid parameter type for 'weight', expected: number"},
+        {"{" LEAF ",\"colour\":\"pink\"}", "Parameter 'colour' does not accept value 'pink'"},
+        {"{" LEAF ",\"colour\":1}", "Invalid parameter type for 'colour', expected: string"},
+        {"{" LEAF ",\"child\":5}", "Invalid parameter type for 'child', expected: object"},
+        {"{" LEAF ",\"child\":{" LEAF ",\"child\":{\"name\":null}}}",
+         "Invalid parameter type for 'child.child.name', expected: string"},
+        {"{" LEAF ",\"child\":{\"name\":\"b\"}}", "Parameter 'child.weight' is missing"},
+        {"{" LEAF ",\"child\":{\"nome\":\"b\"}}", "Parameter 'child.nome' is unexpected"},
+        {"{" LEAF ",\"either\":true}",
+         "Invalid parameter type for 'either', expected: TextOrNumber"},
+        {"{" LEAF ",\"shape\":{\"id\":\"s\"}}", "Parameter 'kind' is missing"},
+        {"{" LEAF ",\"shape\":{\"kind\":3}}",
+         "Invalid parameter type for 'kind', expected: string"},
+        {"{" LEAF ",\"shape\":{\"kind\":\"flat\",\"id\":\"s\"}}",
+         "Parameter 'kind' does not accept value 'flat'"},
+        {"{" LEAF ",\"shape\":{\"kind\":\"round\"}}", "Parameter 'id' is missing"},
+    };
+
+    for (unsigned i = 0; i < COUNT_OF(bad); i++) {
+        Error err;
+        Leaf l;
+
+        ck_assert_msg(!leaf_read(&l, bad[i][0], &err), "%s", bad[i][0]);
+        ck_assert_str_eq(err.msg, bad[i][1]);
+        reflect_free(&leaf_type, &l);
+    }
+}
+END_TEST
+
+START_TEST(lists_grow_and_keep_what_they_hold)
+{
+    List l = {0};
+
+    for (int64_t i = 0; i < 1000; i++)
+        *(int64_t *)list_add(&l, &type_i64) = i;
+    for (int64_t i = 0; i < 1000; i++)
+        ck_assert_int_eq(*LIST_AT(int64_t, &l, i), i);
+    xfree(l.p);
+}
+END_TEST
+
 UNIT_MAIN("reflect", defaults_fill_everything, fields_are_found_by_name_and_use,
           text_sets_and_get_shows_it, what_does_not_fit_is_refused_and_changes_nothing,
           a_dump_has_a_line_for_each_field, json_fills_arguments_and_their_presence,
@@ -489,4 +620,5 @@ UNIT_MAIN("reflect", defaults_fill_everything, fields_are_found_by_name_and_use,
           order_may_change_and_optional_members_be_added, unknown_members_are_refused_by_name,
           missing_members_are_refused_by_name, every_proper_prefix_is_refused,
           damaged_streams_never_hurt, sizes_must_match_and_names_come_once,
-          state_is_dumped_with_nested_names)
+          state_is_dumped_with_nested_names, nested_values_survive_json,
+          nested_mistakes_are_named_by_their_path, lists_grow_and_keep_what_they_hold)

@@ -70,8 +70,7 @@ int img_cmd_amend(Img *im)
 
     if (!arg_has(im, 'o'))
         return usage_error(im, "Must specify options (-o)");
-    if (!arg_cache(im, 't', "writeback", "cache", &flags) ||
-        !arg_options(im, &options, &want_help))
+    if (!arg_cache(im, 't', "writeback", "cache", &flags) || !arg_options(im, &options, &want_help))
         return 1;
     if (want_help && arg_has(im, 'f')) {
         json_decref(options);

@@ -38,8 +38,8 @@ static bool add(BitmapCmd *c, const char *value, Error *err)
         return error_set(err, "Granularity must be power of 2 and at least 512");
     if (!n->drv->bitmap_ops)
         return error_set(err, "format '%s' cannot store bitmaps; qcow2 can", n->drv->name);
-    if (!n->drv->bitmap_ops->can_store(
-            n, c->name, g ? (uint32_t)g : bitmap_default_granularity(n), err))
+    if (!n->drv->bitmap_ops->can_store(n, c->name, g ? (uint32_t)g : bitmap_default_granularity(n),
+                                       err))
         return false;
     b = bitmap_new(n, c->name, (uint32_t)g, err);
     if (b)
@@ -105,9 +105,9 @@ static const struct Action {
     int code;
     const char *name;
     bool (*run)(BitmapCmd *c, const char *value, Error *err);
-} actions[] = {{OPT_ADD, "add", add},         {OPT_REMOVE, "remove", drop},
-               {OPT_CLEAR, "clear", clear},   {OPT_ENABLE, "enable", enable},
-               {OPT_DISABLE, "disable", disable}, {OPT_MERGE, "merge", merge}};
+} actions[] = {
+    {OPT_ADD, "add", add},          {OPT_REMOVE, "remove", drop},      {OPT_CLEAR, "clear", clear},
+    {OPT_ENABLE, "enable", enable}, {OPT_DISABLE, "disable", disable}, {OPT_MERGE, "merge", merge}};
 
 static const struct Action *action_of(const ImgArg *a)
 {

@@ -25,8 +25,8 @@ static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
 
-    return !strcmp(a, b) || (!stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev &&
-                             x.st_ino == y.st_ino);
+    return !strcmp(a, b) ||
+           (!stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
 /* Open all above @base (NULL: the first backing file), then the base; false: printed. */

@@ -87,7 +87,7 @@ static int check_both(Compare *c, uint64_t at, size_t size)
 
 typedef struct Status {
     uint64_t size;
-    bool present, zero;
+    bool present, zero, has_offset;
 } Status;
 
 static int status(Compare *c, unsigned i, uint64_t at, uint64_t size, Status *s)
@@ -102,7 +102,8 @@ static int status(Compare *c, unsigned i, uint64_t at, uint64_t size, Status *s)
     }
     *s = (Status){.size = e.size,
                   .zero = e.kind == EXTENT_ZERO || e.kind == EXTENT_UNALLOCATED,
-                  .present = e.kind != EXTENT_UNALLOCATED};
+                  .present = e.kind != EXTENT_UNALLOCATED,
+                  .has_offset = e.child && e.kind != EXTENT_SPECIAL};
     /* The end of the chain reads as zeroes, and nobody has them. */
     if (s->zero && !(e.flags & EXTENT_PREALLOCATED) && !e.child && s->present) {
         rc = node_status(node_skip_filters(owner), at, e.size, &e);
@@ -121,7 +122,8 @@ static int compare_common(Compare *c, uint64_t size)
         if ((rc = status(c, 0, at, size - at, &s[0])) || (rc = status(c, 1, at, size - at, &s[1])))
             break;
         n = MIN(s[0].size, s[1].size);
-        if (c->strict && (s[0].zero != s[1].zero || s[0].present != s[1].present)) {
+        if (c->strict && (s[0].zero != s[1].zero || s[0].present != s[1].present ||
+                          s[0].has_offset != s[1].has_offset)) {
             say(c->im, "Strict mode: Offset %" PRIu64 " block status mismatch!\n", at);
             return DIFFERENT;
         }

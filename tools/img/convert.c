@@ -14,6 +14,7 @@ typedef struct Convert {
     Copy copy;
     const char *fmt, *out_fmt; /* NULL with --target-image-opts: as those say */
     const char *backing, *backing_fmt;
+    const char *to_name;
     const BlockDriver *drv; /* of the target; NULL: known when it is open */
     json_t *options;        /* -o; consumed by the creation */
     bool keep_target;       /* -n */
@@ -104,6 +105,7 @@ static bool parse_args(Convert *v, bool *help)
         !arg_cache(im, 'T', "writeback", "source cache", &v->src_flags) ||
         !arg_cache(im, 't', "unsafe", "cache", &v->flags))
         return false;
+    c->allocate_all = !c->sparse;
     v->flags |= c->sparse ? NODE_UNMAP : 0;
     if (im->n_operands < 2) {
         log_error("Must specify image file name");
@@ -191,7 +193,7 @@ static bool open_sources(Convert *v)
 
 static bool make_target(Convert *v)
 {
-    const char *name = v->copy.to_name;
+    const char *name = v->to_name;
     json_t *o = v->options;
     const char *prealloc = json_string_value(json_object_get(o, "preallocation"));
     AUTO_FREE char *size = xasprintf("%" PRIu64, v->copy.size);
@@ -231,9 +233,10 @@ static bool open_target(Convert *v)
     BlockNode *n;
     bool ok;
 
-    if (!img_open(im, &c->to, c->to_name, v->out_fmt, arg_has(im, OPT_TARGET_IMAGE_OPTS), v->flags))
+    if (!img_open(im, &c->to, v->to_name, v->out_fmt, arg_has(im, OPT_TARGET_IMAGE_OPTS), v->flags))
         return false;
     n = c->to.node;
+    c->compress |= n->compressed_only;
     ok = block_size(c->to.port) >= c->size;
     if (!ok)
         log_error("output file is smaller than input file");
@@ -245,8 +248,8 @@ static bool open_target(Convert *v)
         return false;
     c->has_backing = v->backing != NULL;
     c->backing_size = n->backing ? (uint64_t)n->backing->size : c->size;
-    c->reads_zero = arg_has(im, OPT_TARGET_IS_ZERO) ||
-                    (!v->keep_target && !n->backing && n->zero_init);
+    c->reads_zero =
+        arg_has(im, OPT_TARGET_IS_ZERO) || (!v->keep_target && !n->backing && n->zero_init);
     return true;
 }
 
@@ -300,7 +303,7 @@ static bool convert(Convert *v)
     Img *im = v->im;
     Error err = {0};
 
-    v->copy.to_name = im->operands[im->n_operands - 1];
+    v->to_name = im->operands[im->n_operands - 1];
     if (!open_sources(v))
         return false;
     v->drv = v->out_fmt ? format_find(v->out_fmt, &err) : NULL;

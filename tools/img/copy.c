@@ -23,9 +23,9 @@ static bool copy_fail(Copy *c, const char *doing, uint64_t at, int rc)
 {
     WITH_LOCK (&c->lock) {
         if (!c->failed)
-            log_error("error while %s at byte %" PRIu64 ": %s%s", doing, at, strerror(-rc),
-                      rc == -ENOSPC ? "; the target is incomplete: make room and convert again"
-                                    : "");
+            log_error("error while %s at byte %" PRIu64 ": %s; '%s' is incomplete%s", doing, at,
+                      strerror(-rc), c->to.node->filename,
+                      rc == -ENOSPC ? ": make room and try again" : "");
         c->failed = true;
         pthread_cond_broadcast(&c->turned);
     }
@@ -100,8 +100,8 @@ static int piece_at(Copy *c, uint64_t at, Piece *p)
 
     if (rc)
         return rc;
-    if (p->kind == PIECE_ZERO && !c->sparse)
-        p->kind = PIECE_DATA; /* everything is to be allocated */
+    if (p->kind == PIECE_ZERO && c->allocate_all)
+        p->kind = PIECE_DATA;
     else if (p->kind == PIECE_ZERO && c->reads_zero)
         p->kind = PIECE_NOTHING;
     if (c->has_backing && at < c->backing_size) /* zeroes are not the same on both sides */
@@ -113,18 +113,14 @@ static int piece_at(Copy *c, uint64_t at, Piece *p)
     return 0;
 }
 
-/* Wait until the rate allows @size more bytes; the lock is held. */
-static void keep_rate(Copy *c, uint64_t size)
+/* How many ns to wait until the rate allows @size more bytes; the lock is held. */
+static int64_t keep_rate(Copy *c, uint64_t size)
 {
     int64_t now = now_ns();
     int64_t wait = c->rate_due - now;
 
     c->rate_due = MAX(c->rate_due, now) + (int64_t)((double)size * 1e9 / (double)c->rate);
-    if (wait > 0) {
-        struct timespec t = {wait / 1000000000, wait % 1000000000};
-
-        nanosleep(&t, NULL);
-    }
+    return MAX(wait, (int64_t)0);
 }
 
 static void count(Copy *c, const Piece *p)
@@ -138,6 +134,7 @@ static void count(Copy *c, const Piece *p)
 /* The next piece with something to do; false: none is left, or somebody failed. */
 static bool piece_take(Copy *c, Piece *p)
 {
+    int64_t wait = 0;
     int rc = 0;
 
     WITH_LOCK (&c->lock) {
@@ -155,11 +152,16 @@ static bool piece_take(Copy *c, Piece *p)
         if (p->kind != PIECE_NOTHING) {
             p->ticket = c->tickets++;
             if (c->rate && p->kind == PIECE_DATA)
-                keep_rate(c, p->size);
+                wait = keep_rate(c, p->size);
         }
     }
     if (rc)
         copy_fail(c, "reading the block status", c->at, rc);
+    if (wait) {
+        struct timespec t = {wait / 1000000000, wait % 1000000000};
+
+        nanosleep(&t, NULL);
+    }
     return p->kind != PIECE_NOTHING;
 }
 

@@ -19,8 +19,8 @@ typedef struct Piece {
     PieceKind kind;
     uint64_t at, size; /* of the target */
     uint64_t ticket;
-    BlockPort *from;   /* has it, at the same offset if there is one source */
-    BlockNode *child;  /* where a host could copy it from; NULL: not known */
+    BlockPort *from;  /* has it, at the same offset if there is one source */
+    BlockNode *child; /* where a host could copy it from; NULL: not known */
     uint64_t child_at;
 } Piece;
 
@@ -31,14 +31,15 @@ typedef struct Copy {
     CopySource *src;
     unsigned n_src;
     ImgFile to;
-    const char *to_name;
-    uint64_t size;         /* of all sources */
-    bool has_backing;      /* what the first layer of the source has not got is left to the target's backing */
+    uint64_t size; /* of all sources */
+    bool
+        has_backing; /* what the first layer of the source has not got is left to the target's backing */
     uint64_t backing_size; /* beyond it a new target with a backing file reads as zeroes */
     bool reads_zero;       /* the target does already, where nothing has been written */
     bool compress, any_order, salvage, offload, quiet;
-    uint64_t sparse;       /* so many zeroes are not written; 0: do not look for them */
-    uint64_t rate;         /* bytes a second; 0: any */
+    uint64_t sparse;   /* so many zeroes are not written; 0: do not look for them */
+    bool allocate_all; /* what is known to be zero is written too */
+    uint64_t rate;     /* bytes a second; 0: any */
     unsigned threads;
     Progress *progress;
     ProgressMode progress_mode;
@@ -46,10 +47,10 @@ typedef struct Copy {
     /* copy.c's own, under lock */
     Lock lock;
     pthread_cond_t turned;
-    uint64_t at;           /* what has been handed out */
+    uint64_t at; /* what has been handed out */
     uint64_t tickets, turn;
     uint64_t done;
-    bool count_data;       /* progress counts data only: it has been measured */
+    bool count_data; /* progress counts data only: it has been measured */
     bool failed;
     int64_t rate_due;
 } Copy;

@@ -28,9 +28,8 @@ static const struct {
     {"vdi", (const char *const[]){"size", "static=off", NULL}},
     {"vhdx", (const char *const[]){"size", "log_size=1048576", "block_size=0", "subformat",
                                    "block_state_zero", NULL}},
-    {"qed",
-     (const char *const[]){"size", "backing_file", "backing_fmt", "cluster_size=65536",
-                           "table_size", NULL}},
+    {"qed", (const char *const[]){"size", "backing_file", "backing_fmt", "cluster_size=65536",
+                                  "table_size", NULL}},
     {"parallels", (const char *const[]){"size", "cluster_size=1048576", NULL}},
     {"", (const char *const[]){"size", NULL}},
 };
@@ -77,7 +76,8 @@ static void add_others(StrBuf *out, const BlockDriver *d, json_t *left, const ch
     json_t *v;
     void *next;
 
-    json_object_foreach_safe (left, next, key, v) {
+    json_object_foreach_safe(left, next, key, v)
+    {
         if (strncmp(key, prefix, strlen(prefix)) != 0)
             continue;
         add_option(out, d, key, json_string_value(v));
@@ -220,6 +220,15 @@ bool create_image(Img *im, CreateArgs *a, Error *err)
 
 /* --- the command --- */
 
+/* Of formats that have no options of their own. */
+static const Field plain_fields[] = {{.name = "size",
+                                      .type = &type_size,
+                                      .doc = "Virtual disk size",
+                                      .count = 1,
+                                      .use = FIELD_PROP}};
+static const Type plain_type = {
+    .name = "plain", .meta = META_STRUCT, .fields = plain_fields, .n_fields = 1};
+
 static int create_help(const char *fmt, const char *filename)
 {
     Error err = {0};
@@ -233,8 +242,7 @@ static int create_help(const char *fmt, const char *filename)
         log_error("%s", err.msg);
         return 1;
     }
-    if (d->create_options)
-        types[n++] = d->create_options;
+    types[n++] = d->create_options ? d->create_options : &plain_type;
     if (filename && file && file->create_options)
         types[n++] = file->create_options;
     title = filename ? xstrdup("Supported options:") : xasprintf("Supported %s options:", fmt);
@@ -265,8 +273,7 @@ int img_cmd_create(Img *im)
         return a.filename ? usage_error(im, "Unexpected argument: %s", im->operands[2])
                           : usage_error(im, "Expecting image file name");
     }
-    if (im->n_operands == 2 &&
-        (!parse_size(im->operands[1], 'B', &a.size) || a.size > INT64_MAX)) {
+    if (im->n_operands == 2 && (!parse_size(im->operands[1], 'B', &a.size) || a.size > INT64_MAX)) {
         json_decref(a.options);
         bad_size("image size");
         return 1;

@@ -21,8 +21,8 @@ static bool parse_operand(Dd *d, const char *arg)
         const char *name;
         uint64_t *size;
         const char **text;
-    } words[] = {{"bs", &d->bs, NULL},     {"count", &d->count, NULL}, {"if", NULL, &d->in},
-                 {"of", NULL, &d->out},    {"skip", &d->skip, NULL},   {"isize", &d->isize, NULL},
+    } words[] = {{"bs", &d->bs, NULL},      {"count", &d->count, NULL}, {"if", NULL, &d->in},
+                 {"of", NULL, &d->out},     {"skip", &d->skip, NULL},   {"isize", &d->isize, NULL},
                  {"osize", &d->osize, NULL}};
     const char *names[COUNT_OF(words)], *equals = strchr(arg, '='), *near;
     size_t len = equals ? (size_t)(equals - arg) : strlen(arg);

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "block/block.h"
-#include "tools/img/output.h"
+#include "tools/output.h"
 
 /* --- progress --- */
 
@@ -23,7 +23,6 @@ typedef struct Progress {
     uint64_t done, total;
     int64_t start, last; /* ns */
     double shown;        /* per cent */
-    unsigned rounds;     /* calls until the clock is asked again */
 } Progress;
 
 void progress_catch_signal(void); /* SIGUSR1: say once how far it is, on standard error */

@@ -6,82 +6,24 @@
  */
 #include <stdio.h>
 
+#include "block/info.h"
 #include "tools/img/img.h"
 
-static json_t *snapshot_json(const SnapshotInfo *s)
-{
-    json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "id", s->id, "name",
-                          s->name ? s->name : "", "vm-state-size", (json_int_t)s->vm_state_size,
-                          "date-sec", (json_int_t)s->date_s, "date-nsec", (json_int_t)s->date_ns,
-                          "vm-clock-sec", (json_int_t)(s->vm_clock_ns / 1000000000), "vm-clock-nsec",
-                          (json_int_t)(s->vm_clock_ns % 1000000000));
-
-    if (s->icount != UINT64_MAX)
-        json_object_set_new(j, "icount", json_integer((json_int_t)s->icount));
-    return j;
-}
-
-static json_t *snapshots_json(BlockNode *n)
-{
-    SnapshotInfo *list = NULL;
-    unsigned count = 0;
-    json_t *j;
-
-    if (!n->drv->snapshots || !n->drv->snapshots->list(n, &list, &count, NULL) || !count) {
-        xfree(list);
-        return NULL;
-    }
-    j = json_array();
-    for (unsigned i = 0; i < count; i++) {
-        json_array_append_new(j, snapshot_json(&list[i]));
-        xfree(list[i].name);
-    }
-    xfree(list);
-    return j;
-}
-
-static void set_text(json_t *j, const char *key, const char *value)
-{
-    if (value)
-        json_object_set_new(j, key, json_string(value));
-}
-
-static void set_backing(json_t *j, const BlockNode *n)
-{
-    AUTO_FREE char *full = NULL;
-
-    if (!n->backing_file || !n->backing_file[0])
-        return;
-    full = block_path_combine(n->filename, n->backing_file);
-    set_text(j, "backing-filename", n->backing_file);
-    set_text(j, "full-backing-filename", full);
-    set_text(j, "backing-filename-format", n->backing_format);
-}
-
-/* ImageInfo of @n, without what its backing files are. */
+/* ImageInfo of @n, without what its backing files are; NULL: printed. */
 static json_t *node_info(BlockNode *n)
 {
-    json_t *j = json_pack("{s:s, s:s, s:I}", "filename", n->filename, "format", n->drv->name,
-                          "virtual-size", (json_int_t)atomic_load(&n->size));
-    int64_t allocated = node_allocated_size(n);
-    json_t *specific = n->drv->info ? n->drv->info(n) : NULL;
-    json_t *snapshots = snapshots_json(n);
-    json_t *dirty = specific ? json_object_get(specific, "dirty-flag") : NULL;
+    ImageInfo i = {0};
+    Error err = {0};
+    json_t *j = NULL;
 
-    json_object_set_new(j, "dirty-flag", json_boolean(json_is_true(dirty)));
-    if (dirty)
-        json_object_del(specific, "dirty-flag");
-    if (allocated >= 0)
-        json_object_set_new(j, "actual-size", json_integer(allocated));
-    if (n->cluster_size)
-        json_object_set_new(j, "cluster-size", json_integer(n->cluster_size));
-    if (n->encrypted)
-        json_object_set_new(j, "encrypted", json_true());
-    set_backing(j, n);
-    if (snapshots)
-        json_object_set_new(j, "snapshots", snapshots);
-    if (specific)
-        json_object_set_new(j, "format-specific", specific);
+    if (image_info_fill(n, false, &i, &err)) {
+        j = reflect_to_json(&image_info_type, &i, FIELD_ARG);
+        if (!i.has_dirty) /* always said here */
+            json_object_set_new(j, "dirty-flag", json_false());
+    } else {
+        log_error("%s: %s", n->filename, err.msg);
+    }
+    reflect_value_free(&image_info_type, &i);
     return j;
 }
 
@@ -168,6 +110,8 @@ static bool is_free(Img *im, const BlockNode *n, const char *name)
     Error err = {0};
     bool ok;
 
+    /* Metadata must not change while it is read; raw images have none. */
+    im->shared = n->drv->map ? PERM_READ | PERM_WRITE_UNCHANGED : PERM_ALL;
     while (n->file)
         n = n->file;
     if (strcmp(n->drv->name, "file") != 0)
@@ -205,6 +149,7 @@ static bool collect(Img *im, json_t *out, bool chain)
         ok = arg_has(im, 'U') || is_free(im, f.node, name);
         j = ok ? node_info(f.node) : NULL;
         img_close(&f);
+        ok = j != NULL;
         if (!ok)
             break;
         json_array_append_new(out, j);

@@ -93,6 +93,8 @@ void progress_begin(Progress *p, ProgressMode mode, uint64_t total)
 
 void progress_to(Progress *p, uint64_t done)
 {
+    int64_t now;
+
     p->done = MIN(done, p->total);
     if (asked) {
         asked = 0;
@@ -100,15 +102,9 @@ void progress_to(Progress *p, uint64_t done)
     }
     if (p->mode == PROGRESS_OFF)
         return;
-    if (p->mode == PROGRESS_LINE && percent(p) >= p->shown + 1) {
-        show(p, now_ns());
-    } else if (++p->rounds >= 16) {
-        int64_t now = now_ns();
-
-        p->rounds = 0;
-        if (now - p->last >= 1000000000)
-            show(p, now);
-    }
+    now = now_ns();
+    if ((p->mode == PROGRESS_LINE && percent(p) >= p->shown + 1) || now - p->last >= 1000000000)
+        show(p, now);
 }
 
 void progress_end(Progress *p, bool complete)

@@ -45,8 +45,13 @@ static void aio_done(BlockReq *r)
 
 static int aio_send(Aio *a, BlockOp op, int64_t at, uint64_t size, uint32_t flags)
 {
-    a->req = (BlockReq){.op = op, .flags = flags, .at = (uint64_t)at, .size = size,
-                        .ctx = a->io->ctx, .done = aio_done, .owner = a};
+    a->req = (BlockReq){.op = op,
+                        .flags = flags,
+                        .at = (uint64_t)at,
+                        .size = size,
+                        .ctx = a->io->ctx,
+                        .done = aio_done,
+                        .owner = a};
     if (op != BLOCK_ZERO) {
         a->req.iov = a->buf.iov;
         a->req.n_iov = a->buf.n_iov;

@@ -33,8 +33,8 @@ const IoCommand io_commands[] = {
      NULL},
     {"aio_read", io_cmd_aio_read, 2, -1, true, "CP:iqv", "[-Ciqv] [-P pattern] off len [len..]",
      "asynchronously reads a number of bytes",
-     " 'aio_read -v 512 1k 1k' reads 2 kilobytes at 512 into two buffers and dumps them.\n"
-     HELP_ASYNC HELP_READ},
+     " 'aio_read -v 512 1k 1k' reads 2 kilobytes at 512 into two buffers and dumps "
+     "them.\n" HELP_ASYNC HELP_READ},
     {"aio_write", io_cmd_aio_write, 2, -1, true, "CfiP:quz",
      "[-Cfiquz] [-P pattern] off len [len..]", "asynchronously writes a number of bytes",
      " 'aio_write 512 1k 1k' writes 2 kilobytes at 512 from two buffers (0xcd).\n" HELP_ASYNC
@@ -74,9 +74,9 @@ const IoCommand io_commands[] = {
      " -p, -- ignored for backwards compatibility\n" HELP_READ},
     {"readv", io_cmd_readv, 2, -1, true, "CP:qv", "[-Cqv] [-P pattern] off len [len..]",
      "reads a number of bytes at a specified offset",
-     " 'readv -v 512 1k 1k' reads 2 kilobytes at 512 into two buffers and dumps them.\n"
-     HELP_READ},
-    {"remove_break", io_cmd_remove_break, 1, 1, true, "", "tag", "remove a breakpoint by tag", NULL},
+     " 'readv -v 512 1k 1k' reads 2 kilobytes at 512 into two buffers and dumps them.\n" HELP_READ},
+    {"remove_break", io_cmd_remove_break, 1, 1, true, "", "tag", "remove a breakpoint by tag",
+     NULL},
     {"reopen", io_cmd_reopen, 0, -1, true, "c:o:rw", "[(-r|-w)] [-c cache] [-o options]",
      "reopens an image with new options",
      " 'reopen -o lazy-refcounts=on' switches lazy refcounts of a qcow2 image on.\n"
@@ -89,8 +89,8 @@ const IoCommand io_commands[] = {
     {"sleep", io_cmd_sleep, 1, 1, false, "", "", "waits for the given value in milliseconds", NULL},
     {"truncate", io_cmd_truncate, 1, 3, true, "m:", "[-m prealloc_mode] off",
      "truncates the current file at the given offset", NULL},
-    {"wait_break", io_cmd_wait_break, 1, 1, true, "", "tag", "waits for the suspension of a request",
-     NULL},
+    {"wait_break", io_cmd_wait_break, 1, 1, true, "", "tag",
+     "waits for the suspension of a request", NULL},
     {"write", io_cmd_write, 2, -1, true, "bcCfnpP:qs:uz",
      "[-bcCfnquz] [-P pattern | -s source_file] off len",
      "writes a number of bytes at a specified offset",
@@ -130,8 +130,8 @@ int io_usage(const IoCommand *c)
 static const IoCommand *find(const char *name)
 {
     static const char *const short_names[][2] = {
-        {"r", "read"}, {"w", "write"},  {"q", "quit"},   {"f", "flush"}, {"o", "open"},
-        {"c", "close"}, {"i", "info"},  {"l", "length"}, {"t", "truncate"}, {"d", "discard"},
+        {"r", "read"},   {"w", "write"},   {"q", "quit"},   {"f", "flush"},    {"o", "open"},
+        {"c", "close"},  {"i", "info"},    {"l", "length"}, {"t", "truncate"}, {"d", "discard"},
         {"rv", "readv"}, {"wv", "writev"}, {"?", "help"}};
 
     for (unsigned i = 0; i < COUNT_OF(short_names); i++)
@@ -175,8 +175,7 @@ bool io_number(const char *text, int64_t *out)
         uint64_t ignored;
 
         printf("Parsing error: %s -- %s\n",
-               *text == '-' && parse_size(text + 1, 'B', &ignored)
-                   ? "argument must not be negative"
+               *text == '-' && parse_size(text + 1, 'B', &ignored) ? "argument must not be negative"
                : parse_size(text, 'B', &v)
                    ? "argument too large"
                    : "non-numeric argument, or extraneous/unrecognized suffix",
@@ -192,8 +191,8 @@ static bool count_is_right(const IoCommand *c, int n)
     if (n >= c->min_args && (c->max_args < 0 || n <= c->max_args))
         return true;
     if (c->max_args < 0)
-        fprintf(stderr, "bad argument count %d to %s, expected at least %d arguments\n", n,
-                c->name, c->min_args);
+        fprintf(stderr, "bad argument count %d to %s, expected at least %d arguments\n", n, c->name,
+                c->min_args);
     else if (c->min_args == c->max_args)
         fprintf(stderr, "bad argument count %d to %s, expected %d arguments\n", n, c->name,
                 c->min_args);

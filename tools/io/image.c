@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base/opts_json.h"
-#include "tools/img/output.h"
+#include "tools/output.h"
 #include "tools/io/io.h"
 
 /* --- opening --- */
@@ -135,8 +135,9 @@ int io_cmd_reopen(Io *io, IoArgs *a)
         return io_usage(a->cmd);
     if (a->has['c'] && !io_cache_mode(a->value['c'], &flags))
         return -1;
-    flags = a->has['r'] ? flags | NODE_READ_ONLY : a->has['w'] ? flags & ~(uint32_t)NODE_READ_ONLY
-                                                               : flags;
+    flags = a->has['r']   ? flags | NODE_READ_ONLY
+            : a->has['w'] ? flags & ~(uint32_t)NODE_READ_ONLY
+                          : flags;
     options = a->has['o'] ? opts_json_parse(a->value['o'], NULL, 0, NULL, &err) : json_object();
     if (!options) {
         log_error("%s", err.msg);

@@ -45,7 +45,7 @@ typedef struct IoCommand {
 
 extern const IoCommand io_commands[]; /* sorted by name, ends with a NULL one */
 int io_command(Io *io, const char *line);
-int io_usage(const IoCommand *c); /* prints the summary; -1 */
+int io_usage(const IoCommand *c);               /* prints the summary; -1 */
 bool io_number(const char *text, int64_t *out); /* a size; false: printed */
 int io_cmd_help(Io *io, IoArgs *a);
 
@@ -53,7 +53,7 @@ int io_cmd_help(Io *io, IoArgs *a);
 
 typedef struct IoOpen {
     const char *filename, *fmt, *options; /* NULL: none */
-    bool image_opts; /* filename is key=value text */
+    bool image_opts;                      /* filename is key=value text */
     bool snapshot;
     uint32_t flags;
 } IoOpen;
@@ -72,11 +72,12 @@ int io_cmd_alloc(Io *io, IoArgs *a);
 
 /* --- report.c --- */
 
-int64_t io_now(void);                                  /* ns */
+int64_t io_now(void);                                   /* ns */
 void io_size_text(char *out, size_t cap, double bytes); /* "1.5 GiB", "512 bytes" */
 void io_dump(const uint8_t *p, uint64_t at, size_t size);
 /* "read 512/512 bytes at offset 0" and the line with the speed; @machine: one line of numbers (-C). */
-void io_report(const char *what, uint64_t at, uint64_t size, unsigned ops, int64_t ns, bool machine);
+void io_report(const char *what, uint64_t at, uint64_t size, unsigned ops, int64_t ns,
+               bool machine);
 
 /* --- transfer.c, aio.c --- */
 
@@ -90,7 +91,7 @@ typedef struct IoBuf {
 /* Lengths in a->rest[from..]; false: printed. */
 bool io_buf_vector(Io *io, IoArgs *a, int from, int pattern, IoBuf *out);
 void io_buf_free(IoBuf *b);
-bool io_pattern(const IoArgs *a, int fallback, int *out); /* -P */
+bool io_pattern(const IoArgs *a, int fallback, int *out);                /* -P */
 bool io_verify(const uint8_t *p, size_t size, int pattern, uint64_t at); /* printed */
 
 int io_cmd_read(Io *io, IoArgs *a);

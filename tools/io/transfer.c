@@ -195,7 +195,11 @@ int io_cmd_read(Io *io, IoArgs *a)
 
 static int vector(Io *io, BlockOp op, int64_t at, const IoBuf *b, uint32_t flags)
 {
-    BlockReq r = {.op = op, .flags = flags, .at = (uint64_t)at, .size = b->size, .iov = b->iov,
+    BlockReq r = {.op = op,
+                  .flags = flags,
+                  .at = (uint64_t)at,
+                  .size = b->size,
+                  .iov = b->iov,
                   .n_iov = b->n_iov};
 
     return block_wait(io->port, &r);

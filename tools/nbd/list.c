@@ -7,8 +7,9 @@
 #include "tools/nbd/nbd.h"
 
 static const char *const flag_names[] = {
-    [1] = "readonly", [2] = "flush", [3] = "fua",   [4] = "rotational",  [5] = "trim", [6] = "zeroes",
-    [7] = "df",       [8] = "multi", [9] = "resize", [10] = "cache", [11] = "fast-zero",
+    [1] = "readonly", [2] = "flush",  [3] = "fua",        [4] = "rotational",
+    [5] = "trim",     [6] = "zeroes", [7] = "df",         [8] = "multi",
+    [9] = "resize",   [10] = "cache", [11] = "fast-zero",
 };
 
 static void show(const NbdListed *l)

@@ -113,9 +113,9 @@ static bool load_snapshot(Serving *s, Error *err)
             return error_prefix(err, "snapshot.id=ID,snapshot.name=NAME expected: ");
         }
     }
-    ok = ops && ops->load ? ops->load(s->node, what, err)
-                          : error_set(err, "format '%s' has no internal snapshots",
-                                      s->node->drv->name);
+    ok = ops && ops->load
+             ? ops->load(s->node, what, err)
+             : error_set(err, "format '%s' has no internal snapshots", s->node->drv->name);
     opts_free(&o);
     return ok || error_prefix(err, "Failed to load snapshot: ");
 }

@@ -1,0 +1,568 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""rhea-img and rhea-io: every command against QEMU's tools where those are installed, and by what they do.
+
+Outputs are compared line by line after masking what may differ: times, speeds, host allocation, suggestions we add.
+"""
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+import unittest
+
+import emu
+import imgtool
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+MASKS = [
+    (r"ops; .*", "ops"),                                         # speed of qemu-io
+    (r"^\d+,1,\d:.*", "STATISTICS"),
+    (r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", "DATE"),
+    (r'("date-n?sec": )\d+', r"\1N"),
+    (r"in [\d.]+ seconds", "in T seconds"),
+    (r"#block\d+", "#blockN"),
+    (r"disk size: .*", "disk size: N"),                          # how much the host gave
+    (r'("actual-size": )\d+', r"\1N"),
+    (r"(?i)(\bc?uu?id\"?: )\S+", r"\1N"),
+    (r"(iters\"?: )\d+", r"\1N"),
+    (r"; did you mean .*", ""),                                  # what we add
+    (r"; add -F \S+ if that is right", ""),
+    (r" \(process \d+, .*\)", ""),
+    (r"(?i)(image.end.offset\"?: )\d+", r"\1N"),
+    (r"[\d.]+% fragmented", "N% fragmented"),
+    (r'(, "offset": )\d+', r"\1N"),                              # where in the file is the writer's choice
+    (r"^(0x?[\da-f]* +0x[\da-f]+ +)0x[\da-f]+", r"\1N"),
+    (r"^    \([\d.]+/100%\).*", ""),
+]
+
+
+def masked(text):
+    lines = []
+    for line in text.replace("\r", "\n").split("\n"):
+        for pattern, to in MASKS:
+            line = re.sub(pattern, to, line)
+        if line:
+            lines.append(line)
+    return lines
+
+
+class Reference(imgtool.Case):
+    """The same command lines in two folders, with our tools and with QEMU's."""
+
+    def setUp(self):
+        super().setUp()
+        imgtool.need_reference()
+        self.folders = {}
+        for who in ("ours", "theirs"):
+            self.folders[who] = os.path.join(self.dir, who)
+            os.mkdir(self.folders[who])
+
+    def tool(self, who, name):
+        if name not in imgtool.OURS:
+            return name
+        return os.path.join(self.bin, name) if who == "ours" else imgtool.REFERENCE[name]
+
+    def same(self, *lines, content=()):
+        """Each line must give the same status and the same output with both; then the files of `content` hold the same."""
+        for line in lines:
+            words = shlex.split(line)
+            results = {}
+            for who, folder in self.folders.items():
+                rc, out, err = self.run_tool(self.tool(who, words[0]), *words[1:], cwd=folder)
+                results[who] = (rc, masked(out), masked(err))
+            self.assertEqual(results["ours"], results["theirs"], f"{line} (ours first)")
+        for name in content:
+            rc, out, err = self.run_tool(imgtool.REFERENCE["qemu-img"], "compare", os.path.join(self.folders["ours"], name),
+                                         os.path.join(self.folders["theirs"], name))
+            self.assertEqual(rc, 0, f"{name}: {out}{err}")
+
+    def chain(self):
+        self.same("qemu-img create -f qcow2 base.qcow2 64M",
+                  "qemu-io -c 'write -P 1 0 64k' -c 'write -z 1M 128k' -c 'write -P 2 2M 64k' base.qcow2",
+                  "qemu-img create -f qcow2 -b base.qcow2 -F qcow2 top.qcow2",
+                  "qemu-io -c 'write -P 3 3M 200k' -c 'write -z 64k 64k' top.qcow2")
+
+    def test_create_says_what_it_formats(self):
+        self.same("qemu-img create a.raw 10M", "qemu-img create -f qcow2 a.qcow2 10M",
+                  "qemu-img create -f qcow2 -o cluster_size=4k,preallocation=metadata,compat=0.10 x.qcow2 1M",
+                  "qemu-img create -f qcow2 -o size=3M,lazy_refcounts=on x.qcow2",
+                  "qemu-img create -f qcow2 -b a.raw -F raw x.qcow2", "qemu-img create -f qcow2 -b a.raw -F raw x.qcow2 1G",
+                  "qemu-img create -f qcow2 -b nofile -F qcow2 -u x.qcow2 1G", "qemu-img create -q -f qcow2 x.qcow2 1G",
+                  "qemu-img create -f qcow2 -o extended_l2=on,cluster_size=128k x.qcow2 1536k")
+
+    def test_create_refuses_the_same(self):
+        self.same("qemu-img create a.raw 1M", "qemu-img create", "qemu-img create -f qcow2 foo", "qemu-img create -f qcow2 foo 12z",
+                  "qemu-img create -f qcow2 -o foo=1 foo 12", "qemu-img create -f qcow2 -b nofile -F qcow2 d.qcow2",
+                  "qemu-img create -f foo x 1M", "qemu-img create -f qcow2 -o cluster_size=3 x 1M", "qemu-img create -f qcow2 x -1",
+                  "qemu-img create -f raw -b a.raw x", "qemu-img create -o '' x 1M", "qemu-img create -o , x 1M", "qemu-img create x 1 2",
+                  "qemu-img create -f qcow2 -b x -F raw x")
+
+    def test_create_lists_options(self):
+        for line in ("qemu-img create -f raw -o help", "qemu-img create -f qcow2 -o help", "qemu-img create -f qcow2 -o '?' a.qcow2"):
+            words = shlex.split(line)
+            names = {}
+            for who, folder in self.folders.items():
+                rc, out, _ = self.run_tool(self.tool(who, words[0]), *words[1:], cwd=folder)
+                self.assertEqual(rc, 0)
+                names[who] = re.findall(r"^  (\S+=<[^>]*>)", out, re.M) + out.splitlines()[:1]
+            self.assertEqual(names["ours"], names["theirs"], line)
+
+    def test_info(self):
+        self.chain()
+        self.same("qemu-img info top.qcow2", "qemu-img info --output=json top.qcow2", "qemu-img info --backing-chain top.qcow2",
+                  "qemu-img info --output=json --backing-chain -U top.qcow2", "qemu-img snapshot -c s1 base.qcow2",
+                  "qemu-img info base.qcow2", "qemu-img info --output=json base.qcow2",
+                  "qemu-img info --image-opts driver=qcow2,file.filename=base.qcow2",
+                  "qemu-img info nofile", "qemu-img info -f foo base.qcow2", "qemu-img info --output=foo base.qcow2",
+                  "qemu-img info", "qemu-img info -f", "qemu-img info --foo base.qcow2", "qemu-img info -Y", "qemu-img foo",
+                  "qemu-img info -f raw --image-opts a")
+
+    def test_map(self):
+        self.chain()
+        self.same("qemu-img map top.qcow2", "qemu-img map --output=json top.qcow2", "qemu-img map --output=json base.qcow2",
+                  "qemu-img map --start-offset 4k --max-length 8k base.qcow2", "qemu-img map --start-offset 4x base.qcow2",
+                  "qemu-img convert -O raw top.qcow2 flat.raw", "qemu-img map flat.raw", "qemu-img map --output=json flat.raw",
+                  "qemu-img convert -c -O qcow2 top.qcow2 small.qcow2", "qemu-img map small.qcow2",
+                  "qemu-img map --output=json small.qcow2")
+
+    def test_check(self):
+        self.chain()
+        self.same("qemu-img check top.qcow2", "qemu-img check --output=json base.qcow2", "qemu-img check base.qcow2",
+                  "qemu-img check -r leaks base.qcow2", "qemu-img check -q base.qcow2", "qemu-img create a.raw 1M",
+                  "qemu-img check a.raw", "qemu-img check -r foo base.qcow2", "qemu-img check", "qemu-img check nofile")
+
+    def test_check_repairs_the_same_damage(self):
+        # One image for both, since refcount blocks may lie elsewhere.
+        for damage, what in ((b"\0\x02", "leak"), (b"\0\0", "corruption")):
+            results = {}
+            made = os.path.join(self.dir, "made.qcow2")
+            self.good(self.ref_img("create", "-f", "qcow2", made, "1M"))
+            self.good(self.ref_io("-c", "write 0 64k", made))
+            with open(made, "r+b") as f:
+                f.seek(48)
+                table = int.from_bytes(f.read(8), "big")
+                f.seek(table)
+                block = int.from_bytes(f.read(8), "big")
+                f.seek(block + 2 * 5)  # the data cluster's
+                f.write(damage)
+            for who, folder in self.folders.items():
+                path = os.path.join(folder, "a.qcow2")
+                with open(made, "rb") as src, open(path, "wb") as dst:
+                    dst.write(src.read())
+                tool = self.tool(who, "qemu-img")
+                results[who] = [self.run_tool(tool, *args, "a.qcow2", cwd=folder)[0::2 if what == "leak" else 3]
+                                for args in (["check"], ["check", "-r", "leaks"], ["check", "-r", "all"], ["check"])]
+            self.assertEqual(results["ours"], results["theirs"], what)
+
+    def test_snapshots(self):
+        self.chain()
+        self.same("qemu-img snapshot -c one base.qcow2", "qemu-io -c 'write -P 9 0 64k' base.qcow2", "qemu-img snapshot -c two base.qcow2",
+                  "qemu-img snapshot -l base.qcow2", "qemu-img snapshot -a one base.qcow2",
+                  "qemu-io -c 'read -P 1 0 64k' base.qcow2", "qemu-img snapshot -d two base.qcow2", "qemu-img snapshot -l base.qcow2",
+                  "qemu-img check base.qcow2", "qemu-img snapshot -c a -d b base.qcow2", "qemu-img snapshot -U -c x base.qcow2",
+                  content=["base.qcow2"])
+
+    def test_convert(self):
+        self.chain()
+        self.same("qemu-img convert -O qcow2 top.qcow2 o1.qcow2", "qemu-img map --output=json o1.qcow2",
+                  "qemu-img convert -c -O qcow2 top.qcow2 o2.qcow2", "qemu-img check o2.qcow2",
+                  "qemu-img convert -c -o compression_type=zstd -O qcow2 top.qcow2 o3.qcow2", "qemu-img info o3.qcow2",
+                  "qemu-img convert -B base.qcow2 -F qcow2 -O qcow2 top.qcow2 o4.qcow2", "qemu-img map --output=json o4.qcow2",
+                  "qemu-img convert top.qcow2 o5.raw", "qemu-img map --output=json o5.raw", "qemu-img convert -n -W top.qcow2 o5.raw",
+                  "qemu-img convert -S 0 base.qcow2 o6.raw", "qemu-img map --output=json o6.raw",
+                  "qemu-img convert -C top.qcow2 o7.raw", "qemu-img convert --target-is-zero -n top.qcow2 o7.raw",
+                  "qemu-img convert -p -m 2 -T none -t writeback top.qcow2 o8.raw", "qemu-img convert o5.raw o7.raw o9.raw",
+                  content=["o1.qcow2", "o2.qcow2", "o3.qcow2", "o4.qcow2", "o5.raw", "o6.raw", "o7.raw", "o8.raw", "o9.raw"])
+
+    def test_convert_snapshots_and_bitmaps(self):
+        self.chain()
+        self.same("qemu-img snapshot -c s1 base.qcow2", "qemu-io -c 'write -P 9 0 64k' base.qcow2",
+                  "qemu-img convert -l s1 base.qcow2 x1.raw", "qemu-img convert -l snapshot.name=s1 base.qcow2 x2.raw",
+                  "qemu-img bitmap --add top.qcow2 b0", "qemu-io -c 'write 5M 64k' top.qcow2",
+                  "qemu-img bitmap --add --disable -g 32k top.qcow2 b1", "qemu-img convert --bitmaps -O qcow2 top.qcow2 y.qcow2",
+                  "qemu-img info y.qcow2", content=["x1.raw", "x2.raw", "y.qcow2"])
+
+    def test_convert_refuses_the_same(self):
+        self.chain()
+        self.same("qemu-img create a.raw 1M", "qemu-img convert -m 100 a.raw x", "qemu-img convert --target-is-zero a.raw x",
+                  "qemu-img convert -n -o size=1 a.raw x", "qemu-img convert -c -O raw a.raw x", "qemu-img convert -l foo a.raw x",
+                  "qemu-img convert -r 10x a.raw x", "qemu-img convert -n a.raw nofile", "qemu-img convert -n -O raw a.raw a.raw",
+                  "qemu-img convert -n -O raw top.qcow2 a.raw", "qemu-img convert -B base.qcow2 -O qcow2 a.raw x",
+                  "qemu-img convert --bitmaps a.raw x", "qemu-img convert -O qcow2 -c -o preallocation=full a.raw x",
+                  "qemu-img convert -C -S 4k a.raw x", "qemu-img convert -t foo a.raw x", "qemu-img convert a.raw", "qemu-img convert",
+                  "qemu-img convert -O foo a.raw x", "qemu-img convert -O qcow2 a.raw /nonexist/x")
+
+    def test_commit(self):
+        self.chain()
+        self.same("qemu-img commit top.qcow2", "qemu-img map --output=json top.qcow2", "qemu-img commit base.qcow2", "qemu-img commit",
+                  "qemu-io -c 'write -P 5 8M 1M' top.qcow2", "qemu-img commit -d top.qcow2", "qemu-img create -f qcow2 -b top.qcow2 -F qcow2 "
+                  "over.qcow2 80M", "qemu-io -c 'write -P 6 70M 64k' -c 'write -P 7 9M 64k' over.qcow2",
+                  "qemu-img commit -b base.qcow2 over.qcow2", "qemu-img commit -b nofile over.qcow2", "qemu-img info base.qcow2",
+                  "qemu-img check base.qcow2", content=["base.qcow2", "top.qcow2", "over.qcow2"])
+
+    def test_rebase(self):
+        self.chain()
+        self.same("qemu-img create -f qcow2 other.qcow2 32M", "qemu-io -c 'write -P 8 2M 1M' -c 'write -P 4 30M 64k' other.qcow2",
+                  "qemu-img rebase -p -b other.qcow2 -F qcow2 top.qcow2", "qemu-img info top.qcow2",
+                  "qemu-img rebase -b '' top.qcow2", "qemu-img info top.qcow2", "qemu-img rebase -u -b gone.qcow2 -F qcow2 top.qcow2",
+                  "qemu-img info -U top.qcow2", "qemu-img rebase -u -b other.qcow2 -F qcow2 top.qcow2", "qemu-img rebase top.qcow2",
+                  "qemu-img rebase -b nofile -F raw top.qcow2", "qemu-img rebase -b other.qcow2 top.qcow2", content=["top.qcow2"])
+
+    def test_compare(self):
+        self.chain()
+        self.same("qemu-img convert top.qcow2 flat.raw", "qemu-img compare top.qcow2 flat.raw", "qemu-img compare -p top.qcow2 flat.raw",
+                  "qemu-img compare -s top.qcow2 flat.raw", "qemu-img compare base.qcow2 top.qcow2", "qemu-img compare nofile top.qcow2",
+                  "qemu-img compare top.qcow2", "qemu-img resize -f raw flat.raw +1M", "qemu-img compare top.qcow2 flat.raw",
+                  "qemu-img compare -s top.qcow2 flat.raw", "qemu-io -f raw -c 'write 64M 512' flat.raw", "qemu-img compare -q top.qcow2 flat.raw",
+                  "qemu-img compare top.qcow2 flat.raw")
+
+    def test_resize(self):
+        self.chain()
+        self.same("qemu-img resize top.qcow2 +64M", "qemu-img resize top.qcow2 100M", "qemu-img resize --shrink top.qcow2 -90M",
+                  "qemu-img info top.qcow2", "qemu-img check top.qcow2", "qemu-img resize --preallocation=full base.qcow2 80M",
+                  "qemu-img create a.raw 1M", "qemu-img resize -f raw a.raw -512k", "qemu-img resize -f raw a.raw 10Q",
+                  "qemu-img resize a.raw", "qemu-img resize -f raw --preallocation=full --shrink a.raw 512k", content=["base.qcow2"])
+
+    def test_measure(self):
+        self.chain()
+        self.same("qemu-img measure -O qcow2 base.qcow2", "qemu-img measure --output=json -O qcow2 top.qcow2", "qemu-img measure -O raw base.qcow2",
+                  "qemu-img measure -O raw --size 1G", "qemu-img measure -O qcow2 --size 1G -o cluster_size=4k",
+                  "qemu-img measure -O qcow2 --size 1G base.qcow2", "qemu-img measure", "qemu-img measure -O qcow2 --size 1T")
+
+    def test_amend(self):
+        self.chain()
+        self.same("qemu-img amend -o compat=0.10 base.qcow2", "qemu-img info base.qcow2", "qemu-img amend -o compat=1.1,lazy_refcounts=on base.qcow2",
+                  "qemu-img info base.qcow2", "qemu-img amend -o foo=1 base.qcow2", "qemu-img amend base.qcow2", "qemu-img create a.raw 1M",
+                  "qemu-img amend -f raw -o size=1 a.raw", "qemu-img check base.qcow2", content=["base.qcow2"])
+
+    def test_bitmaps(self):
+        self.chain()
+        self.same("qemu-img bitmap --add base.qcow2 b0", "qemu-img bitmap --add --disable -g 4k base.qcow2 b1", "qemu-img info base.qcow2",
+                  "qemu-io -c 'write 0 64k' base.qcow2", "qemu-img bitmap --merge b0 base.qcow2 b1", "qemu-img bitmap --clear base.qcow2 b0",
+                  "qemu-img bitmap --enable base.qcow2 b1", "qemu-img info --output=json base.qcow2", "qemu-img bitmap --remove base.qcow2 b0",
+                  "qemu-img bitmap --remove base.qcow2 b0", "qemu-img bitmap --merge nothing base.qcow2 b1",
+                  "qemu-img bitmap --add -g 3 base.qcow2 b2", "qemu-img bitmap base.qcow2", "qemu-img bitmap base.qcow2 b1",
+                  "qemu-img check base.qcow2")
+
+    def test_dd(self):
+        self.chain()
+        self.same("qemu-img dd if=base.qcow2 of=a.raw bs=64k count=3", "qemu-img dd -O qcow2 bs=1M skip=2 if=base.qcow2 of=b.qcow2",
+                  "qemu-img dd if=base.qcow2", "qemu-img dd if=base.qcow2 of=y bs=0", "qemu-img dd if=base.qcow2 of=y bs=x",
+                  "qemu-img dd if=base.qcow2 of=y count=x", "qemu-img info a.raw", content=["a.raw", "b.qcow2"])
+
+    def test_bench(self):
+        self.chain()
+        self.same("qemu-img bench -c 100 base.qcow2", "qemu-img bench -c 100 -d 4 -w --pattern=7 -s 8k -S 64k -o 1M base.qcow2",
+                  "qemu-img bench -c 100 -w --flush-interval=10 base.qcow2", "qemu-img bench -c 640 -w --flush-interval=64 base.qcow2",
+                  "qemu-img bench -c 640 -w -d 8 --flush-interval=64 --no-drain base.qcow2", "qemu-img bench -c 0 base.qcow2",
+                  content=["base.qcow2"])
+
+    def test_images_in_use(self):
+        self.chain()
+        for who, folder in self.folders.items():
+            with subprocess.Popen([self.tool(who, "qemu-io"), "base.qcow2"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+                p.stdout.read(5)
+                try:
+                    results = [self.run_tool(self.tool(who, "qemu-img"), *a, cwd=folder)[0] for a in
+                               (["info", "base.qcow2"], ["info", "-U", "base.qcow2"], ["check", "base.qcow2"], ["resize", "base.qcow2", "1G"],
+                                ["convert", "-U", "base.qcow2", "o.raw"])]
+                finally:
+                    p.stdin.close()
+                    p.stdout.read()
+            self.assertEqual(results, [1, 0, 1, 1, 0], who)
+
+    def test_io(self):
+        script = ["write -P 0x55 0 64k", "write -q 64k 64k", "read -P 0x55 0 64k", "read -P 0x56 1k 4k", "read -v 0 64", "read -vb 0 64",
+                  "readv -v 0 16 32", "writev 0 512 512 1024", "write -z 1M 64k", "write -z -u 1M 64k", "write -c 2M 64k", "write 1 1",
+                  "write 0 1x", "write", "write -Y 0 1", "read 2G 512", "discard 0 64k", "flush", "truncate 2G", "length", "map", "alloc 0",
+                  "alloc 0 4M", "alloc 1M 64k", "info", "aio_read -v 64k 32", "aio_flush", "open foo", "help flush", "read 0 -1", "read 0 4G",
+                  "write -u 0 1", "write -z -c 0 1", "write -z -P 1 0 1", "write -n 0 1", "write -P 300 0 1", "read -P 1 -s 4 -l 10000 0 512",
+                  "alloc 5G", "sleep 1", "close", "length", "open -o driver=qcow2,file.filename=a.qcow2 -r", "write 0 512"]
+        self.same("qemu-img create -f qcow2 a.qcow2 64M", *(f"qemu-io -c '{c}' a.qcow2" for c in script if not c.startswith(("open", "close"))),
+                  content=["a.qcow2"])
+        script.remove("write -c 2M 64k")  # QEMU refuses it where there is something
+        outputs = {}
+        for who, folder in self.folders.items():
+            p = subprocess.run([self.tool(who, "qemu-io"), "a.qcow2"], input="\n".join(script), text=True, capture_output=True, cwd=folder,
+                               timeout=60, check=False)
+            outputs[who] = (p.returncode, [line for line in masked(p.stdout.replace("qemu-io> ", ""))], masked(p.stderr))
+        self.assertEqual(outputs["ours"], outputs["theirs"])
+
+
+class BothWays(imgtool.Case):
+    """What one makes the other reads, checks and writes."""
+
+    def setUp(self):
+        super().setUp()
+        imgtool.need_reference()
+        self.make_raw("src.raw", 33 * MIB + 512, [(0, 300 * KIB), (5 * MIB + 4096, 100 * KIB), (32 * MIB, MIB + 512)])
+
+    def both(self, fmt, *options):
+        ours, theirs = f"ours.{fmt}", f"theirs.{fmt}"
+        self.good(self.img("convert", "-f", "raw", "-O", fmt, *options, "src.raw", ours))
+        self.good(self.ref_img("convert", "-f", "raw", "-O", fmt, *options, "src.raw", theirs))
+        for tool in (self.img, self.ref_img):
+            for name in (ours, theirs):
+                self.good(tool("compare", "-f", "raw", "-F", fmt, "src.raw", name))
+                rc, out, err = tool("check", "-f", fmt, name)
+                self.assertIn(rc, (0, 63), f"{name}: {out}{err}")
+        self.good(self.io("-f", fmt, "-c", "write -P 9 1M 200k", theirs))
+        self.good(self.ref_io("-f", fmt, "-c", "write -P 9 1M 200k", ours))
+        for tool in (self.io, self.ref_io):
+            for name in (ours, theirs):
+                self.good(tool("-f", fmt, "-r", "-c", "read -P 9 1M 200k", name))
+
+    def test_qcow2(self):
+        self.both("qcow2")
+
+    def test_qcow2_old(self):
+        self.both("qcow2", "-o", "compat=0.10,cluster_size=4k")
+
+    def test_qcow2_subclusters(self):
+        self.both("qcow2", "-o", "extended_l2=on,cluster_size=128k")
+
+    def test_qcow2_narrow_refcounts(self):
+        self.both("qcow2", "-o", "refcount_bits=1,cluster_size=512")
+
+    def test_qcow2_zlib(self):
+        self.both("qcow2", "-c")
+
+    def test_qcow2_zstd(self):
+        self.both("qcow2", "-c", "-o", "compression_type=zstd")
+
+    def test_qcow2_preallocated(self):
+        self.both("qcow2", "-o", "preallocation=metadata")
+
+    def test_raw(self):
+        self.both("raw")
+
+    def other_format(self, fmt, *options):
+        out = self.good(self.img("--help"))
+        if fmt not in out.rpartition("Supported formats:")[2].split():
+            self.skipTest(f"format {fmt} is not built yet")
+        with open(self.path("src.raw"), "r+b") as f:
+            f.truncate(34 * MIB)
+        rc, _, err = self.img("create", "-f", fmt, "probe", "34M")
+        if rc and "does not support image creation" in err:
+            self.skipTest(f"format {fmt} can be read only, so far")
+        self.both(fmt, *options)
+
+    def test_vmdk(self):
+        self.other_format("vmdk")
+
+    def test_vdi(self):
+        self.other_format("vdi")
+
+    def test_vhdx(self):
+        self.other_format("vhdx")
+
+    def test_vpc(self):
+        self.other_format("vpc", "-o", "force_size=on")
+
+
+class Behaviour(imgtool.Case):
+    """What needs no reference."""
+
+    def test_help_and_version(self):
+        self.assertIn("Supported formats:", self.good(self.img("--help")))
+        self.assertRegex(self.good(self.img("--version")), r"^qemu-img version 7\.2\.")
+        for command in ("create", "info", "check", "convert", "commit", "rebase", "resize", "snapshot", "map", "compare", "measure", "dd",
+                        "bench", "amend", "bitmap"):
+            self.assertIn("usage", self.good(self.img(command, "--help")))
+
+    def test_near_names_are_suggested(self):
+        self.fails(self.img("cretae"), "create")
+        self.fails(self.img("info", "--outptu=json", "x"), "--output")
+        self.fails(self.img("create", "-f", "qcow", "x.qcow2", "1M"), "qcow2")
+        self.fails(self.img("create", "-f", "qcow2", "-o", "clustersize=64k", "x.qcow2", "1M"), "cluster_size")
+        self.fails(self.img("convert", "-t", "writebak", "a", "b"), "writeback")
+
+    def test_progress_lines(self):
+        self.make_raw("a.raw", 64 * MIB, [(0, 64 * MIB)])
+        out = self.good(self.img("convert", "-p", "-f", "raw", "-O", "qcow2", "a.raw", "b.qcow2"))
+        self.assertTrue(out.startswith("    (0.00/100%)"), out[:40])
+        self.assertRegex(out, r"\r    \(100\.00/100%\)[^\r]*\r\n$")
+
+    def test_progress_json(self):
+        self.make_raw("a.raw", 8 * MIB, [(0, 8 * MIB)])
+        out = self.good(self.img("convert", "--progress=json", "-r", "4M", "-f", "raw", "-O", "qcow2", "a.raw", "b.qcow2"))
+        lines = [json.loads(line) for line in out.splitlines()]
+        self.assertGreaterEqual(len(lines), 3)
+        self.assertEqual(lines[-1]["percent"], 100)
+        self.assertEqual(lines[-1]["done"], 8 * MIB)
+
+    def test_rate_limit(self):
+        self.make_raw("a.raw", 8 * MIB, [(0, 8 * MIB)])
+        start = time.monotonic()
+        self.good(self.img("convert", "-r", "8M", "-f", "raw", "a.raw", "b.raw"))
+        self.assertGreater(time.monotonic() - start, 0.7)
+
+    def test_a_signal_asks_for_progress(self):
+        self.make_raw("a.raw", 8 * MIB, [(0, 8 * MIB)])
+        with subprocess.Popen([os.path.join(self.bin, "qemu-img"), "convert", "-r", "4M", "-f", "raw", "a.raw", "b.raw"], cwd=self.work,
+                              stderr=subprocess.PIPE, text=True) as p:
+            for _ in range(100):  # until it has its handler; before, the signal would be its end
+                with open(f"/proc/{p.pid}/status", encoding="ascii") as f:
+                    if int(re.search(r"SigCgt:\s*(\w+)", f.read())[1], 16) >> (signal.SIGUSR1 - 1) & 1:
+                        break
+                time.sleep(0.05)
+            p.send_signal(signal.SIGUSR1)
+            self.assertRegex(p.communicate(timeout=60)[1], r"^    \(\d+\.\d\d/100%\)\n$")
+        self.assertEqual(p.returncode, 0)
+
+    def test_salvage(self):
+        out = self.good(self.img("--help"))
+        if "blkdebug" not in out.rpartition("Supported formats:")[2].split():
+            self.skipTest("blkdebug is not built yet: nothing can be made unreadable")
+        self.make_raw("a.raw", MIB, [(0, MIB)])
+        bad = "driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename=a.raw,file.inject-error.0.event=none," \
+              "file.inject-error.0.iotype=read,file.inject-error.0.sector=8"
+        self.fails(self.img("convert", "--image-opts", bad, "b.raw"), "error while reading")
+        self.good(self.img("convert", "--salvage", "--image-opts", bad, "b.raw"))
+        with open(self.path("a.raw"), "rb") as a, open(self.path("b.raw"), "rb") as b:
+            want, got = bytearray(a.read()), b.read()
+        want[8 * 512:9 * 512] = bytes(512)
+        self.assertEqual(got, bytes(want))
+
+    def test_holes_stay_holes(self):
+        self.make_raw("a.raw", GIB, [(0, 64 * KIB), (512 * MIB, 64 * KIB)])
+        self.good(self.img("convert", "-f", "raw", "-O", "qcow2", "a.raw", "b.qcow2"))
+        self.good(self.img("convert", "-O", "raw", "b.qcow2", "c.raw"))
+        for name in ("b.qcow2", "c.raw"):
+            self.assertLess(os.stat(self.path(name)).st_blocks * 512, 2 * MIB, name)
+        self.good(self.img("compare", "-f", "raw", "-F", "raw", "a.raw", "c.raw"))
+
+    def test_concatenation_of_odd_sizes_is_compressed(self):
+        self.make_raw("a.raw", MIB + 1024, [(0, MIB + 1024)])
+        self.make_raw("b.raw", 2 * MIB + 512, [(MIB, 4096)], seed=2)
+        self.good(self.img("convert", "-f", "raw", "-c", "-O", "qcow2", "a.raw", "b.raw", "c.qcow2"))
+        self.good(self.img("convert", "-O", "raw", "c.qcow2", "c.raw"))
+        with open(self.path("a.raw"), "rb") as a, open(self.path("b.raw"), "rb") as b, open(self.path("c.raw"), "rb") as c:
+            self.assertEqual(a.read() + b.read(), c.read())
+
+    def test_a_new_terabyte_is_fast(self):
+        start = time.monotonic()
+        self.good(self.img("create", "-f", "qcow2", "t.qcow2", "1T"))
+        self.assertLess(time.monotonic() - start, 1 * emu.SLOW)  # the figure is tools/run-block-bench's
+
+
+class BadInput(imgtool.Case):
+    """Messages name the file, what is wrong and the way out; images stay as they are."""
+
+    def image(self, name="a.qcow2", size="16M"):
+        self.good(self.img("create", "-f", "qcow2", name, size))
+        self.good(self.io("-c", "write -P 7 0 1M", name))
+        return self.digest(name)
+
+    def test_missing_backing_file(self):
+        self.good(self.img("create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "gone.qcow2", "a.qcow2", "1M"))
+        before = self.digest("a.qcow2")
+        for args in (["check"], ["map"], ["convert", "-O", "raw"]):
+            extra = ["x.raw"] if args[0] == "convert" else []
+            self.fails(self.img(*args, "a.qcow2", *extra), "a.qcow2", "gone.qcow2", "No such file")
+        self.assertEqual(self.digest("a.qcow2"), before)
+        self.good(self.img("info", "a.qcow2"))
+        self.good(self.img("rebase", "-u", "-b", "", "a.qcow2"))
+        self.good(self.img("check", "a.qcow2"))
+
+    def test_cyclic_backing_files(self):
+        self.good(self.img("create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "b.qcow2", "a.qcow2", "1M"))
+        self.good(self.img("create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "a.qcow2", "b.qcow2", "1M"))
+        self.fails(self.img("info", "--backing-chain", "a.qcow2"), "a.qcow2", "infinite loop")
+        self.fails(self.img("check", "a.qcow2"), "a.qcow2")
+        self.fails(self.img("convert", "-O", "raw", "a.qcow2", "x.raw"), "a.qcow2")
+
+    def test_wrong_sizes(self):
+        before = self.image()
+        for size in ("12z", "1.", "-5G", "99999999999G", ""):
+            self.assertNotEqual(self.img("resize", "a.qcow2", size)[0], 0, size)
+        self.fails(self.img("resize", "a.qcow2", "-100M"), "positive")
+        self.fails(self.img("resize", "a.qcow2", "1M"), "--shrink")
+        self.assertEqual(self.digest("a.qcow2"), before)
+
+    def test_a_file_of_another_format(self):
+        self.make_raw("a.raw", MIB, [(0, MIB)])
+        before = self.digest("a.raw")
+        self.fails(self.img("check", "-f", "qcow2", "a.raw"), "a.raw", "qcow2")
+        self.fails(self.img("info", "-f", "qcow2", "a.raw"), "a.raw", "qcow2")
+        self.assertEqual(self.digest("a.raw"), before)
+
+    def test_a_truncated_image(self):
+        self.image()
+        with open(self.path("a.qcow2"), "r+b") as f:
+            f.truncate(70000)
+        before = self.digest("a.qcow2")
+        rc, out, err = self.img("check", "a.qcow2")
+        self.assertIn(rc, (1, 2), out + err)
+        self.assertEqual(self.digest("a.qcow2"), before)
+
+    def test_no_permission(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to become somebody else")
+        self.image()
+        os.chmod(self.path("a.qcow2"), 0o600)
+        if self.img("--version", user=65534)[0] != 0:
+            self.skipTest("another user cannot run our tools where they are")
+        self.fails(self.img("info", "a.qcow2", user=65534), "a.qcow2", "Permission denied")
+        os.chmod(self.path("a.qcow2"), 0o644)
+        self.good(self.img("info", "a.qcow2", user=65534))
+        before = self.digest("a.qcow2")
+        self.fails(self.img("resize", "a.qcow2", "1G", user=65534), "a.qcow2", "Permission denied")
+        self.fails(self.img("create", "-f", "qcow2", "new.qcow2", "1G", user=65534), "new.qcow2", "Permission denied")
+        self.assertEqual(self.digest("a.qcow2"), before)
+
+    def test_a_file_in_use(self):
+        before = self.image()
+        with subprocess.Popen([os.path.join(self.bin, "qemu-io"), "a.qcow2"], cwd=self.work, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+            p.stdout.read(5)
+            try:
+                self.fails(self.img("resize", "a.qcow2", "1G"), "a.qcow2", "lock", "another process")
+                self.fails(self.img("info", "a.qcow2"), "a.qcow2", "lock")
+            finally:
+                p.stdin.close()
+                p.stdout.read()
+        self.assertEqual(self.digest("a.qcow2"), before)
+
+    def test_source_and_target_are_one(self):
+        before = self.image()
+        self.fails(self.img("convert", "-n", "-O", "qcow2", "a.qcow2", "a.qcow2"), "a.qcow2", "lock")
+        self.assertEqual(self.digest("a.qcow2"), before)
+
+    def test_no_space(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to mount a small file system")
+        small = self.path("small")
+        os.mkdir(small)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2M", "none", small], capture_output=True, check=False).returncode:
+            self.skipTest("this host does not let us mount a tmpfs")
+        self.addCleanup(subprocess.run, ["umount", small], check=False)
+        self.make_raw("a.raw", 8 * MIB, [(0, 8 * MIB)])
+        before = self.digest("a.raw")
+        for fmt in ("raw", "qcow2"):
+            self.fails(self.img("convert", "-f", "raw", "-O", fmt, "a.raw", f"small/b.{fmt}"), f"small/b.{fmt}", "No space left", "make room")
+            os.unlink(self.path(f"small/b.{fmt}"))
+        self.assertEqual(self.digest("a.raw"), before)
+        # An overlay that cannot grow stays whole, and goes on when there is room.
+        self.good(self.img("create", "-q", "-f", "qcow2", "-b", self.path("a.raw"), "-F", "raw", "small/top.qcow2"))
+        rc, out, _ = self.io("-c", "write -P 5 0 4M", "small/top.qcow2")
+        self.assertEqual(rc, 1)
+        self.assertIn("No space left", out)
+        rc, out, err = self.img("check", "small/top.qcow2")
+        self.assertIn(rc, (0, 3), out + err)
+        subprocess.run(["mount", "-o", "remount,size=16M", small], check=True)
+        self.good(self.io("-c", "write -P 5 0 4M", "-c", "read -P 5 0 4M", "small/top.qcow2"))
+
+    def test_directories_and_nothing(self):
+        os.mkdir(self.path("d"))
+        self.assertNotEqual(self.img("info", "d")[0], 0)
+        self.assertNotEqual(self.img("create", "-f", "qcow2", "d", "1M")[0], 0)
+        open(self.path("empty"), "wb").close()
+        self.good(self.img("info", "-f", "raw", "empty"))
+        self.fails(self.img("info", "-f", "qcow2", "empty"), "empty")
+
+
+if __name__ == "__main__":
+    unittest.main()
