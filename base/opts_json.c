@@ -345,8 +345,7 @@ bool json_take_u64(json_t *j, const char *key, uint64_t *out, Error *err)
 {
     AUTO_FREE char *text = json_take_str(j, key);
 
-    return !text || parse_u64(text, out) ||
-           error_set(err, "Parameter '%s' expects a number", key);
+    return !text || parse_u64(text, out) || error_set(err, "Parameter '%s' expects a number", key);
 }
 
 bool json_take_size(json_t *j, const char *key, uint64_t *out, Error *err)

@@ -17,13 +17,13 @@
 typedef enum SocketKind { SOCKET_INET, SOCKET_UNIX, SOCKET_FD } SocketKind;
 typedef struct SocketAddr {
     SocketKind kind;
-    char *host, *port;      /* inet; host "" or NULL: any */
-    uint16_t to;            /* listen: try ports up to this one; 0: only `port` */
-    int8_t ipv4, ipv6;      /* 1 on, 0 off, -1 not said */
+    char *host, *port; /* inet; host "" or NULL: any */
+    uint16_t to;       /* listen: try ports up to this one; 0: only `port` */
+    int8_t ipv4, ipv6; /* 1 on, 0 off, -1 not said */
     bool keep_alive, numeric;
-    char *path;             /* unix */
+    char *path; /* unix */
     bool abstract, tight;
-    char *fd;               /* fd: a number (inherited), or a name (getfd) */
+    char *fd; /* fd: a number (inherited), or a name (getfd) */
 } SocketAddr;
 
 void socket_addr_init(SocketAddr *a); /* nothing said */
@@ -40,7 +40,7 @@ bool socket_addr_of(SocketAddr *a, int fd, bool peer, Error *err); /* of a socke
 /* All descriptors are close-on-exec and non-blocking.  -1: failed.  A file descriptor of kind fd is
  * taken over. */
 int socket_listen(const SocketAddr *a, int backlog, Error *err);
-int socket_accept(int listener, Error *err); /* -1 without text: nobody waits */
+int socket_accept(int listener, Error *err);              /* -1 without text: nobody waits */
 int socket_connect_wait(const SocketAddr *a, Error *err); /* blocks; also resolves names */
 int socket_datagram(const SocketAddr *local, const SocketAddr *remote, Error *err); /* UDP */
 

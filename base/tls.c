@@ -101,9 +101,8 @@ static bool load_x509(TlsCreds *c, const TlsParams *p, Error *err)
     if (!gnutls_ok(gnutls_certificate_set_x509_trust_file(c->u.x509, ca, GNUTLS_X509_FMT_PEM), err,
                    "Cannot load CA certificate", ca))
         return false;
-    if (crl &&
-        !gnutls_ok(gnutls_certificate_set_x509_crl_file(c->u.x509, crl, GNUTLS_X509_FMT_PEM), err,
-                   "Cannot load CRL", crl))
+    if (crl && !gnutls_ok(gnutls_certificate_set_x509_crl_file(c->u.x509, crl, GNUTLS_X509_FMT_PEM),
+                          err, "Cannot load CRL", crl))
         return false;
     if (p->server)
         gnutls_certificate_set_known_dh_params(c->u.x509, GNUTLS_SEC_PARAM_MEDIUM);
@@ -163,9 +162,9 @@ static bool load_psk(TlsCreds *c, const TlsParams *p, Error *err)
     datum = (gnutls_datum_t){(unsigned char *)key, (unsigned)strlen(key)};
     return gnutls_ok(gnutls_psk_allocate_client_credentials(&c->u.psk_client), err,
                      "Cannot allocate credentials", NULL) &&
-           gnutls_ok(gnutls_psk_set_client_credentials(c->u.psk_client, user, &datum,
-                                                       GNUTLS_PSK_KEY_HEX),
-                     err, "Cannot set the key of", user);
+           gnutls_ok(
+               gnutls_psk_set_client_credentials(c->u.psk_client, user, &datum, GNUTLS_PSK_KEY_HEX),
+               err, "Cannot set the key of", user);
 }
 
 /* What the kinds need besides the usual. */

@@ -169,7 +169,7 @@ DirtyBitmap *bitmap_new(BlockNode *n, const char *name, uint32_t granularity, Er
     if (!b)
         return NULL;
     h = b->head = get_head(n);
-    WITH_LOCK(&h->lock) {
+    WITH_LOCK (&h->lock) {
         for (p = &h->next; *p; p = &(*p)->next)
             ;
         *p = b;
@@ -197,7 +197,7 @@ void bitmap_free(DirtyBitmap *b)
 {
     if (!b)
         return;
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         for (DirtyBitmap **p = &b->head->next; *p; p = &(*p)->next)
             if (*p == b) {
                 *p = b->next;
@@ -252,7 +252,7 @@ void bitmaps_mark(BlockNode *n, uint64_t at, uint64_t size)
 
     if (!h || !h->n_enabled || !size)
         return;
-    WITH_LOCK(&h->lock) {
+    WITH_LOCK (&h->lock) {
         for (DirtyBitmap *b = h->next; b; b = b->next) {
             mark_one(b, at, size);
             if (b->successor)
@@ -280,7 +280,7 @@ void bitmaps_resize(BlockNode *n, uint64_t size)
 
     if (!h)
         return;
-    WITH_LOCK(&h->lock) {
+    WITH_LOCK (&h->lock) {
         for (DirtyBitmap *b = h->next; b; b = b->next) {
             resize_one(b, size);
             if (b->successor)
@@ -315,7 +315,7 @@ uint64_t bitmap_count(const DirtyBitmap *b)
 {
     uint64_t n = 0;
 
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         n = b->n_dirty << b->shift;
     }
     return n;
@@ -326,7 +326,7 @@ uint64_t bitmap_count(const DirtyBitmap *b)
     {                                                                                              \
         bool on = false;                                                                           \
                                                                                                    \
-        WITH_LOCK(lock_of(b)) {                                                                    \
+        WITH_LOCK (lock_of(b)) {                                                                   \
             on = (what);                                                                           \
         }                                                                                          \
         return on;                                                                                 \
@@ -341,7 +341,7 @@ STATE_GETTER(changed, b->changed)
 #define STATE_SETTER(name)                                                                         \
     void bitmap_set_##name(DirtyBitmap *b, bool on)                                                \
     {                                                                                              \
-        WITH_LOCK(lock_of(b)) {                                                                    \
+        WITH_LOCK (lock_of(b)) {                                                                   \
             b->name = on;                                                                          \
         }                                                                                          \
     }
@@ -361,14 +361,14 @@ static void enable_locked(DirtyBitmap *b, bool on)
 
 void bitmap_enable(DirtyBitmap *b, bool on)
 {
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         enable_locked(b->successor ? b->successor : b, on);
     }
 }
 
 void bitmap_set_inconsistent(DirtyBitmap *b)
 {
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         enable_locked(b, false);
         b->inconsistent = true;
     }
@@ -377,8 +377,9 @@ void bitmap_set_inconsistent(DirtyBitmap *b)
 bool bitmap_check(const DirtyBitmap *b, unsigned flags, Error *err)
 {
     if (flags & BITMAP_BUSY && bitmap_is_busy(b))
-        return error_set(
-            err, "Bitmap '%s' is currently in use by another operation and cannot be used", b->name);
+        return error_set(err,
+                         "Bitmap '%s' is currently in use by another operation and cannot be used",
+                         b->name);
     if (flags & BITMAP_READ_ONLY && bitmap_is_read_only(b))
         return error_set(err, "Bitmap '%s' is readonly and cannot be modified", b->name);
     if (flags & BITMAP_INCONSISTENT && bitmap_is_inconsistent(b))
@@ -425,7 +426,7 @@ bool bitmap_get(const DirtyBitmap *b, uint64_t at)
     uint64_t i = at >> b->shift;
     bool on = false;
 
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         on = i < b->n_bits && b->word[i / 64] >> i % 64 & 1;
     }
     return on;
@@ -433,7 +434,7 @@ bool bitmap_get(const DirtyBitmap *b, uint64_t at)
 
 void bitmap_set(DirtyBitmap *b, uint64_t at, uint64_t size)
 {
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         set_locked(b, at, size, true);
         b->changed = true;
     }
@@ -442,7 +443,7 @@ void bitmap_set(DirtyBitmap *b, uint64_t at, uint64_t size)
 void bitmap_reset(DirtyBitmap *b, uint64_t at, uint64_t size)
 {
     assert(!(at & (BIT(b->shift) - 1)));
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         assert(!(size & (BIT(b->shift) - 1)) || at + size >= b->size);
         set_locked(b, at, size, false);
         b->changed = true;
@@ -468,7 +469,7 @@ bool bitmap_next_dirty(const DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t
 {
     bool found = false;
 
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         found = next_locked(b, at, end, true, out);
     }
     return found;
@@ -478,7 +479,7 @@ bool bitmap_next_clean(const DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t
 {
     bool found = false;
 
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         found = next_locked(b, at, end, false, out);
     }
     return found;
@@ -505,7 +506,7 @@ bool bitmap_next_area(const DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t 
 {
     bool found = false;
 
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         found = area_locked(b, at, end, max, out_at, out_size);
     }
     return found;
@@ -516,7 +517,7 @@ bool bitmap_take_area(DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t max, u
 {
     bool found = false;
 
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         found = area_locked(b, at, end, max, out_at, out_size);
         if (found)
             set_locked(b, *out_at, *out_size, false);
@@ -536,7 +537,7 @@ static BitmapBackup *backup_take(DirtyBitmap *b)
 
 void bitmap_clear(DirtyBitmap *b, BitmapBackup **backup)
 {
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         if (backup)
             *backup = backup_take(b);
         else if (b->n_bits)
@@ -548,7 +549,7 @@ void bitmap_clear(DirtyBitmap *b, BitmapBackup **backup)
 
 void bitmap_restore(DirtyBitmap *b, BitmapBackup *backup)
 {
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         assert(backup->n_bits == b->n_bits);
         xfree(b->word);
         b->word = backup->word;
@@ -586,7 +587,7 @@ static DirtyBitmap *copy_of(const DirtyBitmap *b)
 {
     DirtyBitmap *c = xnew(DirtyBitmap);
 
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         uint64_t size = (words_of(b->n_bits) + 1) * 8;
 
         *c = (DirtyBitmap){.shift = b->shift, .size = b->size, .n_bits = b->n_bits};
@@ -607,7 +608,7 @@ bool bitmap_merge(DirtyBitmap *to, const DirtyBitmap *from, BitmapBackup **backu
                          " and source size is %" PRIu64 ") and can't be merged",
                          to->size, from->size);
     c = copy_of(from);
-    WITH_LOCK(lock_of(to)) {
+    WITH_LOCK (lock_of(to)) {
         if (backup) {
             *backup = backup_take(to);
             memcpy(to->word, (*backup)->word, words_of(to->n_bits) * 8);
@@ -631,7 +632,7 @@ bool bitmap_create_successor(DirtyBitmap *b, Error *err)
     if (!s)
         return false;
     s->head = b->head;
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         s->enabled = b->enabled; /* the number of recorders stays */
         b->enabled = false;
         b->successor = s;
@@ -644,7 +645,7 @@ static void end_successor(DirtyBitmap *b, bool keep)
 {
     DirtyBitmap *s;
 
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         s = b->successor;
         b->successor = NULL;
         b->enabled = s->enabled;
@@ -683,7 +684,7 @@ void bitmap_save(const DirtyBitmap *b, uint64_t at, void *buf, size_t size)
     uint8_t *p = buf;
 
     assert(at % 8 == 0);
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         for (size_t i = 0; i < size; i += 8) {
             uint64_t w = (at + i) / 8, v = w < words_of(b->n_bits) ? b->word[w] : 0;
             uint8_t le[8];
@@ -708,7 +709,7 @@ void bitmap_load(DirtyBitmap *b, uint64_t at, const void *buf, size_t size)
     const uint8_t *p = buf;
 
     assert(at % 8 == 0);
-    WITH_LOCK(lock_of(b)) {
+    WITH_LOCK (lock_of(b)) {
         for (size_t i = 0; i < size && (at + i) / 8 < words_of(b->n_bits); i += 8) {
             uint8_t le[8] = {0};
 

@@ -12,7 +12,7 @@
 
 #include "block/block.h"
 
-enum { /* bitmap_check(): what the caller cannot live with */
+enum {                          /* bitmap_check(): what the caller cannot live with */
        BITMAP_BUSY = 1,         /* in use by a job, an export or a migration */
        BITMAP_READ_ONLY = 2,    /* its image is */
        BITMAP_INCONSISTENT = 4, /* was not closed properly: can only be removed */
@@ -26,24 +26,26 @@ typedef struct BitmapBackup BitmapBackup;
 
 /* @granularity: a power of two from 512 to 2 GiB; 0: the node's cluster size, within 4..64 KiB. Enabled, all clean. */
 DirtyBitmap *bitmap_new(BlockNode *n, const char *name, uint32_t granularity, Error *err);
-void bitmap_free(DirtyBitmap *b); /* with its successor; not from the image: BlockDriver.bitmap_ops */
-void bitmaps_free(BlockNode *n);  /* all, and the lock: the node is going away */
+void bitmap_free(
+    DirtyBitmap *b); /* with its successor; not from the image: BlockDriver.bitmap_ops */
+void bitmaps_free(BlockNode *n); /* all, and the lock: the node is going away */
 DirtyBitmap *bitmap_find(BlockNode *n, const char *name);
-DirtyBitmap *bitmap_next(BlockNode *n, const DirtyBitmap *b); /* oldest first; NULL starts; successors are left out */
+DirtyBitmap *bitmap_next(
+    BlockNode *n, const DirtyBitmap *b); /* oldest first; NULL starts; successors are left out */
 uint32_t bitmap_default_granularity(const BlockNode *n);
 
 /* --- for the request engine --- */
 
 void bitmaps_mark(BlockNode *n, uint64_t at, uint64_t size); /* in all enabled bitmaps */
-void bitmaps_resize(BlockNode *n, uint64_t size);            /* after n->size changed: new parts are clean */
+void bitmaps_resize(BlockNode *n, uint64_t size); /* after n->size changed: new parts are clean */
 
 /* --- state --- */
 
 BlockNode *bitmap_node(const DirtyBitmap *b);
 const char *bitmap_name(const DirtyBitmap *b);
 uint32_t bitmap_granularity(const DirtyBitmap *b);
-uint64_t bitmap_size(const DirtyBitmap *b);  /* bytes of the node */
-uint64_t bitmap_count(const DirtyBitmap *b); /* dirty bytes, in whole granules */
+uint64_t bitmap_size(const DirtyBitmap *b);   /* bytes of the node */
+uint64_t bitmap_count(const DirtyBitmap *b);  /* dirty bytes, in whole granules */
 bool bitmap_is_enabled(const DirtyBitmap *b); /* recording: it or its successor */
 bool bitmap_is_busy(const DirtyBitmap *b);    /* also while it has a successor */
 bool bitmap_is_persistent(const DirtyBitmap *b);
@@ -65,19 +67,21 @@ json_t *bitmaps_info(BlockNode *n); /* the array; NULL: no named bitmap */
 /* --- bits --- */
 
 bool bitmap_get(const DirtyBitmap *b, uint64_t at);
-void bitmap_set(DirtyBitmap *b, uint64_t at, uint64_t size);   /* every granule touched */
-void bitmap_reset(DirtyBitmap *b, uint64_t at, uint64_t size); /* must begin at a granule and end at one or the end */
+void bitmap_set(DirtyBitmap *b, uint64_t at, uint64_t size); /* every granule touched */
+void bitmap_reset(DirtyBitmap *b, uint64_t at,
+                  uint64_t size); /* must begin at a granule and end at one or the end */
 /* First dirty (clean) byte of [at, end); false: none. */
 bool bitmap_next_dirty(const DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t *out);
 bool bitmap_next_clean(const DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t *out);
 /* First dirty area of [at, end), cut to @max bytes and to [at, end). */
-bool bitmap_next_area(const DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t max, uint64_t *out_at,
-                      uint64_t *out_size);
+bool bitmap_next_area(const DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t max,
+                      uint64_t *out_at, uint64_t *out_size);
 /* The same, and the granules are clean when it returns: for jobs that copy while others write. */
-bool bitmap_take_area(DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t max, uint64_t *out_at, uint64_t *out_size);
-void bitmap_clear(DirtyBitmap *b, BitmapBackup **backup);              /* all clean; @backup may be NULL */
-void bitmap_restore(DirtyBitmap *b, BitmapBackup *backup);             /* consumed */
-void bitmap_backup_free(BitmapBackup *backup);                         /* NULL is fine */
+bool bitmap_take_area(DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t max, uint64_t *out_at,
+                      uint64_t *out_size);
+void bitmap_clear(DirtyBitmap *b, BitmapBackup **backup);  /* all clean; @backup may be NULL */
+void bitmap_restore(DirtyBitmap *b, BitmapBackup *backup); /* consumed */
+void bitmap_backup_free(BitmapBackup *backup);             /* NULL is fine */
 /* Everything dirty in @from is so in @to; sizes must agree, granularities need not; different nodes are fine. */
 bool bitmap_merge(DirtyBitmap *to, const DirtyBitmap *from, BitmapBackup **backup, Error *err);
 

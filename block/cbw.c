@@ -84,12 +84,13 @@ static void cbw_close(BlockNode *n)
 }
 
 /* One stretch without bits in between; the gate is held. */
-static int save_area(BlockNode *n, uint64_t at, uint64_t size, void *buf)
+static int save_area(BlockNode *n, uint64_t at, uint64_t size, void *buf, bool *reading)
 {
     Cbw *s = n->state;
     struct iovec iov = {buf, size};
     int rc = node_read(n->file, at, buf, size);
 
+    *reading = rc;
     if (rc)
         return rc;
     if (is_zero(buf, size))
@@ -97,7 +98,7 @@ static int save_area(BlockNode *n, uint64_t at, uint64_t size, void *buf)
     return node_io(s->target, BLOCK_WRITE, at, &iov, 1, size, s->compress ? BLOCK_COMPRESS : 0);
 }
 
-static int save_held(BlockNode *n, uint64_t at, uint64_t size)
+static int save_held(BlockNode *n, uint64_t at, uint64_t size, bool *reading)
 {
     Cbw *s = n->state;
     uint64_t end = MIN(at + size, (uint64_t)n->size), len;
@@ -106,7 +107,7 @@ static int save_held(BlockNode *n, uint64_t at, uint64_t size)
 
     while (!rc && bitmap_next_area(s->todo, at, end, s->compress ? s->cluster : PIECE, &at, &len)) {
         buf = buf ? buf : xalloc_aligned(4096, PIECE);
-        rc = save_area(n, at, len, buf);
+        rc = save_area(n, at, len, buf, reading);
         if (!rc)
             bitmap_reset(s->todo, at, len);
         at += len;
@@ -124,15 +125,16 @@ static GateHold hold_of(BlockNode *n, uint64_t at, uint64_t size, bool exclusive
                       .exclusive = exclusive};
 }
 
-int cbw_save(BlockNode *n, uint64_t at, uint64_t size)
+int cbw_save(BlockNode *n, uint64_t at, uint64_t size, bool *reading)
 {
     GateHold h = hold_of(n, at, size, true);
     int rc = cbw_error(n);
 
+    *reading = false;
     if (rc)
         return rc;
     gate_take_wait(n->gate, &h);
-    rc = save_held(n, h.at, h.end - h.at);
+    rc = save_held(n, h.at, h.end - h.at, reading);
     gate_drop(n->gate, &h);
     return rc;
 }
@@ -176,7 +178,8 @@ static void write_run(void *arg)
     BlockNode *n = w->n;
     BlockReq *r = w->r;
     Cbw *s = n->state;
-    int rc = cbw_error(n) ? 0 : cbw_save(n, r->at, r->size);
+    bool reading;
+    int rc = cbw_error(n) ? 0 : cbw_save(n, r->at, r->size, &reading);
 
     if (rc && s->on_error == ON_ERROR_BREAK_SNAPSHOT) {
         atomic_store(&s->error, rc);

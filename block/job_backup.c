@@ -48,6 +48,7 @@ static int backup_run(Job *j, Error *err)
     Backup *b = (Backup *)j;
     DirtyBitmap *todo = cbw_bitmap(b->cbw);
     uint64_t at = 0, len;
+    bool reading;
     int rc = 0;
 
     (void)err;
@@ -61,9 +62,9 @@ static int backup_run(Job *j, Error *err)
     }
     while (!rc && bitmap_next_area(todo, at, b->source->size, JOB_CHUNK, &at, &len)) {
         block_port_hold(b->port, NULL);
-        rc = cbw_save(b->cbw, at, len);
+        rc = cbw_save(b->cbw, at, len, &reading);
         block_port_release(b->port, NULL);
-        if (rc && job_survives(j, rc, false)) {
+        if (rc && job_survives(j, rc, reading)) {
             rc = 0;
             continue;
         }
@@ -144,8 +145,8 @@ static bool backup_begin_drained(Backup *b, Error *err)
 static bool backup_begin(Backup *b, Error *err)
 {
     BlockGraph *g = b->source->graph;
-    json_t *o = json_pack("{ssssss}", "driver", "copy-before-write", "file", b->source->name,
-                          "target", b->target->name);
+    json_t *o = json_pack("{ssssssss*}", "driver", "copy-before-write", "file", b->source->name,
+                          "target", b->target->name, "node-name", b->args.filter_name);
     bool ok;
 
     b->cbw = node_open(g, o, 0, err);

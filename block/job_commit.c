@@ -31,14 +31,15 @@ static int commit_run(Job *j, Error *err)
         uint64_t len = MIN(size - at, (uint64_t)JOB_CHUNK);
         BlockNode *in;
         Extent e;
+        bool reading = true;
 
         rc = job_status_above(c->from, c->top, c->base, at, len, &e, &in);
         if (!rc) {
             len = MIN(len, e.size);
             if (e.kind != EXTENT_UNALLOCATED)
-                rc = job_copy(c->from, c->to, at, len, buf, 0);
+                rc = job_copy(c->from, c->to, at, len, buf, 0, &reading);
         }
-        if (rc && job_survives(j, rc, false)) {
+        if (rc && job_survives(j, rc, reading)) {
             rc = 0;
             continue;
         }

@@ -19,24 +19,27 @@ Job *block_job_new(Jobs *s, const JobClass *cls, const BlockJobArgs *a, Error *e
     if (j) {
         j->speed = a->speed;
         j->on_error = a->on_error;
+        j->on_target_error = a->on_target_error;
     }
     return j;
 }
 
 static int copy_held(BlockNode *from, BlockNode *to, uint64_t at, uint64_t *size, void *buf,
-                     uint32_t flags)
+                     uint32_t flags, bool *reading)
 {
     struct iovec iov = {buf, 0};
     BlockNode *in;
     Extent e;
     int rc = node_status_above(from, NULL, at, *size, &e, &in);
 
+    *reading = rc;
     if (rc)
         return rc;
     *size = iov.iov_len = MIN(*size, e.size);
     if (e.kind == EXTENT_ZERO)
         return node_zero(to, at, *size, flags & BLOCK_MAY_UNMAP);
     rc = node_read(from, at, buf, *size);
+    *reading = rc;
     if (rc)
         return rc;
     if (is_zero(buf, *size))
@@ -44,7 +47,8 @@ static int copy_held(BlockNode *from, BlockNode *to, uint64_t at, uint64_t *size
     return node_io(to, BLOCK_WRITE, at, &iov, 1, *size, flags & BLOCK_COMPRESS);
 }
 
-int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *buf, uint32_t flags)
+int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *buf, uint32_t flags,
+             bool *reading)
 {
     int rc = 0;
 
@@ -52,7 +56,8 @@ int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *b
         uint64_t len = MIN(size, (uint64_t)JOB_CHUNK);
 
         block_port_hold(from, to);
-        rc = copy_held(block_port_node(from), block_port_node(to), at, &len, buf, flags);
+        rc = copy_held(block_port_node(from), block_port_node(to), at, &len, buf, flags,
+                       reading);
         block_port_release(from, to);
         at += len;
         size -= len;

@@ -16,7 +16,6 @@ typedef struct Mirror {
     BlockPort *from, *to;
     DirtyBitmap *dirty;
     MirrorArgs args;
-    JobOnError on_target_error;
     bool reopened, drained;
 } Mirror;
 
@@ -59,14 +58,15 @@ static int mark_first(Mirror *m)
 }
 
 /* One area; 0: nothing is dirty.  Errors put it back. */
-static int64_t copy_some(Mirror *m, void *buf)
+static int64_t copy_some(Mirror *m, void *buf, bool *reading)
 {
     uint64_t at, size;
     int rc;
 
     if (!bitmap_take_area(m->dirty, 0, m->source->size, chunk_of(m), &at, &size))
         return 0;
-    rc = job_copy(m->from, m->to, at, MIN(size, m->source->size - at), buf, write_flags(m));
+    rc = job_copy(m->from, m->to, at, MIN(size, m->source->size - at), buf, write_flags(m),
+                  reading);
     if (!rc)
         return (int64_t)size;
     bitmap_set(m->dirty, at, MIN(size, m->source->size - at));
@@ -89,11 +89,12 @@ static int mirror_run(Job *j, Error *err)
     (void)err;
     while (!rc && goes_on(m)) {
         int64_t len;
+        bool reading;
 
         job_set_total(j, j->done + bitmap_count(m->dirty));
-        len = copy_some(m, buf);
+        len = copy_some(m, buf, &reading);
         if (len < 0) {
-            if (!job_survives(j, (int)len, false))
+            if (!job_survives(j, (int)len, reading))
                 rc = (int)len;
         } else if (len > 0) {
             if (!job_moved(j, (uint64_t)len) && (!j->ready || j->forced))
@@ -117,6 +118,7 @@ static bool mirror_prepare(Job *j, Error *err)
     Mirror *m = (Mirror *)j;
     void *buf = xalloc_aligned(4096, JOB_CHUNK);
     int64_t len;
+    bool reading;
     int rc;
 
     block_port_set_exempt(m->from); /* run() is over: nothing of ours is in flight */
@@ -124,7 +126,7 @@ static bool mirror_prepare(Job *j, Error *err)
     graph_drain_begin(m->source->graph, NULL);
     m->drained = true;
     do
-        len = copy_some(m, buf);
+        len = copy_some(m, buf, &reading);
     while (len > 0);
     rc = len < 0 ? (int)len : block_flush(m->to);
     xfree(buf);
@@ -204,7 +206,6 @@ static Job *mirror_begin(Mirror *m, const BlockJobArgs *a, const char *why, Erro
         perm = PERM_WRITE_UNCHANGED;
         shared = PERM_ALL;
     }
-    m->on_target_error = a->on_target_error;
     m->from = job_port(m->source, PERM_READ, PERM_ALL, err);
     m->to = m->from ? job_port(m->target, perm, shared, err) : NULL;
     if (m->to)

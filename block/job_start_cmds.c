@@ -49,7 +49,9 @@ static BlockJobArgs common(const Args *a, JobTxn *txn, const char *id)
                           .on_error = a->has_on_error    ? a->on_error
                                       : a->has_on_source ? a->on_source
                                                          : ON_ERROR_REPORT,
-                          .on_target_error = a->has_on_target ? a->on_target : ON_ERROR_REPORT};
+                          .on_target_error = a->has_on_target  ? a->on_target
+                                             : a->has_on_error ? a->on_error
+                                                               : ON_ERROR_REPORT};
 }
 
 /* The node, and a name for the job if the caller gave none: only drives have one. */
@@ -372,7 +374,9 @@ static Job *backup(Machine *m, const Args *a, const char *id, JobTxn *txn, Block
                    BlockNode *target, Error *err)
 {
     BlockJobArgs j = common(a, txn, id);
-    BackupArgs b = {.sync = a->sync, .compress = a->has_compress && a->compress};
+    BackupArgs b = {.sync = a->sync,
+                    .compress = a->has_compress && a->compress,
+                    .filter_name = a->filter};
 
     n = node_skip_filters(n);
     return backup_bitmap(n, a, &b, err) ? backup_start(m->jobs, &j, n, target, &b, err) : NULL;

@@ -53,7 +53,7 @@ typedef struct BackupArgs {
     DirtyBitmap *bitmap; /* incremental, bitmap */
     BitmapSync bitmap_mode;
     bool compress;
-    unsigned max_workers;
+    const char *filter_name; /* of the filter node; NULL: made up */
 } BackupArgs;
 Job *backup_start(Jobs *s, const BlockJobArgs *a, BlockNode *source, BlockNode *target,
                   const BackupArgs *b, Error *err);
@@ -64,8 +64,10 @@ Job *backup_start(Jobs *s, const BlockJobArgs *a, BlockNode *source, BlockNode *
 BlockPort *job_port(BlockNode *n, unsigned perm, unsigned shared, Error *err);
 /* Take over the arguments all have in common. */
 Job *block_job_new(Jobs *s, const JobClass *cls, const BlockJobArgs *a, Error *err);
-/* Copy [at, at+size) of @from to @to, holes as holes (@unmap: deallocated there). */
-int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *buf, uint32_t flags);
+/* Copy [at, at+size) of @from to @to, holes as holes (BLOCK_MAY_UNMAP: deallocated there).  @reading: it was
+ * @from that failed. */
+int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *buf, uint32_t flags,
+             bool *reading);
 /* node_status_above on a job's thread; @p: a port of its own above @top. */
 int job_status_above(BlockPort *p, BlockNode *top, BlockNode *base, uint64_t at, uint64_t size,
                      Extent *out, BlockNode **in);

@@ -266,6 +266,7 @@ static BlockDriver luks_driver = {
     .create_file = luks_create_file,
     .create_options = &luks_create_type,
     .amend = luks_amend,
+    .amend_options = &crypto_amend_type,
     .measure = luks_measure,
 };
 BLOCK_DRIVER_REGISTER(luks_driver)

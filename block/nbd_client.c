@@ -633,12 +633,13 @@ static void set_no_delay(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* not of unix sockets */
 }
 
-/* The handshake over @fd, which is taken over. */
-static bool stream_open(const NbdClient *c, int fd, NbdStream *s, NbdInfo *info, Error *err)
+/* The handshake over @fd, which is taken over, within @ms. */
+static bool stream_open(const NbdClient *c, int fd, int64_t ms, NbdStream *s, NbdInfo *info,
+                        Error *err)
 {
     NbdWant want = {c->o.export, c->o.context, c->o.creds, c->o.hostname};
 
-    *s = (NbdStream){.fd = fd, .cancel_fd = c->quit_fd, .due = nbd_now_ms() + HANDSHAKE_MS};
+    *s = (NbdStream){.fd = fd, .cancel_fd = c->quit_fd, .due = nbd_now_ms() + ms};
     set_no_delay(fd);
     if (nbd_negotiate(s, &want, info, err)) {
         s->due = 0;
@@ -649,7 +650,6 @@ static bool stream_open(const NbdClient *c, int fd, NbdStream *s, NbdInfo *info,
 }
 
 typedef struct Connecting {
-    Loop *loop;
     int fd;
     bool finished;
 } Connecting;
@@ -661,16 +661,23 @@ static void connecting_done(void *arg, int fd, const Error *err)
     (void)err;
     k->fd = fd;
     k->finished = true;
-    loop_stop(k->loop);
 }
 
-/* On the thread; nbd_client_free() ends it by stopping the loop. */
-static int connect_again(NbdClient *c)
+static void fail_queue(NbdClient *c);
+
+/* On the thread; nbd_client_free() ends it by stopping the loop.  Requests wait until @due. */
+static int connect_again(NbdClient *c, int64_t due)
 {
-    Connecting k = {.loop = c->connect_loop, .fd = -1};
+    Connecting k = {.fd = -1};
     SocketConnect *s = socket_connect(c->o.addr, c->connect_loop, connecting_done, &k);
 
-    loop_run(c->connect_loop);
+    while (!k.finished && !c->quit) {
+        int64_t left = due - nbd_now_ms();
+
+        if (left <= 0)
+            fail_queue(c);
+        loop_step(c->connect_loop, left > 0 ? left * INT64_C(1000000) : -1);
+    }
     if (!k.finished)
         socket_connect_cancel(s);
     return k.fd;
@@ -746,12 +753,11 @@ static bool reconnect(NbdClient *c)
     NbdInfo info;
 
     for (;;) {
+        int fd = connect_again(c, due);
         int64_t left = due - nbd_now_ms();
-        int fd;
 
-        if (left <= 0)
-            fail_queue(c);
-        if ((fd = connect_again(c)) >= 0 && stream_open(c, fd, &s, &info, NULL)) {
+        left = left > 0 ? MIN(left, (int64_t)HANDSHAKE_MS) : (int64_t)HANDSHAKE_MS;
+        if (fd >= 0 && stream_open(c, fd, left, &s, &info, NULL)) {
             if (is_same_disk(c, &info))
                 break;
             log_warn("nbd: %s is another disk now", c->o.name);
@@ -808,7 +814,7 @@ static bool first_connect(NbdClient *c, Error *err)
     for (;;) {
         int fd = socket_connect_wait(c->o.addr, err);
 
-        if (fd >= 0 && stream_open(c, fd, &c->stream, &c->info, err)) {
+        if (fd >= 0 && stream_open(c, fd, HANDSHAKE_MS, &c->stream, &c->info, err)) {
             c->structured = c->info.structured;
             c->context_id = c->info.context_id;
             return true;

@@ -72,18 +72,20 @@ COMMAND_FN(nbd_server_start)
 COMMAND(nbd_server_start, .name = "nbd-server-start", .args = &start_type, .run = nbd_server_start,
         .doc = "Listen for NBD clients.")
 
-COMMAND_FN(nbd_server_stop)
-{
-    if (!m->nbd)
-        return error_set(err, "NBD server not running");
-    nbd_server_free(m->nbd);
-    m->nbd = NULL;
-    return true;
-}
-COMMAND(nbd_server_stop, .name = "nbd-server-stop", .run = nbd_server_stop,
-        .doc = "Hang up on all NBD clients and end all exports.")
-
 /* --- exports --- */
+
+typedef struct Gone {
+    char *id;
+} Gone;
+static const Field gone_fields[] = {ARG(Gone, id, "id", "of the export")};
+static STRUCT_TYPE(gone_type, Gone, gone_fields);
+EVENT(block_export_deleted, .name = "BLOCK_EXPORT_DELETED", .data = &gone_type,
+      .doc = "An export ended, and its id is free.")
+
+static const char *export_id(const NbdExport *e)
+{
+    return nbd_export_id(e) ? nbd_export_id(e) : nbd_export_name(e);
+}
 
 typedef struct Export {
     char *type, *id, *node, *name, *description, *device, *bitmap;
@@ -103,6 +105,7 @@ static bool add_export(Machine *m, const Export *e, BlockNode *n, Error *err)
                           .description = e->description,
                           .writable = e->has_writable && e->writable,
                           .allocation_depth = e->has_allocation && e->allocation,
+                          .writethrough = e->has_writethrough && e->writethrough,
                           .bitmaps = names};
 
     if (!m->nbd)
@@ -174,11 +177,21 @@ static const Type del_type = {.name = "BlockExportDel",
                               .fields = del_fields,
                               .n_fields = COUNT_OF(del_fields)};
 
+static bool end_export(Machine *m, NbdExport *e, bool hard, Error *err)
+{
+    AUTO_FREE char *id = xstrdup(export_id(e));
+
+    if (!nbd_export_free(e, hard, err))
+        return false;
+    event_post(m, &event_block_export_deleted, &(Gone){id});
+    return true;
+}
+
 static bool remove_export(Machine *m, const Remove *r, NbdExport *e, Error *err)
 {
     if (!m->nbd)
         return error_set(err, "NBD server not running");
-    return e ? nbd_export_free(e, r->has_mode && r->mode, err)
+    return e ? end_export(m, e, r->has_mode && r->mode, err)
              : error_set(err, "Export '%s' is not found", r->id);
 }
 
@@ -199,6 +212,21 @@ COMMAND_FN(block_export_del)
 }
 COMMAND(block_export_del, .name = "block-export-del", .args = &del_type, .run = block_export_del,
         .doc = "End an export, by id.")
+
+COMMAND_FN(nbd_server_stop)
+{
+    NbdExport *e;
+
+    if (!m->nbd)
+        return error_set(err, "NBD server not running");
+    while ((e = nbd_export_next(m->nbd, NULL)))
+        end_export(m, e, true, NULL);
+    nbd_server_free(m->nbd);
+    m->nbd = NULL;
+    return true;
+}
+COMMAND(nbd_server_stop, .name = "nbd-server-stop", .run = nbd_server_stop,
+        .doc = "Hang up on all NBD clients and end all exports.")
 
 /* --- block-export-add --- */
 
@@ -291,7 +319,7 @@ COMMAND_FN(query_block_exports)
 {
     for (NbdExport *e = NULL; m->nbd && (e = nbd_export_next(m->nbd, e));)
         *(ExportInfo *)list_add(ret, &info_type) =
-            (ExportInfo){.id = xstrdup(nbd_export_id(e) ? nbd_export_id(e) : nbd_export_name(e)),
+            (ExportInfo){.id = xstrdup(export_id(e)),
                          .type = xstrdup("nbd"),
                          .node = xstrdup(nbd_export_node(e)->name)};
     return true;

@@ -128,6 +128,7 @@ static bool export_fill(NbdExport *e, BlockNode *n, const NbdExportOptions *o, E
 
     if (!(e->port = block_port_new(s->graph, NULL, n, perm, PERM_ALL, err)))
         return false;
+    block_port_set_writethrough(e->port, o->writethrough);
     if (o->offset > n->size || o->size > n->size - o->offset)
         return error_set(err, "Invalid offset %" PRIu64 ": the image has %" PRIu64 " bytes",
                          o->offset, (uint64_t)n->size);

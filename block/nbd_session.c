@@ -24,9 +24,14 @@ enum {
     IN_SIZE = 32 << 10,
     PARTS_MAX = 32,
     HANDSHAKE_MS = 10000,
-    CACHED_SIZE = 256 << 10, /* buffers up to this size are used again ... */
-    CACHED_MAX = 16,         /* ... so many of them */
+    CACHED_MAX = 16,         /* buffers that are kept ... */
+    CACHED_BYTES = 16 << 20, /* ... and what they amount to */
 };
+
+typedef struct Buffer {
+    uint8_t *p;
+    size_t room;
+} Buffer;
 
 typedef struct Request {
     BlockReq r;
@@ -65,8 +70,9 @@ struct Session {
     Request *out, **out_tail;
     uint8_t in[IN_SIZE];
     size_t in_at, in_end;
-    uint8_t *cached[CACHED_MAX];
+    Buffer cached[CACHED_MAX];
     unsigned n_cached;
+    size_t cached_bytes;
 };
 
 static void session_ready(void *arg, int fd, uint32_t events);
@@ -74,24 +80,37 @@ static void take_requests(Session *s);
 
 /* --- buffers --- */
 
+/* The smallest kept one that has room, or a new one; not cleared: it is filled or not sent. */
 static bool buffer_take(Session *s, Request *q, size_t size)
 {
-    if (size && size <= CACHED_SIZE && s->n_cached) {
-        q->buf = s->cached[--s->n_cached];
-        q->room = CACHED_SIZE;
-    } else if (size) {
-        q->room = size <= CACHED_SIZE ? (size_t)CACHED_SIZE : ALIGN_UP(size, (size_t)4096);
-        q->buf = aligned_alloc(4096, q->room); /* not cleared: it is filled or not sent */
+    unsigned best = s->n_cached;
+
+    if (!size)
+        return true;
+    for (unsigned i = 0; i < s->n_cached; i++)
+        if (s->cached[i].room >= size &&
+            (best == s->n_cached || s->cached[i].room < s->cached[best].room))
+            best = i;
+    if (best < s->n_cached) {
+        q->buf = s->cached[best].p;
+        q->room = s->cached[best].room;
+        s->cached_bytes -= q->room;
+        s->cached[best] = s->cached[--s->n_cached];
+    } else {
+        q->room = ALIGN_UP(size, (size_t)4096);
+        q->buf = aligned_alloc(4096, q->room);
     }
-    return !size || q->buf;
+    return q->buf;
 }
 
 static void buffer_drop(Session *s, Request *q)
 {
-    if (q->room == CACHED_SIZE && s->n_cached < CACHED_MAX)
-        s->cached[s->n_cached++] = q->buf;
-    else
+    if (q->buf && s->n_cached < CACHED_MAX && s->cached_bytes + q->room <= CACHED_BYTES) {
+        s->cached[s->n_cached++] = (Buffer){q->buf, q->room};
+        s->cached_bytes += q->room;
+    } else {
         free(q->buf);
+    }
     q->buf = NULL;
     q->room = 0;
 }
@@ -158,11 +177,15 @@ static void drop_replies(Session *s)
     s->out_tail = &s->out;
 }
 
+static bool is_full(const Session *s)
+{
+    return s->requests >= REQUESTS_MAX || s->bytes >= BYTES_MAX;
+}
+
 /* Watch what can happen next; end the loop when nothing can. */
 static void session_settle(Session *s)
 {
-    bool full = s->requests >= REQUESTS_MAX || s->bytes >= BYTES_MAX;
-    uint32_t want = (s->out ? LOOP_WRITE : 0) | (s->hung_up || full ? 0 : LOOP_READ);
+    uint32_t want = (s->out ? LOOP_WRITE : 0) | (s->hung_up || is_full(s) ? 0 : LOOP_READ);
 
     if (s->broken)
         drop_replies(s);
@@ -179,10 +202,18 @@ static void session_turn(void *arg)
 {
     Session *s = arg;
 
+    bool was_full;
+
+    /* What completes at once (cached data) is answered without another round of the loop. */
+    s->flush_due = true;
+    do {
+        flush_replies(s);
+        take_requests(s);
+        was_full = is_full(s);
+        blockctx_poll(s->ctx, false);
+        flush_replies(s);
+    } while (was_full && !is_full(s) && !s->hung_up);
     s->flush_due = false;
-    flush_replies(s);
-    take_requests(s);
-    flush_replies(s);
     session_settle(s);
 }
 
@@ -245,7 +276,7 @@ static void reply_queue(Session *s, Request *q)
     q->next = NULL;
     *s->out_tail = q;
     s->out_tail = &q->next;
-    if (s->requests == 1) {
+    if (s->requests == 1 && !s->flush_due) {
         flush_replies(s);
         session_settle(s);
         return;
@@ -496,7 +527,7 @@ static void take_requests(Session *s)
                 return;
             continue;
         }
-        if (s->requests >= REQUESTS_MAX || s->bytes >= BYTES_MAX || !(h = receive_header(s)))
+        if (is_full(s) || !(h = receive_header(s)))
             return;
         s->receiving = request_new(s, h);
         if (!s->receiving) {
@@ -570,7 +601,7 @@ void session_join(Session *s)
 {
     pthread_join(s->thread, NULL);
     while (s->n_cached)
-        free(s->cached[--s->n_cached]);
+        free(s->cached[--s->n_cached].p);
     xfree(s);
 }
 

@@ -75,6 +75,9 @@ COMMAND_FN(blockdev_del)
         return error_set(err, "Failed to find node with node-name='%s'", name);
     if (n->op_blocker)
         return error_set(err, "Node '%s' is busy: %s", name, n->op_blocker);
+    for (const BlockChild *c = n->parents; c; c = c->next_parent)
+        if (c->port)
+            return error_set(err, "Node %s is in use", name);
     if (!n->monitor_owned)
         return error_set(err, "Node %s is not owned by the monitor", name);
     if (n->refs > 1)

@@ -132,6 +132,23 @@ static BlockNode *open_ref(BlockGraph *g, const char *name, Error *err)
     return n ? node_ref(n) : NULL;
 }
 
+static json_t *protocol_options(const char *filename, Error *err);
+
+/* A file name without a driver, below a format, is a file: never guessed to be another format. */
+static bool name_protocol(json_t *value, Error *err)
+{
+    AUTO_FREE char *filename = json_object_get(value, "driver") ? NULL
+                                                                : json_take_str(value, "filename");
+    json_t *o = filename ? protocol_options(filename, err) : NULL;
+
+    if (!filename)
+        return true;
+    if (o)
+        json_object_update_missing(value, o);
+    json_decref(o);
+    return o;
+}
+
 /* @value: consumed. */
 static bool open_child(BlockNode *n, const ChildSlot *s, json_t *value, const Chain *chain,
                        Error *err)
@@ -143,6 +160,11 @@ static bool open_child(BlockNode *n, const ChildSlot *s, json_t *value, const Ch
         child = open_ref(n->graph, json_string_value(value), err);
         json_decref(value);
     } else if (json_is_object(value)) {
+        if (n->drv->kind == DRIVER_FORMAT && !(s->role & ROLE_BACKING) &&
+            !name_protocol(value, err)) {
+            json_decref(value);
+            return false;
+        }
         child = open_options(n->graph, value, child_flags(n->flags, s), chain, err);
     } else {
         json_decref(value);

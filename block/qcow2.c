@@ -8,6 +8,7 @@
  */
 #include "base/log.h"
 #include "base/opts_json.h"
+#include "block/bitmap.h"
 #include "block/qcow2_priv.h"
 
 enum {
@@ -66,10 +67,10 @@ typedef struct OverlapName {
     MetaKind kind;
 } OverlapName;
 static const OverlapName overlap_names[] = {
-    {"main-header", META_HEADER},       {"active-l1", META_ACTIVE_L1},
-    {"active-l2", META_ACTIVE_L2},      {"refcount-table", META_REFTABLE},
-    {"refcount-block", META_REFBLOCK},  {"snapshot-table", META_SNAPSHOTS},
-    {"inactive-l1", META_INACTIVE_L1},  {"inactive-l2", META_NONE_}, /* not followed */
+    {"main-header", META_HEADER},          {"active-l1", META_ACTIVE_L1},
+    {"active-l2", META_ACTIVE_L2},         {"refcount-table", META_REFTABLE},
+    {"refcount-block", META_REFBLOCK},     {"snapshot-table", META_SNAPSHOTS},
+    {"inactive-l1", META_INACTIVE_L1},     {"inactive-l2", META_NONE_}, /* not followed */
     {"bitmap-directory", META_BITMAP_DIR},
 };
 static const unsigned overlap_constant = BIT(META_HEADER) | BIT(META_ACTIVE_L1) |
@@ -86,10 +87,11 @@ static bool overlap_template(const char *name, unsigned *mask, Error *err)
     else if (!strcmp(name, "cached") || !strcmp(name, "all"))
         *mask = overlap_cached;
     else
-        return error_set(err,
-                         "Unsupported value '%s' for qcow2 option 'overlap-check'. Allowed are any of "
-                         "the following: none, constant, cached, all",
-                         name);
+        return error_set(
+            err,
+            "Unsupported value '%s' for qcow2 option 'overlap-check'. Allowed are any of "
+            "the following: none, constant, cached, all",
+            name);
     return true;
 }
 
@@ -181,7 +183,8 @@ static bool make_caches(Qcow2 *s, const Qcow2Options *o, Error *err)
     s->rb_slice_bits = (unsigned)__builtin_ctz(s->rb_slice_bytes) + 3 - s->h.refcount_order;
     if (!cache_sizes(s, o, &sizes, err))
         return false;
-    s->l2 = cache_new(s->n->file, s->slice_bytes, (unsigned)(sizes.l2 / s->slice_bytes), clean_l2, s);
+    s->l2 =
+        cache_new(s->n->file, s->slice_bytes, (unsigned)(sizes.l2 / s->slice_bytes), clean_l2, s);
     s->rb = cache_new(s->n->file, s->rb_slice_bytes, (unsigned)(sizes.rb / s->rb_slice_bytes),
                       clean_refcounts, s);
     s->clean_interval =
@@ -238,7 +241,8 @@ static bool open_data_file(Qcow2 *s, Error *err)
 
     if (!s->has_data_file) {
         if (n->data != n->file)
-            return error_set(err, "'data-file' can only be set for images with an external data file");
+            return error_set(err,
+                             "'data-file' can only be set for images with an external data file");
         return true;
     }
     if (n->data != n->file || n->flags & NODE_NO_IO)
@@ -246,7 +250,10 @@ static bool open_data_file(Qcow2 *s, Error *err)
     if (!s->h.data_file)
         return error_set(err, "'data-file' is required for this image");
     path = block_path_combine(n->file->filename, s->h.data_file);
-    data = node_open_image(n->graph, path, "raw", NULL, n->flags & (NODE_READ_ONLY | NODE_FORCE_SHARE | NODE_NO_CACHE | NODE_NO_FLUSH | NODE_UNMAP), err);
+    data = node_open_image(
+        n->graph, path, "raw", NULL,
+        n->flags & (NODE_READ_ONLY | NODE_FORCE_SHARE | NODE_NO_CACHE | NODE_NO_FLUSH | NODE_UNMAP),
+        err);
     ok = data && node_set_child(n, "data-file", data, err);
     node_unref(data);
     xfree(path);
@@ -279,7 +286,8 @@ CryptoIo qcow2_crypt_io(Qcow2 *s)
 static bool open_crypto(Qcow2 *s, const Qcow2Options *o, Error *err)
 {
     static const char *const names[] = {"none", "aes", "luks"};
-    json_t *e = o->encrypt && json_is_object(o->encrypt) ? json_deep_copy(o->encrypt) : json_object();
+    json_t *e =
+        o->encrypt && json_is_object(o->encrypt) ? json_deep_copy(o->encrypt) : json_object();
     AUTO_FREE char *format = json_take_str(e, "format");
     AUTO_FREE char *secret = json_take_str(e, "key-secret");
     struct Objects *objects = graph_objects(s->n->graph);
@@ -290,7 +298,9 @@ static bool open_crypto(Qcow2 *s, const Qcow2Options *o, Error *err)
     if (!ok)
         return false;
     if (!s->h.crypt_method)
-        return !format || error_set(err, "No encryption in image header, but options specified format '%s'", format);
+        return !format ||
+               error_set(err, "No encryption in image header, but options specified format '%s'",
+                         format);
     if (format && strcmp(format, names[s->h.crypt_method]))
         return error_set(err, "Header reported '%s' encryption format but options specify '%s'",
                          names[s->h.crypt_method], format);
@@ -308,12 +318,14 @@ static bool repair_dirty(Qcow2 *s, Error *err)
 {
     CheckReport rep = {.quiet = true};
 
-    if (!(s->h.incompatible & INCOMPAT_DIRTY) || s->n->flags & (NODE_READ_ONLY | NODE_CHECK | NODE_NO_IO))
+    if (!(s->h.incompatible & INCOMPAT_DIRTY) ||
+        s->n->flags & (NODE_READ_ONLY | NODE_CHECK | NODE_NO_IO))
         return true;
     if (!qcow2_check_locked(s, CHECK_FIX_ERRORS | CHECK_FIX_LEAKS, &rep, err))
         return error_prefix(err, "Could not repair dirty image: ");
     return !(rep.corruptions + rep.check_errors) ||
-           error_set(err, "Could not repair dirty image: %" PRIu64 " errors remain", rep.corruptions + rep.check_errors);
+           error_set(err, "Could not repair dirty image: %" PRIu64 " errors remain",
+                     rep.corruptions + rep.check_errors);
 }
 
 static bool clear_autoclear(Qcow2 *s, Error *err)
@@ -321,7 +333,8 @@ static bool clear_autoclear(Qcow2 *s, Error *err)
     Qcow2Header old = s->h;
     int rc;
 
-    if (!(s->h.autoclear & ~(uint64_t)AUTOCLEAR_KNOWN) || s->n->flags & (NODE_READ_ONLY | NODE_NO_IO))
+    if (!(s->h.autoclear & ~(uint64_t)AUTOCLEAR_KNOWN) ||
+        s->n->flags & (NODE_READ_ONLY | NODE_NO_IO))
         return true;
     s->h.autoclear &= AUTOCLEAR_KNOWN;
     rc = qcow2_header_commit(s, &old);
@@ -449,6 +462,13 @@ static void qcow2_close(BlockNode *n)
     *s = (Qcow2){0};
 }
 
+static void freeze_bitmaps(BlockNode *n)
+{
+    for (DirtyBitmap *b = bitmap_next(n, NULL); b; b = bitmap_next(n, b))
+        if (bitmap_is_persistent(b) && !bitmap_is_inconsistent(b))
+            bitmap_set_read_only(b, true);
+}
+
 static bool qcow2_reopen(BlockNode *n, const void *options, uint32_t flags, Error *err)
 {
     Qcow2 *s = qcow2_of(n);
@@ -461,13 +481,16 @@ static bool qcow2_reopen(BlockNode *n, const void *options, uint32_t flags, Erro
     WITH_LOCK (&n->meta) {
         if (!writes && !node_is_read_only(n))
             rc = settle_with_bitmaps(s);
+        if (!writes && !rc)
+            freeze_bitmaps(n);
         if (writes && !s->meta.n_slots)
             meta_rebuild(s);
     }
     if (rc)
         return error_set_errno(err, -rc, "Could not write back the metadata of '%s'",
                                n->filename ? n->filename : n->name);
-    return !writes || (clear_autoclear(s, err) && repair_dirty(s, err));
+    return !writes ||
+           (clear_autoclear(s, err) && repair_dirty(s, err) && qcow2_bitmaps_load(s, err));
 }
 
 static int qcow2_flush(BlockNode *n)
@@ -577,7 +600,8 @@ bool qcow2_truncate_locked(Qcow2 *s, uint64_t size, Preallocation p, bool exact,
     if (size > s->h.size && s->h.backing_file && p != PREALLOC_OFF && !s->extended)
         return error_set(err, "Backing file and preallocation can only be used at the same time if "
                               "extended_l2 is enabled");
-    if (size > s->h.size ? !grow(s, size, p, err) : size < s->h.size && !shrink(s, size, exact, err))
+    if (size > s->h.size ? !grow(s, size, p, err)
+                         : size < s->h.size && !shrink(s, size, exact, err))
         return false;
     rc = qcow2_writeback(s);
     old = s->h;
@@ -605,7 +629,8 @@ bool qcow2_truncate(BlockNode *n, uint64_t size, Preallocation p, bool exact, Er
 
 static json_t *encrypt_info(Qcow2 *s)
 {
-    json_t *j = s->h.crypt_method == CRYPT_LUKS && s->crypto ? crypto_info(s->crypto) : json_object();
+    json_t *j =
+        s->h.crypt_method == CRYPT_LUKS && s->crypto ? crypto_info(s->crypto) : json_object();
 
     json_object_set_new(j, "format", json_string(s->h.crypt_method == CRYPT_LUKS ? "luks" : "aes"));
     return j;
@@ -617,8 +642,7 @@ static json_t *info_data(Qcow2 *s)
 
     json_object_set_new(j, "compat", json_string(s->h.version < 3 ? "0.10" : "1.1"));
     if (s->h.version >= 3)
-        json_object_set_new(
-            j, "compression-type", json_string(s->h.compression ? "zstd" : "zlib"));
+        json_object_set_new(j, "compression-type", json_string(s->h.compression ? "zstd" : "zlib"));
     else
         json_object_set_new(j, "compression-type", json_string("zlib"));
     if (s->h.version >= 3) {

@@ -44,19 +44,25 @@ static bool check_entry(Qcow2 *s, const StoredBitmap *b, Error *err)
     uint64_t bytes;
 
     if (!b->table_at || !is_aligned(s, b->table_at) || b->table_at > INT64_MAX / 2)
-        return error_set(err, "bitmap '%s': table offset %#" PRIx64 " is invalid", b->name, b->table_at);
+        return error_set(err, "bitmap '%s': table offset %#" PRIx64 " is invalid", b->name,
+                         b->table_at);
     if (!b->table_size || b->table_size > QCOW2_BITMAP_TABLE_MAX)
-        return error_set(err, "bitmap '%s': table size %" PRIu32 " is invalid", b->name, b->table_size);
+        return error_set(err, "bitmap '%s': table size %" PRIu32 " is invalid", b->name,
+                         b->table_size);
     if (b->type != TYPE_DIRTY || b->flags & ~(uint32_t)BME_KNOWN)
-        return error_set(err, "bitmap '%s': type %u or flags %#" PRIx32 " unknown", b->name, b->type, b->flags);
+        return error_set(err, "bitmap '%s': type %u or flags %#" PRIx32 " unknown", b->name,
+                         b->type, b->flags);
     if (b->granularity_bits < GRANULARITY_MIN || b->granularity_bits > GRANULARITY_MAX)
-        return error_set(err, "bitmap '%s': granularity 2^%u is out of range", b->name, b->granularity_bits);
+        return error_set(err, "bitmap '%s': granularity 2^%u is out of range", b->name,
+                         b->granularity_bits);
     bytes = (uint64_t)b->table_size << s->cluster_bits;
     if (bytes > QCOW2_BITMAP_BYTES_MAX + (uint64_t)s->cluster_size ||
         bits_bytes(s, b->granularity_bits) > QCOW2_BITMAP_BYTES_MAX)
         return error_set(err, "bitmap '%s': %" PRIu64 " bytes are too many", b->name, bytes);
-    if (!(b->flags & BME_IN_USE) && clusters_for(s, bits_bytes(s, b->granularity_bits)) != b->table_size)
-        return error_set(err, "bitmap '%s': table size %" PRIu32 " does not match the disk", b->name, b->table_size);
+    if (!(b->flags & BME_IN_USE) &&
+        clusters_for(s, bits_bytes(s, b->granularity_bits)) != b->table_size)
+        return error_set(err, "bitmap '%s': table size %" PRIu32 " does not match the disk",
+                         b->name, b->table_size);
     return true;
 }
 
@@ -72,9 +78,11 @@ static bool parse_entry(Qcow2 *s, const uint8_t *p, uint64_t left, StoredBitmap 
                         .name_size = get_be16(p + 18),
                         .extra_size = get_be32(p + 20)};
     if (!b->name_size || b->name_size > BITMAP_NAME_MAX || dir_entry_bytes(b) > left)
-        return error_set(err, "the bitmap directory has an entry with a name of %u and extra data of %" PRIu32
-                              " bytes",
-                         b->name_size, b->extra_size);
+        return error_set(
+            err,
+            "the bitmap directory has an entry with a name of %u and extra data of %" PRIu32
+            " bytes",
+            b->name_size, b->extra_size);
     b->name = xalloc(b->name_size + 1u);
     memcpy(b->name, p + DIR_FIXED + b->extra_size, b->name_size);
     b->extra = xalloc(b->extra_size + 1ull);
@@ -124,8 +132,10 @@ bool bitmap_table_read(Qcow2 *s, const StoredBitmap *b, uint64_t **out, Error *e
 
     for (uint32_t i = 0; i < b->table_size && !rc; i++) {
         t[i] = get_be64(&t[i]);
-        if (t[i] & TABLE_RESERVED || (t[i] & ENTRY_OFFSET && t[i] & 1) || !is_aligned(s, t[i] & ENTRY_OFFSET)) {
-            error_set(err, "bitmap '%s': table entry %" PRIu32 " is invalid (%#" PRIx64 ")", b->name, i, t[i]);
+        if (t[i] & TABLE_RESERVED || (t[i] & ENTRY_OFFSET && t[i] & 1) ||
+            !is_aligned(s, t[i] & ENTRY_OFFSET)) {
+            error_set(err, "bitmap '%s': table entry %" PRIu32 " is invalid (%#" PRIx64 ")",
+                      b->name, i, t[i]);
             xfree(t);
             return false;
         }
@@ -188,8 +198,8 @@ static int switch_dir(Qcow2 *s, const StoredBitmap *list, uint32_t n)
     s->h.n_bitmaps = n;
     s->h.bitmap_dir_at = at;
     s->h.bitmap_dir_size = size;
-    s->h.autoclear = n ? s->h.autoclear | AUTOCLEAR_BITMAPS
-                       : s->h.autoclear & ~(uint64_t)AUTOCLEAR_BITMAPS;
+    s->h.autoclear =
+        n ? s->h.autoclear | AUTOCLEAR_BITMAPS : s->h.autoclear & ~(uint64_t)AUTOCLEAR_BITMAPS;
     if (!rc)
         rc = qcow2_header_commit(s, &old);
     if (rc) {
@@ -253,8 +263,11 @@ static bool load_one(Qcow2 *s, const StoredBitmap *b, bool writes, Error *err)
 
     if (b->extra_size && !(b->flags & BME_EXTRA_COMPATIBLE))
         return true;
-    if (bitmap_find(s->n, b->name))
-        return true; /* after a reopen */
+    d = bitmap_find(s->n, b->name);
+    if (d) { /* after a reopen */
+        bitmap_set_read_only(d, !writes && !bitmap_is_inconsistent(d));
+        return true;
+    }
     d = bitmap_new(s->n, b->name, 1u << b->granularity_bits, err);
     if (!d)
         return false;
@@ -332,7 +345,8 @@ static int store_cluster(Qcow2 *s, DirtyBitmap *d, uint64_t at, uint8_t *buf, ui
 
 static bool store_bits(Qcow2 *s, DirtyBitmap *d, StoredBitmap *b, Error *err)
 {
-    uint64_t n = clusters_for(s, bitmap_bytes(d)), size = ALIGN_UP(n * 8, (uint64_t)s->cluster_size);
+    uint64_t n = clusters_for(s, bitmap_bytes(d)),
+             size = ALIGN_UP(n * 8, (uint64_t)s->cluster_size);
     uint8_t *buf = try_alloc(s->cluster_size), *table = try_alloc(size + 1);
     int rc = buf && table ? 0 : -ENOMEM;
 
@@ -344,7 +358,8 @@ static bool store_bits(Qcow2 *s, DirtyBitmap *d, StoredBitmap *b, Error *err)
     }
     b->table_size = (uint32_t)n;
     if (!rc)
-        rc = alloc_clusters(s, MAX(size >> s->cluster_bits, 1u), true, true, &b->table_at, NULL, NULL);
+        rc = alloc_clusters(s, MAX(size >> s->cluster_bits, 1u), true, true, &b->table_at, NULL,
+                            NULL);
     if (!rc)
         rc = node_write(s->n->file, b->table_at, table, size);
     for (uint64_t i = 0; table && rc && i < n; i++)
@@ -466,8 +481,9 @@ json_t *qcow2_bitmaps_info(Qcow2 *s)
             json_array_append_new(flags, json_string("in-use"));
         if (list[i].flags & BME_AUTO)
             json_array_append_new(flags, json_string("auto"));
-        json_array_append_new(j, json_pack("{s:o, s:s, s:I}", "flags", flags, "name", list[i].name,
-                                           "granularity", (json_int_t)BIT(list[i].granularity_bits)));
+        json_array_append_new(j,
+                              json_pack("{s:o, s:s, s:I}", "flags", flags, "name", list[i].name,
+                                        "granularity", (json_int_t)BIT(list[i].granularity_bits)));
     }
     bitmap_dir_free(list, n);
     return j;
@@ -493,7 +509,8 @@ static bool can_store(BlockNode *n, const char *name, uint32_t granularity, Erro
         why = "Maximum number of persistent bitmaps is already reached";
     else if (bitmap_find(n, name) && bitmap_is_persistent(bitmap_find(n, name)))
         why = "Bitmap with the same name is already stored";
-    return !why || error_set(err, "Can't make bitmap '%s' persistent in '%s': %s", name, n->name, why);
+    return !why ||
+           error_set(err, "Can't make bitmap '%s' persistent in '%s': %s", name, n->name, why);
 }
 
 static bool remove_stored(BlockNode *n, const char *name, Error *err)

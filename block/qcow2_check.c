@@ -25,7 +25,7 @@ typedef struct Check {
     CheckReport *rep;
     unsigned fix;
     uint32_t **chunk; /* counts of 1 << CHUNK_BITS clusters each; NULL: zeroes */
-    uint64_t n_chunks, highest; /* a cluster in use */
+    uint64_t n_chunks, highest, highest_counted; /* clusters: referred to; with a count on disk */
     uint64_t file_size;
     TableRef *table;
     uint32_t n_tables, cap_tables;
@@ -89,8 +89,9 @@ static void count_range(Check *c, uint64_t at, uint64_t size, uint32_t n, const 
     if (!size)
         return;
     if (at > INT64_MAX - size || at + size > c->file_size + s->cluster_size - 1) {
-        corrupt(c, "%s: counting reference for region exceeding the end of the file by one cluster or "
-                   "more: offset %#" PRIx64 " size %#" PRIx64,
+        corrupt(c,
+                "%s: counting reference for region exceeding the end of the file by one cluster or "
+                "more: offset %#" PRIx64 " size %#" PRIx64,
                 what, at, size);
         return;
     }
@@ -164,7 +165,8 @@ static void count_l1(Check *c, const uint64_t *l1, uint64_t at, uint32_t n, bool
         if (!l2)
             continue;
         if (!is_aligned(c->s, l2))
-            corrupt(c, "l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry corrupted", l2);
+            corrupt(c, "l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry corrupted",
+                    l2);
         else
             add_table(c, l2, active);
     }
@@ -190,9 +192,11 @@ static void count_compressed(Check *c, const TableRef *t, unsigned i, uint64_t e
     uint64_t size, at = entry_compressed_at(c->s, e, &size);
 
     if (e & ENTRY_COPIED)
-        corrupt(c, "coffset=%" PRIx64 ": copied flag must never be set for compressed clusters", at);
+        corrupt(c, "coffset=%" PRIx64 ": copied flag must never be set for compressed clusters",
+                at);
     if (c->s->has_data_file) {
-        corrupt(c, "compressed cluster %u of L2 table %#" PRIx64 ", but the image has a data file", i, t->at);
+        corrupt(c, "compressed cluster %u of L2 table %#" PRIx64 ", but the image has a data file",
+                i, t->at);
         return;
     }
     count_range(c, ALIGN_DOWN(at, 512ull), size + (at & 511), t->count, "compressed cluster");
@@ -206,8 +210,10 @@ static void count_standard(Check *c, const TableRef *t, unsigned i, uint64_t e, 
     uint64_t at = e & ENTRY_OFFSET;
     bool allocated = at || (s->has_data_file && e & ENTRY_COPIED);
 
-    if (s->extended && (bitmap & bitmap >> 32 & SUB_ALL_DATA || (!allocated && bitmap & SUB_ALL_DATA)))
-        corrupt(c, "L2 table %#" PRIx64 ", entry %u: the subcluster bitmap %#" PRIx64 " is invalid", t->at, i, bitmap);
+    if (s->extended &&
+        (bitmap & bitmap >> 32 & SUB_ALL_DATA || (!allocated && bitmap & SUB_ALL_DATA)))
+        corrupt(c, "L2 table %#" PRIx64 ", entry %u: the subcluster bitmap %#" PRIx64 " is invalid",
+                t->at, i, bitmap);
     if (!allocated)
         return;
     if (!is_aligned(s, at)) {
@@ -262,7 +268,9 @@ static void count_snapshots(Check *c)
         c->l1_bytes += sn->l1_size * 8ull;
         if (c->l1_bytes > SNAPSHOT_L1_BYTES_MAX ||
             !l1_table_read(s, sn->l1_at, sn->l1_size, &l1, &err)) {
-            corrupt(c, "snapshot %s (%s) l1_offset=%#" PRIx64 " l1_size=%#" PRIx32 ": L1 table is not usable: %s",
+            corrupt(c,
+                    "snapshot %s (%s) l1_offset=%#" PRIx64 " l1_size=%#" PRIx32
+                    ": L1 table is not usable: %s",
                     sn->id, sn->name, sn->l1_at, sn->l1_size, err.msg);
             continue;
         }
@@ -337,7 +345,10 @@ static void count_refcount_structure(Check *c)
         if (!s->rt[i])
             continue;
         if (!is_aligned(s, s->rt[i])) {
-            corrupt(c, "refcount block %" PRIu32 " is not cluster aligned; refcount table entry corrupted", i);
+            corrupt(c,
+                    "refcount block %" PRIu32
+                    " is not cluster aligned; refcount table entry corrupted",
+                    i);
             c->rebuild = true;
         } else if (s->rt[i] > c->file_size - MIN(c->file_size, 1u)) {
             corrupt(c, "refcount block %" PRIu32 " is outside image", i);
@@ -359,13 +370,15 @@ typedef struct Rebuild {
     Check *c;
     unsigned order, rb_bits;
     uint64_t blocks_at, n_ranges, rt_at, rt_clusters; /* clusters */
-    uint64_t end; /* behind it */
+    uint64_t end;                                     /* behind it */
     uint64_t *rt;
 } Rebuild;
 
 static bool range_is_used(const Check *c, uint64_t first, uint64_t count)
 {
     for (uint64_t i = first; i < first + count && i <= c->highest; i++) {
+        if (i >> CHUNK_BITS >= c->n_chunks)
+            return false;
         if (!c->chunk[i >> CHUNK_BITS]) {
             i |= (1 << CHUNK_BITS) - 1;
             continue;
@@ -399,7 +412,8 @@ static bool rebuild_layout(Rebuild *r, Error *err)
         }
         r->end = start + blocks + table;
     }
-    if (r->rt_clusters << s->cluster_bits > MAX((uint64_t)QCOW2_REFTABLE_MAX, (uint64_t)s->cluster_size))
+    if (r->rt_clusters << s->cluster_bits >
+        MAX((uint64_t)QCOW2_REFTABLE_MAX, (uint64_t)s->cluster_size))
         return error_set(err, "The new reference count table would be too large");
     r->rt = try_new_n(uint64_t, r->rt_clusters << (s->cluster_bits - 3));
     return r->rt || error_set(err, "no memory for a new reference count table");
@@ -497,7 +511,8 @@ static bool rebuild(Check *c, unsigned order, Error *err)
     xfree(r.rt);
     if (ok && !rc)
         c->highest = r.end - 1;
-    return ok && (!rc || error_set_errno(err, -rc, "Could not rebuild the reference count structure"));
+    return ok &&
+           (!rc || error_set_errno(err, -rc, "Could not rebuild the reference count structure"));
 }
 
 static void check_free(Check *c)
@@ -518,7 +533,6 @@ static void check_free(Check *c)
 static bool recount_without_structure(Check *c, Error *err)
 {
     CheckReport *told = c->rep, quiet = {.quiet = true};
-    uint64_t highest = c->highest;
     bool ok;
 
     check_free(c);
@@ -526,7 +540,8 @@ static bool recount_without_structure(Check *c, Error *err)
     ok = count_all(c, err);
     c->rep = told;
     /* the new one goes behind the old one */
-    c->highest = MAX(MAX(c->highest, highest), clusters_for(c->s, c->file_size));
+    c->highest = MAX(c->highest, clusters_for(c->s, c->file_size));
+    c->highest_counted = 0;
     return ok;
 }
 
@@ -542,9 +557,11 @@ bool refcounts_rewrite(Qcow2 *s, unsigned order, Error *err)
         ok = error_set(err, "The image has errors; check and repair it first");
     for (uint64_t i = 0; ok && i <= c.highest; i++)
         if (count_get(&c, i) > max)
-            ok = error_set(err, "Cannot decrease refcount entry width to %u bits: Cluster at offset %#" PRIx64
-                                " has a refcount of %" PRIu32,
-                           1u << order, i << s->cluster_bits, count_get(&c, i));
+            ok = error_set(
+                err,
+                "Cannot decrease refcount entry width to %u bits: Cluster at offset %#" PRIx64
+                " has a refcount of %" PRIu32,
+                1u << order, i << s->cluster_bits, count_get(&c, i));
     c.highest = MAX(c.highest, clusters_for(s, s->n->file->size));
     ok = ok && rebuild(&c, order, err);
     check_free(&c);
@@ -561,7 +578,10 @@ static bool compare_one(Check *c, uint64_t cluster, uint64_t stored, uint32_t no
     bool fix = c->fix & need && has_block && now <= refcount_max(c->s);
 
     say(c, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu32,
-        fix ? "Repairing" : leak ? "Leaked" : "ERROR", cluster, stored, now);
+        fix    ? "Repairing"
+        : leak ? "Leaked"
+               : "ERROR",
+        cluster, stored, now);
     if (leak)
         fix ? c->rep->leaks_fixed++ : c->rep->leaks++;
     else
@@ -575,7 +595,9 @@ static int compare_block(Check *c, uint64_t k, uint8_t *buf)
 {
     Qcow2 *s = c->s;
     uint64_t per = BIT(s->rb_bits), at = k < s->rt_entries ? s->rt[k] : 0;
-    bool usable = at && is_aligned(s, at) && at < c->file_size, dirty = false;
+    bool usable =
+        at && is_aligned(s, at) && at < c->file_size && count_get(c, cluster_of(s, at)) == 1;
+    bool dirty = false;
     int rc = 0;
 
     if (usable)
@@ -589,7 +611,7 @@ static int compare_block(Check *c, uint64_t k, uint8_t *buf)
         uint32_t now = count_get(c, k * per + i);
 
         if (stored)
-            c->highest = MAX(c->highest, k * per + i);
+            c->highest_counted = MAX(c->highest_counted, k * per + i);
         if (stored == now || !compare_one(c, k * per + i, stored, now, usable))
             continue;
         refcount_set_raw(buf, s->h.refcount_order, i, now);
@@ -637,7 +659,8 @@ static void check_copied_table(Check *c, uint64_t at, uint8_t *buf)
         count = count_get(c, cluster_of(s, host));
         if ((count == 1) == !!(e & ENTRY_COPIED))
             continue;
-        say(c, "%s OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu32, fix ? "Repairing" : "ERROR", e, count);
+        say(c, "%s OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu32,
+            fix ? "Repairing" : "ERROR", e, count);
         fix ? c->rep->corruptions_fixed++ : c->rep->corruptions++;
         put_be64(p, e ^ ENTRY_COPIED);
         dirty |= fix;
@@ -672,7 +695,9 @@ static void check_copied(Check *c)
             continue;
         count = count_get(c, cluster_of(s, l2));
         if ((count == 1) != !!(s->l1[i] & ENTRY_COPIED)) {
-            say(c, "%s OFLAG_COPIED L2 cluster: l1_index=%" PRIu32 " l1_entry=%" PRIx64 " refcount=%" PRIu32,
+            say(c,
+                "%s OFLAG_COPIED L2 cluster: l1_index=%" PRIu32 " l1_entry=%" PRIx64
+                " refcount=%" PRIu32,
                 fix ? "Repairing" : "ERROR", i, s->l1[i], count);
             fix ? c->rep->corruptions_fixed++ : c->rep->corruptions++;
             if (fix)
@@ -742,10 +767,11 @@ bool qcow2_check_locked(Qcow2 *s, unsigned fix, CheckReport *rep, Error *err)
         count_refcount_structure(&c);
         compare(&c);
         ok = repair_and_finish(&c, err);
-        rep->image_end_offset = (c.highest + 1) << s->cluster_bits;
+        rep->image_end_offset = (MAX(c.highest, c.highest_counted) + 1) << s->cluster_bits;
         if (ok && broken && fix & CHECK_FIX_ERRORS && !rep->corruptions)
             rep->corruptions = broken; /* entries that are wrong in themselves stay */
-        rep->corruptions_fixed -= MIN(rep->corruptions_fixed, broken && rep->corruptions == broken && c.rebuild ? broken : 0);
+        rep->corruptions_fixed -= MIN(
+            rep->corruptions_fixed, broken && rep->corruptions == broken && c.rebuild ? broken : 0);
     }
     check_free(&c);
     return ok;

@@ -102,8 +102,8 @@ static int l2_offset(Qcow2 *s, uint64_t i, bool may_block, uint64_t *l2)
     *l2 = i < s->h.l1_size ? s->l1[i] & ENTRY_OFFSET : 0;
     if (is_aligned(s, *l2))
         return 0;
-    return qcow2_corrupt(s, may_block, "L2 table offset %#" PRIx64 " unaligned (L1 index: %#" PRIx64 ")",
-                         *l2, i);
+    return qcow2_corrupt(s, may_block,
+                         "L2 table offset %#" PRIx64 " unaligned (L1 index: %#" PRIx64 ")", *l2, i);
 }
 
 /* The slice for guest offset @at of the table at @l2. */
@@ -280,7 +280,8 @@ int l1_grow(Qcow2 *s, uint64_t entries, bool exact)
 
 static int look_invalid(Qcow2 *s, const Slice *sl, unsigned i, bool may_block, const char *what)
 {
-    return qcow2_corrupt(s, may_block, "%s %#" PRIx64 " (L2 offset: %#" PRIx64 ", guest offset: %#" PRIx64 ")",
+    return qcow2_corrupt(s, may_block,
+                         "%s %#" PRIx64 " (L2 offset: %#" PRIx64 ", guest offset: %#" PRIx64 ")",
                          what, entry_get(s, sl, i), sl->at + (uint64_t)i * s->entry_size,
                          sl->first + ((uint64_t)i << s->cluster_bits));
 }
@@ -290,7 +291,9 @@ static LookKind kind_of(const Qcow2 *s, uint64_t entry, uint64_t bitmap, unsigne
     if (entry & ENTRY_COMPRESSED)
         return LOOK_COMPRESSED;
     if (s->extended)
-        return bitmap >> sub & 1 ? LOOK_DATA : bitmap >> sub >> 32 & 1 ? LOOK_ZERO : LOOK_UNALLOCATED;
+        return bitmap >> sub & 1         ? LOOK_DATA
+               : bitmap >> sub >> 32 & 1 ? LOOK_ZERO
+                                         : LOOK_UNALLOCATED;
     if (entry & ENTRY_ZERO && s->h.version >= 3)
         return LOOK_ZERO;
     return entry & ENTRY_OFFSET || (s->has_data_file && entry & ENTRY_COPIED) ? LOOK_DATA
@@ -481,9 +484,11 @@ static int new_room(Qcow2 *s, const Slice *sl, uint64_t at, uint64_t end, const 
     int rc;
 
     for (next = first + cs; next < end; next += cs)
-        if (look(s, sl, next, may_block, &b) || (b.has_host && b.copied) || needs_whole(s, &b) != whole)
+        if (look(s, sl, next, may_block, &b) || (b.has_host && b.copied) ||
+            needs_whole(s, &b) != whole)
             break;
-    rc = alloc_clusters(s, (next - first) >> s->cluster_bits, false, may_block, &host, &count, &fresh);
+    rc = alloc_clusters(s, (next - first) >> s->cluster_bits, false, may_block, &host, &count,
+                        &fresh);
     if (rc)
         return rc;
     next = first + (count << s->cluster_bits);
@@ -645,7 +650,8 @@ static int lose_in_slice(Qcow2 *s, uint64_t at, uint64_t end, Loss loss)
             free_entry(s, old, FREE_REQUEST);
         if (s->has_data_file && old & ENTRY_COPIED && !(e & ENTRY_COPIED) && !s->data_raw &&
             s->pass_discard[FREE_REQUEST])
-            node_discard(s->n->data, at, MIN(cs, s->n->data->size - MIN(at, (uint64_t)s->n->data->size)));
+            node_discard(s->n->data, at,
+                         MIN(cs, s->n->data->size - MIN(at, (uint64_t)s->n->data->size)));
     }
     return rc;
 }

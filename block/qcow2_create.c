@@ -6,6 +6,7 @@
  * order and written once; preallocation goes through the opened image.
  */
 #include "base/opts_json.h"
+#include "block/bitmap.h"
 #include "block/crypto.h"
 #include "block/qcow2_priv.h"
 
@@ -44,8 +45,14 @@ static const Field create_fields[] = {
               "Preallocation mode (allowed values: off, metadata, falloc, full)"),
     PROP(Qcow2Create, refcount_bits, "refcount_bits", 16,
          "Width of a reference count entry in bits"),
-    {.name = "size", .type = &type_size, .doc = "Virtual disk size", .at = offsetof(Qcow2Create, size),
-     .has_at = offsetof(Qcow2Create, has_size), .count = 1, .use = FIELD_PROP, .flags = FIELD_OPTIONAL},
+    {.name = "size",
+     .type = &type_size,
+     .doc = "Virtual disk size",
+     .at = offsetof(Qcow2Create, size),
+     .has_at = offsetof(Qcow2Create, has_size),
+     .count = 1,
+     .use = FIELD_PROP,
+     .flags = FIELD_OPTIONAL},
 };
 STRUCT_TYPE(qcow2_create_type, Qcow2Create, create_fields);
 
@@ -67,8 +74,7 @@ static bool check_widths(const Qcow2Create *o, uint32_t version, Error *err)
     if (cs < 512 || cs > 2 * MIB || cs & (cs - 1))
         return error_set(err, "Cluster size must be a power of two between 512 and 2048k");
     if (!bits || bits > 64 || bits & (bits - 1))
-        return error_set(err,
-                         "Refcount width must be a power of two and may not exceed 64 bits");
+        return error_set(err, "Refcount width must be a power of two and may not exceed 64 bits");
     if (version < 3 && bits != 16)
         return error_set(err, "Different refcount widths than 16 bits require compatibility level "
                               "1.1 or above (use version=v3 or greater)");
@@ -80,14 +86,15 @@ static bool check_widths(const Qcow2Create *o, uint32_t version, Error *err)
 
 static bool check_version_3(const Qcow2Create *o, Error *err)
 {
-    const char *what = o->lazy_refcounts ? "Lazy refcounts only"
-                       : o->data_file    ? "External data files are only"
-                       : o->extended_l2  ? "Extended L2 entries are only"
+    const char *what = o->lazy_refcounts                     ? "Lazy refcounts only"
+                       : o->data_file                        ? "External data files are only"
+                       : o->extended_l2                      ? "Extended L2 entries are only"
                        : strcmp(o->compression_type, "zlib") ? "Non-zlib compression type is only"
                                                              : NULL;
 
-    return !what || error_set(err, "%s supported with compatibility level 1.1 and above (use "
-                                   "version=v3 or greater)",
+    return !what || error_set(err,
+                              "%s supported with compatibility level 1.1 and above (use "
+                              "version=v3 or greater)",
                               what);
 }
 
@@ -119,7 +126,8 @@ static bool check_create(Qcow2Create *o, uint32_t *version, Error *err)
     if (o->encrypt_format && strcmp(o->encrypt_format, "luks"))
         return error_set(err, "Unknown encryption format %s", o->encrypt_format);
     if (o->data_file_raw && o->preallocation == PREALLOC_OFF)
-        o->preallocation = PREALLOC_METADATA; /* unallocated parts would not be in the raw file's words */
+        o->preallocation =
+            PREALLOC_METADATA; /* unallocated parts would not be in the raw file's words */
     o->size = ALIGN_UP(o->size, 512ull);
     return o->size <= INT64_MAX || error_set(err, "Image is too big");
 }
@@ -196,17 +204,20 @@ static int crypt_file_read(void *arg, uint64_t at, void *buf, size_t size)
 {
     CryptFile *c = arg;
 
-    return at > c->size || size > c->size - at ? -EINVAL : file_read(c->file, c->at + at, buf, size);
+    return at > c->size || size > c->size - at ? -EINVAL
+                                               : file_read(c->file, c->at + at, buf, size);
 }
 
 static int crypt_file_write(void *arg, uint64_t at, const void *buf, size_t size)
 {
     CryptFile *c = arg;
 
-    return at > c->size || size > c->size - at ? -EINVAL : node_write(c->file, c->at + at, buf, size);
+    return at > c->size || size > c->size - at ? -EINVAL
+                                               : node_write(c->file, c->at + at, buf, size);
 }
 
-static bool write_crypt_header(BlockNode *file, const Qcow2Header *h, const Qcow2Create *o, Error *err)
+static bool write_crypt_header(BlockNode *file, const Qcow2Header *h, const Qcow2Create *o,
+                               Error *err)
 {
     CryptFile f = {file, h->crypt_at, h->crypt_size};
     CryptoIo io = {crypt_file_read, crypt_file_write, &f};
@@ -259,14 +270,18 @@ static bool format_file(BlockNode *file, const Qcow2Create *o, uint32_t version,
     h.rt_at = BIT(bits);
     h.rt_clusters = (uint32_t)l.rt;
     h.l1_at = (1 + l.rt + l.rb) << bits;
-    h.l1_size = (uint32_t)MAX(l1_entries_for(&(Qcow2){.cluster_bits = bits, .l2_bits = bits - (o->extended_l2 ? 4 : 3)}, h.size), 1u);
+    h.l1_size = (uint32_t)MAX(
+        l1_entries_for(&(Qcow2){.cluster_bits = bits, .l2_bits = bits - (o->extended_l2 ? 4 : 3)},
+                       h.size),
+        1u);
     h.crypt_at = l.crypt ? h.l1_at + (l.l1 << bits) : 0;
     all = 1 + l.rt + l.rb + l.l1 + l.crypt;
     buf = try_alloc(BIT(bits));
     if (!buf)
         return error_set(err, "no memory for the qcow2 header");
     if (!qcow2_header_build(&h, buf, 1u << bits, &used, err) ||
-        !node_truncate(file, 0, PREALLOC_OFF, false, err) || /* a formatted node may hold old contents */
+        !node_truncate(file, 0, PREALLOC_OFF, false,
+                       err) || /* a formatted node may hold old contents */
         (h.crypt_at && (!node_truncate(file, all << bits, PREALLOC_OFF, false, err) ||
                         !write_crypt_header(file, &h, o, err)))) {
         xfree(buf);
@@ -294,7 +309,9 @@ static bool preallocate_new(BlockNode *file, BlockNode *data, const Qcow2Create 
     if (data)
         json_object_set_new(j, "data-file", json_string(data->name));
     if (o->encrypt_format)
-        json_object_set_new(j, "encrypt", json_pack("{s:s, s:s?}", "format", "luks", "key-secret", o->crypto.key_secret));
+        json_object_set_new(
+            j, "encrypt",
+            json_pack("{s:s, s:s?}", "format", "luks", "key-secret", o->crypto.key_secret));
     n = node_open(file->graph, j, NODE_NO_BACKING, err);
     if (!n)
         return false;
@@ -304,7 +321,8 @@ static bool preallocate_new(BlockNode *file, BlockNode *data, const Qcow2Create 
     return ok;
 }
 
-static bool create_on(BlockNode *file, BlockNode *data, Qcow2Create *o, uint32_t version, Error *err)
+static bool create_on(BlockNode *file, BlockNode *data, Qcow2Create *o, uint32_t version,
+                      Error *err)
 {
     if (!format_file(file, o, version, err))
         return false;
@@ -356,9 +374,11 @@ bool qcow2_create(BlockGraph *g, json_t *options, Error *err)
     if (v)
         json_object_set_new(flat, "compat", v);
     if (data)
-        json_object_set_new(flat, "data_file", json_string(data->filename ? data->filename : data_name));
+        json_object_set_new(flat, "data_file",
+                            json_string(data->filename ? data->filename : data_name));
     if (!file)
-        ok = error_set(err, "Cannot find device='%s' nor node-name='%s'", file_name ? file_name : "", file_name ? file_name : "");
+        ok = error_set(err, "Cannot find device='%s' nor node-name='%s'",
+                       file_name ? file_name : "", file_name ? file_name : "");
     else if (data_name && !data)
         ok = error_set(err, "Cannot find device='%s' nor node-name='%s'", data_name, data_name);
     else
@@ -423,7 +443,23 @@ static bool needed_bytes(BlockNode *source, uint64_t cs, uint64_t *out, Error *e
     return true;
 }
 
-static json_t *measure(Qcow2Create *o, BlockNode *source, Error *err)
+/* Room that the persistent bitmaps of @source would take in an image with clusters of @cs bytes. */
+static uint64_t measure_bitmaps(BlockNode *source, uint64_t cs)
+{
+    uint64_t sum = 0, dir = 0;
+
+    for (DirtyBitmap *b = bitmap_next(source, NULL); b; b = bitmap_next(source, b)) {
+        uint64_t clusters = div_up(bitmap_bytes(b), cs);
+
+        if (!bitmap_name(b) || !bitmap_is_persistent(b) || bitmap_is_inconsistent(b))
+            continue;
+        sum += clusters * cs + ALIGN_UP(clusters * 8, cs);
+        dir += ALIGN_UP(24 + strlen(bitmap_name(b)), (size_t)8);
+    }
+    return sum + ALIGN_UP(dir, cs);
+}
+
+static json_t *measure(Qcow2Create *o, uint32_t version, BlockNode *source, Error *err)
 {
     uint64_t cs = o->cluster_size, size, crypt = 0, needed = 0, full;
     json_t *j;
@@ -445,6 +481,9 @@ static json_t *measure(Qcow2Create *o, BlockNode *source, Error *err)
     j = json_object();
     json_object_set_new(j, "required", json_integer((json_int_t)(full - size + needed)));
     json_object_set_new(j, "fully-allocated", json_integer((json_int_t)full));
+    if (source && source->drv->bitmap_ops && qcow2_of(source)->h.version >= 3 && version >= 3)
+        json_object_set_new(j, "bitmaps",
+                            json_integer((json_int_t)measure_bitmaps(source, o->cluster_size)));
     return j;
 }
 
@@ -457,7 +496,7 @@ json_t *qcow2_measure(json_t *options, BlockNode *source, Error *err)
     if (source && !json_object_get(flat, "size"))
         json_object_set_new(flat, "size", json_integer((json_int_t)source->size));
     if (parse_create(&o, flat, &version, err))
-        out = measure(&o, source, err);
+        out = measure(&o, version, source, err);
     json_decref(flat);
     reflect_free(&qcow2_create_type, &o);
     return out;
@@ -469,7 +508,8 @@ typedef struct Amend {
     char *compat, *backing_file, *backing_fmt, *data_file, *encrypt_format;
     uint64_t size, refcount_bits;
     bool lazy_refcounts, data_file_raw;
-    bool has_size, has_refcount_bits, has_lazy_refcounts, has_data_file_raw, has_iter_time, has_keyslot;
+    bool has_size, has_refcount_bits, has_lazy_refcounts, has_data_file_raw, has_iter_time,
+        has_keyslot;
     CryptoAmend crypto;
 } Amend;
 
@@ -487,7 +527,8 @@ static const Field amend_fields[] = {
           "The external data file must stay valid as a raw image"),
     PROP_STR(Amend, encrypt_format, "encrypt.format", NULL, "Encryption format: 'luks'"),
     PROP(Amend, crypto.iter_time, "encrypt.iter-time", 0, "Time to spend in PBKDF in milliseconds"),
-    PROP(Amend, crypto.keyslot, "encrypt.keyslot", -1, "Select a single keyslot to modify explicitly"),
+    PROP(Amend, crypto.keyslot, "encrypt.keyslot", -1,
+         "Select a single keyslot to modify explicitly"),
     PROP_STR(Amend, crypto.new_secret, "encrypt.new-secret", NULL,
              "New secret to set in the matching keyslots. Empty string to erase"),
     PROP_STR(Amend, crypto.old_secret, "encrypt.old-secret", NULL,
@@ -570,7 +611,8 @@ static bool downgrade(Qcow2 *s, Error *err)
     if (s->h.n_bitmaps)
         return error_set(err, "Cannot downgrade an image with bitmaps; remove them first");
     if (s->h.n_snapshots)
-        return error_set(err, "Cannot downgrade an image with internal snapshots; delete them first");
+        return error_set(err,
+                         "Cannot downgrade an image with internal snapshots; delete them first");
     rc = expand_zeroes(s);
     if (!rc)
         rc = qcow2_writeback(s);
@@ -590,10 +632,11 @@ static bool amend_lazy(Qcow2 *s, const Amend *a, Error *err)
     Qcow2Header old = s->h;
 
     if (a->lazy_refcounts && s->h.version < 3)
-        return error_set(err, "Lazy refcounts only supported with compatibility level 1.1 and above "
-                              "(use compat=1.1 or greater)");
-    s->h.compatible = a->lazy_refcounts ? old.compatible | COMPAT_LAZY
-                                        : old.compatible & ~(uint64_t)COMPAT_LAZY;
+        return error_set(err,
+                         "Lazy refcounts only supported with compatibility level 1.1 and above "
+                         "(use compat=1.1 or greater)");
+    s->h.compatible =
+        a->lazy_refcounts ? old.compatible | COMPAT_LAZY : old.compatible & ~(uint64_t)COMPAT_LAZY;
     s->lazy = s->lazy && a->lazy_refcounts;
     return commit_header(s, &old, err);
 }
@@ -604,7 +647,8 @@ static bool amend_data_file(Qcow2 *s, const Amend *a, Error *err)
     char *name = NULL;
 
     if (!s->has_data_file)
-        return error_set(err, "data-file can only be set for images that use an external data file");
+        return error_set(err,
+                         "data-file can only be set for images that use an external data file");
     if (a->has_data_file_raw && a->data_file_raw && !s->data_raw)
         return error_set(err, "data-file-raw cannot be set on existing images");
     if (a->data_file)
@@ -626,7 +670,8 @@ static bool amend_crypto(Qcow2 *s, const Amend *a, Error *err)
     CryptoIo io = qcow2_crypt_io(s);
 
     if (s->h.crypt_method != CRYPT_LUKS)
-        return error_set(err, "Only LUKS encryption options can be amended for qcow2 with LUKS encryption");
+        return error_set(
+            err, "Only LUKS encryption options can be amended for qcow2 with LUKS encryption");
     return crypto_amend(s->crypto, &a->crypto, graph_objects(s->n->graph), &io, err);
 }
 
@@ -660,8 +705,8 @@ static bool amend_locked(Qcow2 *s, const Amend *a, uint32_t version, Error *err)
     return version >= s->h.version || downgrade(s, err);
 }
 
-bool qcow2_amend(BlockNode *n, json_t *options, void (*progress)(void *arg, uint64_t done, uint64_t all),
-                 void *arg, Error *err)
+bool qcow2_amend(BlockNode *n, json_t *options,
+                 void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg, Error *err)
 {
     Qcow2 *s = qcow2_of(n);
     Amend a = {0};

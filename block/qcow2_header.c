@@ -77,12 +77,14 @@ static bool check_version(const Qcow2Header *h, Error *err)
     if (h->backing_at > 1u << bits)
         return error_set(err, "Invalid backing file offset");
     if (h->backing_at && h->backing_at < h->header_length)
-        return error_set(err, "Invalid backing file offset: %" PRIu64 " lies in the header", h->backing_at);
+        return error_set(err, "Invalid backing file offset: %" PRIu64 " lies in the header",
+                         h->backing_at);
     return true;
 }
 
 /* A table must be aligned, non-empty room before 2^63. */
-static bool check_table(const Qcow2Header *h, uint64_t at, uint64_t size, const char *what, Error *err)
+static bool check_table(const Qcow2Header *h, uint64_t at, uint64_t size, const char *what,
+                        Error *err)
 {
     if (at & ((1u << h->cluster_bits) - 1) || at > (uint64_t)INT64_MAX - size)
         return error_set(err, "%s offset invalid (%#" PRIx64 ")", what, at);
@@ -128,9 +130,9 @@ static bool check_features(const Qcow2Header *h, Error *err)
     if (h->compression > COMPRESSION_ZSTD)
         return error_set(err, "qcow2: unknown compression type: %u", h->compression);
     if (type_bit != (h->compression != COMPRESSION_ZLIB))
-        return error_set(err,
-                         type_bit ? "qcow2: Compression type incompatible feature bit must not be set"
-                                  : "qcow2: Compression type incompatible feature bit must be set");
+        return error_set(
+            err, type_bit ? "qcow2: Compression type incompatible feature bit must not be set"
+                          : "qcow2: Compression type incompatible feature bit must be set");
     if (h->incompatible & INCOMPAT_EXTENDED_L2 && h->cluster_bits < 14)
         return error_set(err, "qcow2: Extended L2 entries need clusters of at least 16384 bytes");
     if (h->refcount_order > 6)
@@ -182,14 +184,17 @@ static bool parse_bitmaps_ext(Qcow2Header *h, const uint8_t *p, uint32_t len, Er
     if (!h->n_bitmaps)
         return error_set(err, "bitmaps_ext: found bitmaps extension with zero bitmaps");
     if (h->n_bitmaps > QCOW2_BITMAPS_MAX)
-        return error_set(err, "bitmaps_ext: image has %" PRIu32 " bitmaps, exceeding the maximum of %d",
+        return error_set(err,
+                         "bitmaps_ext: image has %" PRIu32 " bitmaps, exceeding the maximum of %d",
                          h->n_bitmaps, QCOW2_BITMAPS_MAX);
     if (h->bitmap_dir_size > QCOW2_BITMAP_DIR_MAX)
-        return error_set(err, "bitmaps_ext: bitmap directory size (%" PRIu64 ") exceeds the maximum",
+        return error_set(err,
+                         "bitmaps_ext: bitmap directory size (%" PRIu64 ") exceeds the maximum",
                          h->bitmap_dir_size);
     if (!h->bitmap_dir_at)
         return error_set(err, "bitmaps_ext: invalid bitmap directory offset 0");
-    return check_table(h, h->bitmap_dir_at, h->bitmap_dir_size, "bitmaps_ext: bitmap directory", err);
+    return check_table(h, h->bitmap_dir_at, h->bitmap_dir_size, "bitmaps_ext: bitmap directory",
+                       err);
 }
 
 static bool parse_crypt_ext(Qcow2Header *h, const uint8_t *p, uint32_t len, Error *err)
@@ -197,7 +202,8 @@ static bool parse_crypt_ext(Qcow2Header *h, const uint8_t *p, uint32_t len, Erro
     if (h->crypt_method != CRYPT_LUKS)
         return error_set(err, "CRYPTO header extension only expected with LUKS encryption method");
     if (len != 16)
-        return error_set(err, "CRYPTO header extension size %" PRIu32 ", but expected size 16", len);
+        return error_set(err, "CRYPTO header extension size %" PRIu32 ", but expected size 16",
+                         len);
     h->crypt_at = get_be64(p);
     h->crypt_size = get_be64(p + 8);
     if (!h->crypt_at || h->crypt_size > INT64_MAX)
@@ -243,13 +249,15 @@ static bool parse_ext(Qcow2Header *h, const uint8_t *ext, uint32_t len, Error *e
 
 static bool parse_extensions(Qcow2Header *h, const uint8_t *buf, Error *err)
 {
-    uint32_t at = h->header_length, end = h->backing_at ? (uint32_t)h->backing_at : 1u << h->cluster_bits;
+    uint32_t at = h->header_length,
+             end = h->backing_at ? (uint32_t)h->backing_at : 1u << h->cluster_bits;
 
     while (at + 8 <= end && get_be32(buf + at) != EXT_END) {
         uint32_t len = get_be32(buf + at + 4);
 
         if (len > end - at - 8)
-            return error_set(err, "Header extension too large (%" PRIu32 " bytes at offset %" PRIu32 ")",
+            return error_set(err,
+                             "Header extension too large (%" PRIu32 " bytes at offset %" PRIu32 ")",
                              len, at);
         if (!parse_ext(h, buf + at, len, err))
             return false;
@@ -432,8 +440,9 @@ bool qcow2_header_build(const Qcow2Header *h, uint8_t *buf, unsigned cluster_siz
         add_bytes(&b, h->backing_file, strlen(h->backing_file));
     }
     *size = b.at;
-    return !b.full || error_set(err, "The qcow2 header, its extensions and names do not fit into a "
-                                     "cluster of %u bytes; use larger clusters",
+    return !b.full || error_set(err,
+                                "The qcow2 header, its extensions and names do not fit into a "
+                                "cluster of %u bytes; use larger clusters",
                                 cluster_size);
 }
 
@@ -482,12 +491,14 @@ int qcow2_corrupt(Qcow2 *s, bool may_block, const char *fmt, ...)
     va_end(ap);
     s->broken = true;
     if (s->n->flags & NODE_READ_ONLY || s->h.version < 3) {
-        log_error("qcow2: Image '%s' is corrupt: %s; further non-fatal corruption events will be suppressed",
+        log_error("qcow2: Image '%s' is corrupt: %s; further non-fatal corruption events will be "
+                  "suppressed",
                   s->n->filename ? s->n->filename : "", text);
         return -EIO;
     }
-    log_error("qcow2: Marking image '%s' as corrupt: %s; further corruption events will be suppressed",
-              s->n->filename ? s->n->filename : "", text);
+    log_error(
+        "qcow2: Marking image '%s' as corrupt: %s; further corruption events will be suppressed",
+        s->n->filename ? s->n->filename : "", text);
     s->h.incompatible |= INCOMPAT_CORRUPT;
     qcow2_header_write(s);
     return -EIO;

@@ -91,7 +91,8 @@ typedef struct Qcow2Snapshot {
 
 typedef struct Qcow2Cache Qcow2Cache;
 /* @max entries of @size bytes.  @clean(arg) is called when all is dirty, and must leave something clean. */
-Qcow2Cache *cache_new(BlockNode *file, unsigned size, unsigned max, int (*clean)(void *arg), void *arg);
+Qcow2Cache *cache_new(BlockNode *file, unsigned size, unsigned max, int (*clean)(void *arg),
+                      void *arg);
 void cache_free(Qcow2Cache *c); /* what is dirty is lost */
 /* The @size bytes at @at, valid until the next call for this cache.  0, -EAGAIN (only !may_block), -errno. */
 int cache_get(Qcow2Cache *c, uint64_t at, bool may_block, uint8_t **out);
@@ -103,7 +104,7 @@ void cache_prefetch(Qcow2Cache *c, uint64_t at, unsigned count);
 void cache_dirty(Qcow2Cache *c, uint64_t at);
 bool cache_is_dirty(const Qcow2Cache *c);
 bool cache_has_spare(const Qcow2Cache *c, unsigned n); /* entries never used yet */
-int cache_write(Qcow2Cache *c); /* all that is dirty, in order of position */
+int cache_write(Qcow2Cache *c);                        /* all that is dirty, in order of position */
 void cache_forget(Qcow2Cache *c, uint64_t at, uint64_t size); /* also what is dirty */
 void cache_trim(Qcow2Cache *c); /* release memory of clean entries not used since the last trim */
 
@@ -138,18 +139,18 @@ typedef struct Qcow2 {
     BlockNode *n;
     Qcow2Header h;
     unsigned cluster_bits, cluster_size;
-    unsigned l2_bits, entry_size; /* entries per table: 1 << l2_bits */
+    unsigned l2_bits, entry_size;     /* entries per table: 1 << l2_bits */
     unsigned slice_bytes, slice_bits; /* cached part of an L2 table; entries: 1 << slice_bits */
     unsigned rb_bits;                 /* entries per refcount block: 1 << rb_bits */
     unsigned rb_slice_bytes, rb_slice_bits;
-    unsigned sub_bits;                /* of a subcluster, or of a cluster without them */
+    unsigned sub_bits; /* of a subcluster, or of a cluster without them */
     bool extended, data_raw, has_data_file, broken, dirty_marked, lazy, inactive;
     unsigned overlap_mask; /* of BIT(MetaKind) */
     bool pass_discard[FREE_NEVER_USED + 1];
 
-    uint64_t *l1;       /* h.l1_size entries */
-    uint8_t *l1_dirty;  /* one for each 64 entries */
-    uint64_t *rt;       /* rt_entries */
+    uint64_t *l1;      /* h.l1_size entries */
+    uint8_t *l1_dirty; /* one for each 64 entries */
+    uint64_t *rt;      /* rt_entries */
     uint8_t *rt_dirty;
     uint32_t rt_entries;
     bool l1_any_dirty, rt_any_dirty;
@@ -158,8 +159,8 @@ typedef struct Qcow2 {
 
     Qcow2Free *frees;
     unsigned n_frees, cap_frees;
-    uint64_t free_hint;  /* no cluster below is free */
-    uint64_t fresh_from; /* no cluster from here on was ever written */
+    uint64_t free_hint;     /* no cluster below is free */
+    uint64_t fresh_from;    /* no cluster from here on was ever written */
     uint64_t compressed_at; /* where the next compressed cluster goes; 0: none begun */
     MetaSet meta;
     uint64_t last_slice; /* to see sequential access */
@@ -204,7 +205,8 @@ static inline uint64_t l1_entries_for(const Qcow2 *s, uint64_t size)
 bool qcow2_header_read(BlockNode *file, Qcow2Header *h, Error *err);
 void qcow2_header_free(Qcow2Header *h);
 /* The header with extensions and names as they go into the first cluster; *@size: what is used of it. */
-bool qcow2_header_build(const Qcow2Header *h, uint8_t *buf, unsigned cluster_size, unsigned *size, Error *err);
+bool qcow2_header_build(const Qcow2Header *h, uint8_t *buf, unsigned cluster_size, unsigned *size,
+                        Error *err);
 int qcow2_header_write(Qcow2 *s); /* and flush; blocks */
 /* Write it; if that fails the header is @old again, on disk too (or nothing is written any more). */
 int qcow2_header_commit(Qcow2 *s, const Qcow2Header *old);
@@ -225,17 +227,18 @@ int refcount_get(Qcow2 *s, uint64_t cluster, uint64_t *out);
 /* Add to (or take from) the count of each; all or none on error.  Takes at once: see free_later. */
 int refcount_add(Qcow2 *s, uint64_t cluster, uint64_t count, int64_t delta);
 /* @want clusters in a row, or the first part of it if !exact; counted once.  *@fresh: never written. */
-int alloc_clusters(Qcow2 *s, uint64_t want, bool exact, bool may_block, uint64_t *at, uint64_t *got, bool *fresh);
+int alloc_clusters(Qcow2 *s, uint64_t want, bool exact, bool may_block, uint64_t *at, uint64_t *got,
+                   bool *fresh);
 int alloc_bytes(Qcow2 *s, uint64_t size, uint64_t *at); /* for a compressed cluster; blocks */
 /* One reference less on each, when what no longer refers to them is on disk. */
 void free_later(Qcow2 *s, uint64_t at, uint64_t size, unsigned why);
 void free_at_once(Qcow2 *s, uint64_t at, uint64_t size); /* was never referred to */
-void free_entry(Qcow2 *s, uint64_t entry, unsigned why);  /* what an L2 entry referred to */
+void free_entry(Qcow2 *s, uint64_t entry, unsigned why); /* what an L2 entry referred to */
 bool frees_have_room(const Qcow2 *s, unsigned n);
 /* Metadata to disk in order, and what was freed is free. */
 int qcow2_writeback(Qcow2 *s);
 int clean_refcounts(void *s); /* blocks of counts may be written at any time */
-int qcow2_barrier(Qcow2 *s); /* flush the files if something must be stable */
+int qcow2_barrier(Qcow2 *s);  /* flush the files if something must be stable */
 /* What is metadata is known by cluster, so that nothing else is written over it. */
 void meta_rebuild(Qcow2 *s);
 void meta_add(Qcow2 *s, uint64_t at, uint64_t size, MetaKind k);
@@ -321,8 +324,8 @@ extern const Type qcow2_create_type, qcow2_amend_type;
 bool qcow2_create(BlockGraph *g, json_t *options, Error *err);
 bool qcow2_create_file(BlockGraph *g, const char *filename, json_t *options, Error *err);
 json_t *qcow2_measure(json_t *options, BlockNode *source, Error *err);
-bool qcow2_amend(BlockNode *n, json_t *options, void (*progress)(void *arg, uint64_t done, uint64_t all),
-                 void *arg, Error *err);
+bool qcow2_amend(BlockNode *n, json_t *options,
+                 void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg, Error *err);
 
 /* --- qcow2.c --- */
 

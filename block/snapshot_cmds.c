@@ -107,8 +107,17 @@ static void snapshot_abort(Action *a)
     graph_drain_end(a->m->graph, NULL);
 }
 
+/* A backing file is not written any more; that it could be is no reason to undo the snapshot. */
+static void snapshot_commit(Action *a)
+{
+    BlockNode *n = a->node;
+
+    if (!node_is_read_only(n))
+        node_reopen(n, NULL, n->flags | NODE_READ_ONLY, NULL);
+}
+
 ACTION(snapshot, .type = "blockdev-snapshot", .args = &overlay_type, .prepare = snapshot_prepare,
-       .abort = snapshot_abort)
+       .commit = snapshot_commit, .abort = snapshot_abort)
 
 COMMAND_FN(blockdev_snapshot)
 {
@@ -180,7 +189,7 @@ static bool snapshot_sync_prepare(Machine *m, Action *a, Error *err)
 }
 
 ACTION(snapshot_sync, .type = "blockdev-snapshot-sync", .args = &sync_type,
-       .prepare = snapshot_sync_prepare, .abort = snapshot_abort)
+       .prepare = snapshot_sync_prepare, .commit = snapshot_commit, .abort = snapshot_abort)
 
 COMMAND_FN(blockdev_snapshot_sync)
 {

@@ -126,10 +126,11 @@ bool chardev_class_help(const char *name, StrBuf *out, Error *err)
         strbuf_addf(out, "  %s=<%s>%*s - %s\n", f->name, f->type->name, MAX(pad, 0), "",
                     f->doc ? f->doc : "");
     }
-    strbuf_add(out, "  id=<str>               - its name\n"
-                    "  mux=<bool>             - share it: up to four users, Ctrl-A c goes on to the next\n"
-                    "  logfile=<str>          - file that gets all output too\n"
-                    "  logappend=<bool>       - do not empty that file first\n");
+    strbuf_add(
+        out, "  id=<str>               - its name\n"
+             "  mux=<bool>             - share it: up to four users, Ctrl-A c goes on to the next\n"
+             "  logfile=<str>          - file that gets all output too\n"
+             "  logappend=<bool>       - do not empty that file first\n");
     return true;
 }
 

@@ -24,6 +24,7 @@ typedef struct ChardevHost {
     Chardevs *set;           /* of which the new one becomes a member; may be NULL */
     uint8_t escape;          /* of multiplexers (-echr); 0: Ctrl-A */
     bool running;            /* the loop serves a machine: nothing may wait */
+    int (*open)(void *arg, const char *path, int flags, unsigned mode); /* -errno; NULL: open() */
 } ChardevHost;
 
 /* A kind of back end: one file each. */
@@ -66,7 +67,8 @@ char *chardev_add_compat(Chardevs *set, const char *text, const char *id, bool *
 /* The same as a description only; *monitor may be NULL. */
 json_t *chardev_parse_compat(const char *text, bool *monitor, Error *err);
 bool chardev_remove(Chardevs *set, const char *id, Error *err);
-bool chardev_change(Chardevs *set, const json_t *props, Error *err); /* the same id, another back end */
+bool chardev_change(Chardevs *set, const json_t *props,
+                    Error *err); /* the same id, another back end */
 bool chardev_send_break(Chardevs *set, const char *id, Error *err);
 /* The back end of @id, for commands that concern one kind. */
 Chardev *chardev_back_end(Chardevs *set, const char *id, Error *err);

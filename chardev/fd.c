@@ -49,6 +49,16 @@ static bool is_plain(int fd)
            (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd)));
 }
 
+int fd_open_path(const ChardevHost *host, const char *path, int flags)
+{
+    int fd;
+
+    if (host->open)
+        return host->open(host->arg, path, flags | O_NOCTTY | O_CLOEXEC, 0666);
+    fd = open(path, flags | O_NOCTTY | O_CLOEXEC, 0666);
+    return fd < 0 ? -errno : fd;
+}
+
 int fd_reopen_for_write(int fd)
 {
     char path[32];

@@ -15,6 +15,8 @@ Chardev *fd_open(const char *name, int in, int out, const ChardevHost *host, con
 /* A descriptor for writing to the same file as @fd that does not block, of its own where
  * possible, so that others who share @fd are not disturbed. */
 int fd_reopen_for_write(int fd);
+/* open(), as the host does it; close-on-exec.  -errno. */
+int fd_open_path(const ChardevHost *host, const char *path, int flags);
 /* Nobody is (or somebody is again) at the other end: output is dropped, input not looked at.  Loop
  * thread. */
 void fd_set_connected(Chardev *c, bool on);

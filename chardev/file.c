@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* file - output to a file (or FIFO, or device node), maybe input from another; pipe - a pair of FIFOs */
-#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -12,12 +11,12 @@ typedef struct FileOptions {
     bool append;
 } FileOptions;
 
-static int open_in(const char *path, int flags, Error *err)
+static int open_in(const ChardevHost *host, const char *path, int flags, Error *err)
 {
-    int fd = open(path, flags | O_NOCTTY | O_CLOEXEC, 0666);
+    int fd = fd_open_path(host, path, flags);
 
     if (fd < 0)
-        error_set_errno(err, errno, "could not open '%s'", path);
+        error_set_errno(err, -fd, "could not open '%s'", path);
     return fd;
 }
 
@@ -30,10 +29,10 @@ static Chardev *file_open(const void *options, const char *id, const ChardevHost
         error_set(err, "chardev: file: no filename given");
         return NULL;
     }
-    out = open_in(o->path, O_WRONLY | O_CREAT | (o->append ? O_APPEND : O_TRUNC), err);
+    out = open_in(host, o->path, O_WRONLY | O_CREAT | (o->append ? O_APPEND : O_TRUNC), err);
     if (out < 0)
         return NULL;
-    if (o->input_path && (in = open_in(o->input_path, O_RDONLY | O_NONBLOCK, err)) < 0) {
+    if (o->input_path && (in = open_in(host, o->input_path, O_RDONLY | O_NONBLOCK, err)) < 0) {
         close(out);
         return NULL;
     }
@@ -63,15 +62,15 @@ static Chardev *pipe_open(const void *options, const char *id, const ChardevHost
         error_set(err, "chardev: pipe: no device path given");
         return NULL;
     }
-    in = open_in(in_path, O_RDWR | O_NONBLOCK, NULL);
-    out = open_in(out_path, O_RDWR | O_NONBLOCK, NULL);
+    in = open_in(host, in_path, O_RDWR | O_NONBLOCK, NULL);
+    out = open_in(host, out_path, O_RDWR | O_NONBLOCK, NULL);
     if (in >= 0 && out >= 0)
         return fd_open("pipe", in, out, host, id, NULL, NULL);
     if (in >= 0)
         close(in);
     if (out >= 0)
         close(out);
-    in = open_in(o->path, O_RDWR | O_NONBLOCK, err);
+    in = open_in(host, o->path, O_RDWR | O_NONBLOCK, err);
     return in < 0 ? NULL : fd_open("pipe", in, in, host, id, NULL, NULL);
 }
 

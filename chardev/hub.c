@@ -141,11 +141,12 @@ static Chardev *hub_open(const void *options, const char *id, const ChardevHost 
     return &h->c;
 }
 
-#define MEMBER(i)                                                                                  \
-    PROP_STR(HubOptions, members[i], "chardevs." #i, NULL, "id of a member")
+#define MEMBER(i) PROP_STR(HubOptions, members[i], "chardevs." #i, NULL, "id of a member")
 static const Field hub_fields[] = {MEMBER(0), MEMBER(1), MEMBER(2), MEMBER(3)};
 static STRUCT_TYPE(hub_type, HubOptions, hub_fields);
 
-static ChardevClass hub_class = {
-    .name = "hub", .doc = "several character devices as one", .options = &hub_type, .open = hub_open};
+static ChardevClass hub_class = {.name = "hub",
+                                 .doc = "several character devices as one",
+                                 .options = &hub_type,
+                                 .open = hub_open};
 CHARDEV_REGISTER(hub_class)

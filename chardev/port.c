@@ -7,13 +7,13 @@
  *     done: whatever is taken out while the loop runs goes to `dying` and is reaped by a later post.
  *  2. port->lock is held while `back` is called from other threads; nobody is called upwards with it.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/opts.h"
 #include "base/opts_json.h"
+#include "chardev/fd.h"
 #include "chardev/port_priv.h"
 
 typedef struct Dying {
@@ -327,8 +327,9 @@ Chardev *chardev_claim(Chardevs *set, const char *id, Error *err)
             return &p->channels[i]->c;
         }
     if (p->n_channels == (p->mux ? CHANNELS_MAX : 1)) {
-        error_set(err, p->mux ? "Device '%s' is in use: too many users of a multiplexer"
-                              : "Device '%s' is in use",
+        error_set(err,
+                  p->mux ? "Device '%s' is in use: too many users of a multiplexer"
+                         : "Device '%s' is in use",
                   id);
         return NULL;
     }
@@ -396,6 +397,19 @@ static void flatten_props(json_t *j)
     rename_member(j, "device", "path");
 }
 
+static void unknown_kind(const char *kind, Error *err)
+{
+    const char *names[64], *near;
+    unsigned n = 0;
+
+    for (const ChardevClass *c = chardev_class_next(NULL); c && n < COUNT_OF(names);
+         c = chardev_class_next(c))
+        names[n++] = c->name;
+    near = nearest_name(kind, names, n);
+    error_set(err, "'%s' is not a valid char driver name%s%s%s", kind,
+              near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+}
+
 static Chardev *open_back(Chardevs *set, json_t *j, const char *kind, const char *id, Error *err)
 {
     const ChardevClass *c = chardev_class_find(kind);
@@ -404,7 +418,7 @@ static Chardev *open_back(Chardevs *set, json_t *j, const char *kind, const char
     json_t *flat;
 
     if (!c) {
-        error_set(err, "'%s' is not a valid char driver name", kind);
+        unknown_kind(kind, err);
         return NULL;
     }
     if (c->missing) {
@@ -427,12 +441,12 @@ static Chardev *open_back(Chardevs *set, json_t *j, const char *kind, const char
     return back;
 }
 
-static int open_log(const char *path, bool append, Error *err)
+static int open_log(const Chardevs *set, const char *path, bool append, Error *err)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+    int fd = fd_open_path(&set->host, path, O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC));
 
     if (fd < 0)
-        error_set_errno(err, errno, "Unable to open logfile %s", path);
+        error_set_errno(err, -fd, "Unable to open logfile %s", path);
     return fd;
 }
 
@@ -481,7 +495,7 @@ static bool port_add(Chardevs *set, json_t *j, const PortOptions *o, Error *err)
         return error_set(err, "Parameter 'id' expects an identifier, not '%s'", o->id);
     if (chardev_exists(set, o->id))
         return error_set(err, "Chardev with id '%s' already exists", o->id);
-    if (o->logfile && (log = open_log(o->logfile, o->logappend, err)) < 0)
+    if (o->logfile && (log = open_log(set, o->logfile, o->logappend, err)) < 0)
         return false;
     back = open_back(set, j, o->kind, o->id, err);
     if (!back) {
@@ -556,7 +570,7 @@ bool chardev_change(Chardevs *set, const json_t *props, Error *err)
     if (take_common(j, &o, err) && (p = port_find(set, o.id, err))) {
         if (p->mux || o.mux)
             error_set(err, "Mux device hotswap not supported yet");
-        else if (!o.logfile || (log = open_log(o.logfile, o.logappend, err)) >= 0)
+        else if (!o.logfile || (log = open_log(set, o.logfile, o.logappend, err)) >= 0)
             back = open_back(set, j, o.kind, o.id, err);
     }
     options_free(&o);

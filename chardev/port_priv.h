@@ -14,8 +14,8 @@ typedef struct CharChannel {
     Chardev c;
     CharPort *port;
     bool claimed, told_open;
-    atomic_bool cut;        /* a write was cut: CHAR_WRITABLE is owed */
-    uint8_t *queue;         /* multiplexer: ring of what was typed and not taken yet */
+    atomic_bool cut; /* a write was cut: CHAR_WRITABLE is owed */
+    uint8_t *queue;  /* multiplexer: ring of what was typed and not taken yet */
     uint32_t at, size;
 } CharChannel;
 

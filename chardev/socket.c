@@ -232,10 +232,8 @@ static ssize_t receive(Sock *s, uint8_t *p, size_t n)
 {
     char control[CMSG_SPACE(sizeof(int) * FDS_MAX)];
     struct iovec iov = {p, n};
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control,
-                       .msg_controllen = sizeof control};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     ssize_t r;
 
     if (s->tls)
@@ -336,8 +334,8 @@ static void sock_watch(Sock *s)
 
 static void negotiate_telnet(Sock *s)
 {
-    static const uint8_t offer[] = {IAC, WILL, 1 /* echo */, IAC, WILL, 3 /* suppress go-ahead */,
-                                    IAC, WILL, 0 /* binary */, IAC, DO, 0};
+    static const uint8_t offer[] = {IAC, WILL, 1 /* echo */,   IAC, WILL, 3 /* suppress go-ahead */,
+                                    IAC, WILL, 0 /* binary */, IAC, DO,   0};
 
     strbuf_addn(&s->wire, (const char *)offer, sizeof offer);
 }
@@ -649,7 +647,8 @@ static bool check_options(const SocketOptions *o, Error *err)
     if (o->addr_type)
         return error_set(err, "socket addresses of type '%s' are not built", o->addr_type);
     if (!!o->path + !!(o->host || o->port) + !!o->fd != 1)
-        return error_set(err, "chardev: socket: one of 'path', 'host' with 'port', or 'fd' is needed");
+        return error_set(err,
+                         "chardev: socket: one of 'path', 'host' with 'port', or 'fd' is needed");
     if (o->host && !o->port)
         return error_set(err, "chardev: socket: no port given");
     if (o->has_delay && o->delay && o->nodelay)
@@ -661,7 +660,8 @@ static bool check_options(const SocketOptions *o, Error *err)
     if (o->websocket && !o->server)
         return error_set(err, "'websocket' client is not implemented");
     if (o->server && o->reconnect)
-        return error_set(err, "'reconnect' option is incompatible with socket in server listen mode");
+        return error_set(err,
+                         "'reconnect' option is incompatible with socket in server listen mode");
     if (!o->server && o->has_wait && o->wait)
         return error_set(err, "'wait' option is incompatible with socket in client connect mode");
     if (o->tls_authz && !o->tls_creds)
@@ -701,18 +701,33 @@ static void learn_port(Sock *s)
     socket_addr_free(&real);
 }
 
+/* Before the loop runs: greetings and handshakes are done, or have failed. */
+static void settle(Sock *s)
+{
+    while (s->fd >= 0 && s->state != SOCK_UP) {
+        struct pollfd p = {.fd = s->fd, .events = POLLIN};
+
+        if (s->state == SOCK_TLS && s->tls_wants == TLS_WANT_WRITE)
+            p.events = POLLOUT;
+        if (poll(&p, 1, -1) == 1)
+            sock_event(s, s->fd, LOOP_READ);
+    }
+}
+
 static void wait_for_client(Sock *s)
 {
     AUTO_FREE char *text = sock_describe(&s->c);
 
     log_error("info: QEMU waiting for connection on: %s", text);
-    while (s->fd < 0) {
+    while (s->state != SOCK_UP) {
         struct pollfd p = {.fd = s->listener, .events = POLLIN};
         int fd = poll(&p, 1, -1) == 1 ? socket_accept(s->listener, NULL) : -1;
 
         if (fd >= 0)
             sock_begin(s, fd);
+        settle(s);
     }
+    loop_watch(s->c.loop, s->listener, 0, NULL, NULL); /* who failed made us expect the next */
 }
 
 static bool start_server(Sock *s, bool wait, Error *err)
@@ -744,7 +759,8 @@ static bool start_client(Sock *s, Error *err)
     if (fd < 0)
         return false;
     sock_begin(s, fd);
-    return true;
+    settle(s);
+    return s->state == SOCK_UP || error_set(err, "the connection was closed in its handshake");
 }
 
 static Chardev *sock_open(const void *options, const char *id, const ChardevHost *host, Error *err)

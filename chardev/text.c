@@ -112,8 +112,8 @@ static json_t *parse_udp(const char *text, Error *err)
 /* vc[:WIDTHxHEIGHT] is a kind that chardev_add_json refuses by its name. */
 static json_t *parse_kind(const char *text)
 {
-    static const char *const plain[] = {"null",  "pty",     "msmouse",   "wctablet", "braille",
-                                        "stdio", "testdev", "vc"};
+    static const char *const plain[] = {"null",    "pty",   "msmouse", "wctablet",
+                                        "braille", "stdio", "testdev", "vc"};
     static const struct {
         const char *prefix, *kind;
     } paths[] = {{"file:", "file"}, {"pipe:", "pipe"}, {"/dev/parport", "parallel"}};
@@ -123,9 +123,8 @@ static json_t *parse_kind(const char *text)
             return kind_only(plain[i]);
     for (unsigned i = 0; i < COUNT_OF(paths); i++)
         if (!strncmp(text, paths[i].prefix, strlen(paths[i].prefix)))
-            return kind_path(paths[i].kind, paths[i].prefix[0] == '/'
-                                                ? text
-                                                : text + strlen(paths[i].prefix));
+            return kind_path(paths[i].kind,
+                             paths[i].prefix[0] == '/' ? text : text + strlen(paths[i].prefix));
     if (!strncmp(text, "vc:", 3))
         return kind_only("vc");
     if (!strncmp(text, "con:", 4))
@@ -137,8 +136,8 @@ json_t *chardev_parse_compat(const char *text, bool *monitor, Error *err)
 {
     static const struct {
         const char *prefix, *flag;
-    } tcp[] = {{"tcp:", NULL}, {"telnet:", "telnet"}, {"tn3270:", "tn3270"},
-               {"websocket:", "websocket"}};
+    } tcp[] = {
+        {"tcp:", NULL}, {"telnet:", "telnet"}, {"tn3270:", "tn3270"}, {"websocket:", "websocket"}};
     bool mon = !strncmp(text, "mon:", 4);
     json_t *j;
 
@@ -153,11 +152,12 @@ json_t *chardev_parse_compat(const char *text, bool *monitor, Error *err)
     else
         for (unsigned i = 0; !j && i < COUNT_OF(tcp); i++)
             if (!strncmp(text, tcp[i].prefix, strlen(tcp[i].prefix)))
-                return parse_tcp(text + strlen(tcp[i].prefix), tcp[i].flag, err);
+                j = parse_tcp(text + strlen(tcp[i].prefix), tcp[i].flag, err);
     if (!j) {
         if (err && !err->msg[0])
-            error_set(err, "'%s' is not a character device (stdio, pty, null, file:PATH, pipe:PATH, "
-                           "unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, chardev:ID)",
+            error_set(err,
+                      "'%s' is not a character device (stdio, pty, null, file:PATH, pipe:PATH, "
+                      "unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, chardev:ID)",
                       text);
         return NULL;
     }
@@ -169,8 +169,7 @@ json_t *chardev_parse_compat(const char *text, bool *monitor, Error *err)
     return j;
 }
 
-char *chardev_add_compat(Chardevs *set, const char *text, const char *id, bool *monitor,
-                         Error *err)
+char *chardev_add_compat(Chardevs *set, const char *text, const char *id, bool *monitor, Error *err)
 {
     json_t *j;
     bool ok;

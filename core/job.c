@@ -290,6 +290,8 @@ static void conclude(Job *j, bool ok)
     if (!ok)
         set_status(j, JOB_ABORTING);
     j->cls->finish(j, ok);
+    if (j->result && !j->err.msg[0])
+        error_set(&j->err, "%s", strerror(-j->result));
     if (j->id && j->set->m && j->cls->is_block)
         job_tell_end(j->set->m, j);
     set_status(j, JOB_CONCLUDED);
@@ -355,8 +357,6 @@ static void job_ended(void *arg)
     j->busy = false;
     if (!j->result && j->cancelled && j->forced)
         j->result = -ECANCELED;
-    if (j->result && !j->err.msg[0] && j->result != -ECANCELED)
-        error_set_errno(&j->err, -j->result, "%s", j->cls->type);
     if (j->result || t->aborting) {
         if (t->aborting) {
             j->result = j->result ? j->result : -ECANCELED;
@@ -635,13 +635,14 @@ static void error_on_main(void *arg)
 
 bool job_survives(Job *j, int rc, bool is_read)
 {
+    JobOnError policy = is_read ? j->on_error : j->on_target_error;
     bool full = rc == -ENOSPC;
-    bool stop = j->on_error == ON_ERROR_STOP ||
-                (full && (j->on_error == ON_ERROR_ENOSPC || j->on_error == ON_ERROR_AUTO));
-    Failure f = {j, is_read, j->on_error == ON_ERROR_IGNORE ? "ignore" : stop ? "stop" : "report"};
+    bool stop = policy == ON_ERROR_STOP ||
+                (full && (policy == ON_ERROR_ENOSPC || policy == ON_ERROR_AUTO));
+    Failure f = {j, is_read, policy == ON_ERROR_IGNORE ? "ignore" : stop ? "stop" : "report"};
 
     job_on_main(j, error_on_main, &f);
-    if (j->on_error == ON_ERROR_IGNORE)
+    if (policy == ON_ERROR_IGNORE)
         return true;
     if (!stop)
         return false;

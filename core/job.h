@@ -84,7 +84,7 @@ struct Job {
     int64_t slice_ns;      /* rate limit: the current slice ... */
     uint64_t slice_bytes;  /* ... and what was done in it */
     const char *io_status; /* "ok", "failed", "nospace" */
-    JobOnError on_error;
+    JobOnError on_error, on_target_error; /* of reading, of writing */
 };
 
 /* @m may be NULL (tools): no events then.  @loop: of the main thread; NULL: jobs_poll() does it. */

@@ -190,8 +190,9 @@ Object *object_new_json(Objects *set, const json_t *props, Error *err)
     if (!(c = class_of(type, err)))
         return NULL;
     if (!id_is_good(id)) {
-        error_set(err, "Parameter 'id' expects an identifier, not '%s' (letters, digits, '-', '.', "
-                       "'_', starting with a letter)",
+        error_set(err,
+                  "Parameter 'id' expects an identifier, not '%s' (letters, digits, '-', '.', "
+                  "'_', starting with a letter)",
                   id);
         return NULL;
     }

@@ -44,7 +44,7 @@ void object_class_register(ObjectClass *c);
         object_class_register(&c);                                                                 \
     }
 const ObjectClass *object_class_find(const char *name);
-const ObjectClass *object_class_next(const ObjectClass *c); /* sorted by name; NULL starts */
+const ObjectClass *object_class_next(const ObjectClass *c);   /* sorted by name; NULL starts */
 bool object_class_is(const ObjectClass *c, const char *name); /* it or its abstract kind */
 
 Objects *objects_new(void);

@@ -26,8 +26,13 @@ typedef struct Authz {
 } Authz;
 
 static const Field rule_fields[] = {
-    {.name = "match", .type = &type_str, .doc = "identity", .at = offsetof(Rule, match), .count = 1,
-     .use = FIELD_PROP, .flags = FIELD_REQUIRED},
+    {.name = "match",
+     .type = &type_str,
+     .doc = "identity",
+     .at = offsetof(Rule, match),
+     .count = 1,
+     .use = FIELD_PROP,
+     .flags = FIELD_REQUIRED},
     PROP_ENUM(Rule, policy, "policy", &policy_type, 0, "deny or allow"),
     PROP_ENUM(Rule, format, "format", &format_type, 0, "exact or glob"),
 };

@@ -71,9 +71,10 @@ static bool apply_policy(MemoryObject *o, Error *err)
     static const int modes[] = {MPOL_DEFAULT, MPOL_PREFERRED, MPOL_BIND, MPOL_INTERLEAVE};
 
     if (o->has_nodes != (o->policy != 0))
-        return error_set(err, o->has_nodes ? "host-nodes must be empty for policy default, or you "
-                                             "should explicitly specify a policy other than default"
-                                           : "host-nodes must be set for policy %s",
+        return error_set(err,
+                         o->has_nodes ? "host-nodes must be empty for policy default, or you "
+                                        "should explicitly specify a policy other than default"
+                                      : "host-nodes must be set for policy %s",
                          policy_names[o->policy]);
     if (o->policy && syscall(SYS_mbind, o->mem.host, o->mem.size, modes[o->policy], o->nodes,
                              (unsigned long)NODES_MAX, MPOL_MF_STRICT | MPOL_MF_MOVE))
@@ -165,14 +166,12 @@ static bool file_complete(Object *obj, Error *err)
     if (page & (page - 1) || o->size % page || o->offset % page)
         return error_set(err, "size 0x%" PRIx64 " and offset of %s must be multiples of 0x%" PRIx64,
                          o->size, o->mem_path, page);
-    if (fstat(o->mem.fd, &st) < 0 ||
-        (S_ISREG(st.st_mode) && st.st_size == 0 &&
-         ftruncate(o->mem.fd, (off_t)(o->offset + o->size)) < 0))
+    if (fstat(o->mem.fd, &st) < 0 || (S_ISREG(st.st_mode) && st.st_size == 0 &&
+                                      ftruncate(o->mem.fd, (off_t)(o->offset + o->size)) < 0))
         return error_set_errno(err, errno, "cannot size %s", o->mem_path);
     if (S_ISREG(st.st_mode) && st.st_size && (uint64_t)st.st_size < o->offset + o->size)
         return error_set(err,
-                         "backing store size 0x%" PRIx64
-                         " does not match 'size' option 0x%" PRIx64,
+                         "backing store size 0x%" PRIx64 " does not match 'size' option 0x%" PRIx64,
                          (uint64_t)st.st_size, o->size);
     o->mem.offset = o->offset;
     return finish(o, MAX(page, (uint64_t)HUGE), err);
@@ -189,8 +188,8 @@ static bool memfd_complete(Object *obj, Error *err)
     if (!begin(o, err))
         return false;
     if (o->hugetlb)
-        flags |= MFD_HUGETLB |
-                 (o->hugetlbsize ? (unsigned)__builtin_ctzll(page) << MAP_HUGE_SHIFT : 0);
+        flags |=
+            MFD_HUGETLB | (o->hugetlbsize ? (unsigned)__builtin_ctzll(page) << MAP_HUGE_SHIFT : 0);
     o->mem.fd = memfd_create(o->obj.id, flags);
     if (o->mem.fd < 0 || ftruncate(o->mem.fd, (off_t)ALIGN_UP(o->size, page)) < 0)
         return error_set_errno(err, errno, "failed to create memfd");

@@ -57,8 +57,8 @@ struct Entropy {
     Object *obj; /* NULL: built in */
     int fd;      /* -1: getrandom() */
     bool watched, closed;
-    Lock state; /* of what follows */
-    size_t wanted; /* 0: nothing asked */
+    Lock state;     /* of what follows */
+    size_t wanted;  /* 0: nothing asked */
     unsigned posts; /* under way: it is freed after the last */
     Lock *lock;
     EntropyFn *fn;

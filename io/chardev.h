@@ -49,10 +49,10 @@ typedef struct ChardevOps {
                     size_t n); /* how many were taken; 0: full, CHAR_WRITABLE follows. Any thread */
     void (*accept_ready)(Chardev *c); /* the front end can take more now. Any thread */
     void (*close)(Chardev *c);
-    void (*stop)(Chardev *c); /* the loop ends: unwatch, post no more; NULL: nothing to do */
-    void (*attached)(Chardev *c); /* c->front was set: tell it CHAR_OPENED from the loop if so */
-    void (*release)(Chardev *c);  /* what chardev_claim() gave is given back */
-    int (*take_fd)(Chardev *c);   /* the oldest descriptor the peer sent (SCM_RIGHTS), -1: none */
+    void (*stop)(Chardev *c);      /* the loop ends: unwatch, post no more; NULL: nothing to do */
+    void (*attached)(Chardev *c);  /* c->front was set: tell it CHAR_OPENED from the loop if so */
+    void (*release)(Chardev *c);   /* what chardev_claim() gave is given back */
+    int (*take_fd)(Chardev *c);    /* the oldest descriptor the peer sent (SCM_RIGHTS), -1: none */
     char *(*describe)(Chardev *c); /* "unix:path,server=on", for query-chardev; caller frees */
     bool on_others; /* it writes to other named ones (hub): its lock comes before theirs */
 } ChardevOps;
@@ -63,7 +63,8 @@ struct Chardev {
     Loop *loop;
     const CharFront *front; /* NULL: none; set by chardev_attach */
     bool open;              /* the other end is there; loop thread */
-    bool only_in_focus;     /* the front end wants CHAR_OPENED, behind a multiplexer, only when input first comes
+    bool
+        only_in_focus; /* the front end wants CHAR_OPENED, behind a multiplexer, only when input first comes
                                here; set before chardev_attach */
 };
 

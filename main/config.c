@@ -28,10 +28,10 @@ static void add_value(StrBuf *b, const char *key, const char *value)
 
 static bool section_done(Config *c, Section *s, Error *err)
 {
-    const char *name = !strcmp(s->name, "memory")         ? "m"
-                       : !strcmp(s->name, "smp-opts")     ? "smp"
-                       : !strcmp(s->name, "boot-opts")    ? "boot"
-                                                          : s->name;
+    const char *name = !strcmp(s->name, "memory")      ? "m"
+                       : !strcmp(s->name, "smp-opts")  ? "smp"
+                       : !strcmp(s->name, "boot-opts") ? "boot"
+                                                       : s->name;
     const Option *o;
     Given *g;
 

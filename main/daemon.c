@@ -102,8 +102,7 @@ void daemon_end(const Config *c)
     struct stat ours, there;
 
     if (process.pidfile >= 0 && fstat(process.pidfile, &ours) == 0 &&
-        stat(c->pidfile, &there) == 0 && ours.st_ino == there.st_ino &&
-        ours.st_dev == there.st_dev)
+        stat(c->pidfile, &there) == 0 && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
         unlink(c->pidfile);
 }
 

@@ -8,9 +8,10 @@
 /* Before anything has threads: with -daemonize only the child returns; what called us waits until
  * daemon_ready() or the end.  Then the PID file. */
 bool daemon_begin(const Config *c, Error *err);
-bool daemon_drop(const Config *c, Error *err); /* set up: lock memory, chroot, another user, filter */
+bool daemon_drop(const Config *c,
+                 Error *err); /* set up: lock memory, chroot, another user, filter */
 bool daemon_ready(const Config *c, Error *err); /* all is well: let go of the terminal */
-void daemon_end(const Config *c);              /* remove the PID file */
+void daemon_end(const Config *c);               /* remove the PID file */
 
 /* "on,spawn=deny,...": the filter, for all threads. */
 bool sandbox_enter(const char *text, Error *err);

@@ -123,7 +123,8 @@ void options_man(const Config *c)
             if (o->now && !o->doc) {
                 printf(".TP\n\\fB\\-");
                 man_text(o->name);
-                printf("\\fR%s\n%s", o->arg ? " \\fIarg\\fR" : "", *o->now ? "\\-" : "changes nothing");
+                printf("\\fR%s\n%s", o->arg ? " \\fIarg\\fR" : "",
+                       *o->now ? "\\-" : "changes nothing");
                 man_text(o->now);
                 printf("\n");
             }
@@ -141,16 +142,18 @@ static void completion_row(const Option *o, void *arg)
 
 void options_completion(const Config *c)
 {
-    printf("_rhea()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-           "    case $prev in\n"
-           "    -machine | -M) COMPREPLY=($(compgen -W \"$($1 -M help | awk 'NR > 1 { print $1 }')\""
-           " -- \"$cur\")); return ;;\n"
-           "    -device) COMPREPLY=($(compgen -W \"$($1 -device help | sed -n 's/^name \"\\([^\"]*\\)"
-           "\".*/\\1/p')\" -- \"$cur\")); return ;;\n"
-           "    esac\n    if [[ $cur == -* ]]; then\n        COMPREPLY=($(compgen -W \"");
+    printf(
+        "_rhea()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+        "    case $prev in\n"
+        "    -machine | -M) COMPREPLY=($(compgen -W \"$($1 -M help | awk 'NR > 1 { print $1 }')\""
+        " -- \"$cur\")); return ;;\n"
+        "    -device) COMPREPLY=($(compgen -W \"$($1 -device help | sed -n 's/^name \"\\([^\"]*\\)"
+        "\".*/\\1/p')\" -- \"$cur\")); return ;;\n"
+        "    esac\n    if [[ $cur == -* ]]; then\n        COMPREPLY=($(compgen -W \"");
     each_row(NULL, completion_row, NULL);
     printf("\" -- \"$cur\"))\n    else\n        COMPREPLY=($(compgen -f -- \"$cur\"))\n    fi\n}\n"
-           "complete -o filenames -F _rhea %s rhea rhea-system-x86_64\n", c->program);
+           "complete -o filenames -F _rhea %s rhea rhea-system-x86_64\n",
+           c->program);
 }
 
 /* --- --explain --- */
@@ -196,8 +199,9 @@ static char *modern_text(const char *arg)
 
 static bool has_bare_words(const Option *o)
 {
-    static const char *const names[] = {"serial", "parallel", "monitor", "qmp", "chardev", "mon",
-                                        "drive",  "netdev",   "gdb",     "debugcon", "device"};
+    static const char *const names[] = {"serial",  "parallel", "monitor", "qmp",
+                                        "chardev", "mon",      "drive",   "netdev",
+                                        "gdb",     "debugcon", "device"};
 
     for (unsigned i = 0; i < COUNT_OF(names); i++)
         if (!strcmp(o->name, names[i]))
@@ -221,9 +225,9 @@ static void explain_one(const Given *g)
         rest = o->now[n] ? o->now + n + 1 : NULL;
         if (rest) {
             const char *at = strstr(rest, "%s");
-            AUTO_FREE char *text = at ? xasprintf("%.*s%s%s", (int)(at - rest), rest,
-                                                  g->arg ? g->arg : "", at + 2)
-                                      : xstrdup(rest);
+            AUTO_FREE char *text =
+                at ? xasprintf("%.*s%s%s", (int)(at - rest), rest, g->arg ? g->arg : "", at + 2)
+                   : xstrdup(rest);
 
             putchar(' ');
             print_word(text);

@@ -11,7 +11,7 @@ void list_boards(const Config *c)
 {
     printf("Supported machines are:\n");
     for (const Board *b = board_next(NULL); b; b = board_next(b)) {
-        if (!board_has_arch(b, c->arch))
+        if (b->arch && !board_has_arch(b, c->arch))
             continue;
         printf("%-20s %s\n", b->name, b->doc);
         if (b->alias)

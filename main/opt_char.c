@@ -105,8 +105,8 @@ static bool make_parallel(Setup *s, const char *arg, Error *err)
     if (!strcmp(arg, "none") || !strcmp(arg, "null"))
         return true;
     name = chardev_add_compat(s->chardevs, arg, "parallel0", &monitor, err);
-    return name && error_set(err, "machine '%s' has no parallel port (-parallel none)",
-                             s->m->board->name);
+    return name &&
+           error_set(err, "machine '%s' has no parallel port (-parallel none)", s->m->board->name);
 }
 
 OPT(opt_parallel)
@@ -118,7 +118,8 @@ OPT(opt_parallel)
 
 /* --- monitors --- */
 
-static bool make_compat_monitor(Setup *s, const char *arg, MonitorMode mode, bool pretty, Error *err)
+static bool make_compat_monitor(Setup *s, const char *arg, MonitorMode mode, bool pretty,
+                                Error *err)
 {
     AUTO_FREE char *name = NULL;
     bool monitor;
@@ -245,7 +246,8 @@ OPT(opt_echr)
 }
 
 static const Option char_rows[] = {
-    {.name = "chardev", .arg = "backend,id=id[,mux=on|off][,logfile=PATH][,logappend=on|off][,...]",
+    {.name = "chardev",
+     .arg = "backend,id=id[,mux=on|off][,logfile=PATH][,logappend=on|off][,...]",
      .doc = "make a character device\nuse '-chardev help' to list the kinds, '-chardev kind,help' "
             "for the options of one",
      .apply = opt_chardev},
@@ -254,26 +256,41 @@ static const Option char_rows[] = {
 OPTIONS_REGISTER(chardevs, 50, "Character device options", char_rows)
 
 static const Option rows[] = {
-    {.name = "serial", .arg = "dev",
+    {.name = "serial",
+     .arg = "dev",
      .doc = "redirect the serial port to char device 'dev'\nstdio, mon:stdio, pty, null, none, "
             "chardev:ID, file:PATH, pipe:PATH,\nunix:PATH[,server=on,wait=off], "
             "tcp:[host]:port[,server=on,wait=off], telnet:..., websocket:..., udp:host:port",
      .apply = opt_serial},
-    {.name = "parallel", .arg = "dev", .doc = "redirect the parallel port to char device 'dev'",
+    {.name = "parallel",
+     .arg = "dev",
+     .doc = "redirect the parallel port to char device 'dev'",
      .apply = opt_parallel},
-    {.name = "debugcon", .arg = "dev", .doc = "redirect port 0xe9 to char device 'dev'",
+    {.name = "debugcon",
+     .arg = "dev",
+     .doc = "redirect port 0xe9 to char device 'dev'",
      .apply = opt_debugcon},
-    {.name = "monitor", .arg = "dev", .doc = "redirect the monitor to char device 'dev'",
+    {.name = "monitor",
+     .arg = "dev",
+     .doc = "redirect the monitor to char device 'dev'",
      .apply = opt_monitor},
-    {.name = "qmp", .arg = "dev", .doc = "like -monitor but opens in 'control' mode",
+    {.name = "qmp",
+     .arg = "dev",
+     .doc = "like -monitor but opens in 'control' mode",
      .apply = opt_qmp},
-    {.name = "qmp-pretty", .arg = "dev", .doc = "like -qmp but uses pretty JSON formatting",
+    {.name = "qmp-pretty",
+     .arg = "dev",
+     .doc = "like -qmp but uses pretty JSON formatting",
      .apply = opt_qmp_pretty},
-    {.name = "mon", .arg = "[chardev=]name[,mode=readline|control][,pretty[=on|off]]",
-     .doc = "make a monitor on character device 'name'", .apply = opt_mon},
+    {.name = "mon",
+     .arg = "[chardev=]name[,mode=readline|control][,pretty[=on|off]]",
+     .doc = "make a monitor on character device 'name'",
+     .apply = opt_mon},
     {.name = "gdb", .arg = "dev", .doc = "accept gdb connection on 'dev'", .apply = opt_gdb},
     {.name = "s", .doc = "shorthand for -gdb tcp::1234", .now = "gdb tcp::1234"},
-    {.name = "echr", .arg = "chr", .doc = "set terminal escape character instead of ctrl-a",
+    {.name = "echr",
+     .arg = "chr",
+     .doc = "set terminal escape character instead of ctrl-a",
      .apply = opt_echr},
     {0},
 };

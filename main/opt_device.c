@@ -117,13 +117,16 @@ OPT(opt_global)
 }
 
 static const Option rows[] = {
-    {.name = "device", .arg = "driver[,prop[=value][,...]]",
+    {.name = "device",
+     .arg = "driver[,prop[=value][,...]]",
      .doc = "add device (based on driver)\nprop=value,... sets driver properties\n"
             "use '-device help' to print all possible drivers\n"
             "use '-device driver,help' to print all possible properties",
      .apply = opt_device},
-    {.name = "global", .arg = "driver.property=value",
-     .doc = "set a global default for a driver property", .apply = opt_global},
+    {.name = "global",
+     .arg = "driver.property=value",
+     .doc = "set a global default for a driver property",
+     .apply = opt_global},
     {.name = "nodefaults", .doc = "don't create default devices", .apply = opt_nodefaults},
     {.name = "no-user-config",
      .doc = "do not load default user-provided config files (there are none)",
@@ -133,7 +136,8 @@ static const Option rows[] = {
 OPTIONS_REGISTER(devices, 20, "Device options", rows)
 
 static const Option object_rows[] = {
-    {.name = "object", .arg = "TYPENAME[,PROP1=VALUE1,...]",
+    {.name = "object",
+     .arg = "TYPENAME[,PROP1=VALUE1,...]",
      .doc = "create a new object of type TYPENAME\nuse '-object help' to list the types",
      .apply = opt_object},
     {0},

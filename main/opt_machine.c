@@ -13,9 +13,12 @@ static bool opt_machine(Config *c, const char *arg, Error *err)
     struct {
         const char *key;
         char **to;
-    } texts[] = {{"kernel", &c->mc.kernel},   {"initrd", &c->mc.initrd},
-                 {"append", &c->mc.append},   {"dtb", &c->mc.dtb},
-                 {"firmware", &c->mc.bios},   {"accel", &c->accels},
+    } texts[] = {{"kernel", &c->mc.kernel},
+                 {"initrd", &c->mc.initrd},
+                 {"append", &c->mc.append},
+                 {"dtb", &c->mc.dtb},
+                 {"firmware", &c->mc.bios},
+                 {"accel", &c->accels},
                  {"memory-backend", &c->memory_backend}};
     const char *value;
     Opts o;
@@ -65,7 +68,7 @@ static bool accel_choice(const char *key, const char *value, const char *no, con
 
 static bool accel_properties(Config *c, Opts *o, Error *err)
 {
-    static const char *const ignored[] = {"split-wx", "kernel-irqchip", "kvm-shadow-mem",
+    static const char *const ignored[] = {"split-wx",        "kernel-irqchip",  "kvm-shadow-mem",
                                           "dirty-ring-size", "one-insn-per-tb", "notify-vmexit"};
     const char *size = opts_get(o, "tb-size"), *thread = opts_get(o, "thread"),
                *backend = opts_get(o, "backend");
@@ -225,8 +228,10 @@ static bool opt_memory(Config *c, const char *arg, Error *err)
     if (ok && slots && (!parse_u64(slots, &n_slots) || n_slots > 256))
         ok = error_set(err, "slots=%s is not a number of at most 256", slots);
     if (ok && max && bytes && max_bytes < bytes)
-        ok = error_set(err, "invalid value of maxmem: maximum memory size (0x%" PRIx64
-                       ") must be at least the initial memory size (0x%" PRIx64 ")", max_bytes, bytes);
+        ok = error_set(err,
+                       "invalid value of maxmem: maximum memory size (0x%" PRIx64
+                       ") must be at least the initial memory size (0x%" PRIx64 ")",
+                       max_bytes, bytes);
     if (ok && bytes > INT64_MAX)
         ok = error_set(err, "that is more than any board takes");
     opts_free(&o);
@@ -258,8 +263,10 @@ static bool rtc_base(Config *c, const char *base, Error *err)
     if (!end)
         end = strptime(base, "%Y-%m-%d", &tm);
     if (!end || *end || (then = timegm(&tm)) == (time_t)-1)
-        return error_set(err, "invalid datetime format '%s'; valid formats: utc, localtime, "
-                              "'2006-06-17T16:01:21' or '2006-06-17'", base);
+        return error_set(err,
+                         "invalid datetime format '%s'; valid formats: utc, localtime, "
+                         "'2006-06-17T16:01:21' or '2006-06-17'",
+                         base);
     c->mc.rtc_offset_s = then - now;
     return true;
 }
@@ -338,7 +345,8 @@ static bool boot_number(Opts *o, const char *key, int32_t *out, Error *err)
     if (!text)
         return true;
     if (!parse_u64(text + minus, &v) || v > 0xffff || (minus && v != 1))
-        return error_set(err, "%s=%s is not a number of milliseconds up to 65535, or -1", key, text);
+        return error_set(err, "%s=%s is not a number of milliseconds up to 65535, or -1", key,
+                         text);
     *out = minus ? -1 : (int32_t)v;
     return true;
 }
@@ -448,16 +456,21 @@ OPT(opt_data_dir)
 }
 
 static const Option rows[] = {
-    {.name = "machine", .alias = "M", .arg = "[type=]name[,prop[=value][,...]]",
+    {.name = "machine",
+     .alias = "M",
+     .arg = "[type=]name[,prop[=value][,...]]",
      .doc = "selects emulated machine ('-machine help' for list)\n"
             "property accel=accel1[:accel2[:...]] selects accelerator (default: jit)\n"
             "acpi=on|off describe the board by ACPI tables (default: on)\n"
             "hpet=on|off high precision event timers (default: on)\n"
             "memory-backend=id object that is the guest's RAM",
      .apply = opt_machine},
-    {.name = "cpu", .arg = "cpu[,+feature][,-feature][,feature=on|off]",
-     .doc = "select CPU ('-cpu help' for list)", .apply = opt_cpu},
-    {.name = "accel", .arg = "[accel=]accelerator[,prop[=value][,...]]",
+    {.name = "cpu",
+     .arg = "cpu[,+feature][,-feature][,feature=on|off]",
+     .doc = "select CPU ('-cpu help' for list)",
+     .apply = opt_cpu},
+    {.name = "accel",
+     .arg = "[accel=]accelerator[,prop[=value][,...]]",
      .doc = "select accelerator (jit, also called tcg; use 'help' for a list)\n"
             "thread=single|multi one host thread for all processors or for each (default: multi)\n"
             "tb-size=n size of the code cache in MiB\n"
@@ -466,46 +479,71 @@ static const Option rows[] = {
     {.name = "smp",
      .arg = "[[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,dies=dies][,cores=cores]"
             "[,threads=threads]",
-     .doc = "set the number of initial CPUs to 'n' (default: 1)", .apply = opt_smp},
-    {.name = "m", .arg = "[size=]megs[,slots=n,maxmem=size]", .doc = "configure guest RAM",
+     .doc = "set the number of initial CPUs to 'n' (default: 1)",
+     .apply = opt_smp},
+    {.name = "m",
+     .arg = "[size=]megs[,slots=n,maxmem=size]",
+     .doc = "configure guest RAM",
      .apply = opt_memory},
-    {.name = "mem-path", .arg = "FILE", .doc = "provide backing storage for guest RAM",
+    {.name = "mem-path",
+     .arg = "FILE",
+     .doc = "provide backing storage for guest RAM",
      .apply = opt_mem_path},
     {.name = "mem-prealloc", .doc = "preallocate guest memory", .apply = opt_mem_prealloc},
-    {.name = "overcommit", .arg = "[mem-lock=on|off][,cpu-pm=on|off]",
+    {.name = "overcommit",
+     .arg = "[mem-lock=on|off][,cpu-pm=on|off]",
      .doc = "mem-lock=on keeps all memory in RAM\ncpu-pm=on is accepted and changes nothing",
      .apply = opt_overcommit},
-    {.name = "rtc", .arg = "[base=utc|localtime|<datetime>][,clock=host][,driftfix=none|slew]",
-     .doc = "set the RTC base and clock", .apply = opt_rtc},
+    {.name = "rtc",
+     .arg = "[base=utc|localtime|<datetime>][,clock=host][,driftfix=none|slew]",
+     .doc = "set the RTC base and clock",
+     .apply = opt_rtc},
     {.name = "boot",
      .arg = "[order=drives][,once=drives][,menu=on|off][,splash=file][,splash-time=ms]"
             "[,reboot-timeout=ms][,strict=on|off]",
-     .doc = "'drives': floppy (a), hard disk (c), CD-ROM (d), network (n)", .apply = opt_boot},
-    {.name = "fw_cfg", .arg = "[name=]<name>,file=<file>|string=<str>",
-     .doc = "add named fw_cfg entry with contents from file or string", .apply = opt_fw_cfg},
-    {.name = "smbios", .arg = "file=binary|type=n,field=value[,...]",
-     .doc = "add SMBIOS table, or set its fields", .apply = opt_smbios},
-    {.name = "acpitable", .arg = "[sig=str][,rev=n][,...]{,data|file}=file1[:file2]...",
-     .doc = "add ACPI table", .apply = opt_acpitable},
-    {.name = "option-rom", .arg = "rom", .doc = "load a file, rom, into the option ROM space",
+     .doc = "'drives': floppy (a), hard disk (c), CD-ROM (d), network (n)",
+     .apply = opt_boot},
+    {.name = "fw_cfg",
+     .arg = "[name=]<name>,file=<file>|string=<str>",
+     .doc = "add named fw_cfg entry with contents from file or string",
+     .apply = opt_fw_cfg},
+    {.name = "smbios",
+     .arg = "file=binary|type=n,field=value[,...]",
+     .doc = "add SMBIOS table, or set its fields",
+     .apply = opt_smbios},
+    {.name = "acpitable",
+     .arg = "[sig=str][,rev=n][,...]{,data|file}=file1[:file2]...",
+     .doc = "add ACPI table",
+     .apply = opt_acpitable},
+    {.name = "option-rom",
+     .arg = "rom",
+     .doc = "load a file, rom, into the option ROM space",
      .apply = opt_option_rom},
-    {.name = "L", .arg = "path", .doc = "look for firmware in this directory too",
+    {.name = "L",
+     .arg = "path",
+     .doc = "look for firmware in this directory too",
      .apply = opt_data_dir},
     {0},
 };
 OPTIONS_REGISTER(machine, 10, "Machine options", rows)
 
 static const Option linux_rows[] = {
-    {.name = "kernel", .arg = "bzImage",
+    {.name = "kernel",
+     .arg = "bzImage",
      .doc = "use 'bzImage' as kernel image (or an ELF file with a PVH note, or a multiboot kernel)",
      .apply = opt_kernel},
-    {.name = "append", .arg = "cmdline", .doc = "use 'cmdline' as kernel command line",
+    {.name = "append",
+     .arg = "cmdline",
+     .doc = "use 'cmdline' as kernel command line",
      .apply = opt_append},
-    {.name = "initrd", .arg = "file",
+    {.name = "initrd",
+     .arg = "file",
      .doc = "use 'file' as initial ram disk; multiboot, PVH: \"file args,file args\" are modules",
      .apply = opt_initrd},
     {.name = "dtb", .arg = "file", .doc = "use 'file' as device tree image", .apply = opt_dtb},
-    {.name = "bios", .arg = "file", .doc = "firmware that starts at the reset vector",
+    {.name = "bios",
+     .arg = "file",
+     .doc = "firmware that starts at the reset vector",
      .apply = opt_bios},
     {0},
 };

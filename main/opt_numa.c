@@ -111,7 +111,8 @@ static const Option rows[] = {
     {.name = "numa",
      .arg = "node[,mem=size|memdev=id][,cpus=firstcpu[-lastcpu]][,nodeid=node]|dist,src=source,"
             "dst=destination,val=distance",
-     .doc = "memory and processors of a NUMA node, or its distance to another", .apply = opt_numa},
+     .doc = "memory and processors of a NUMA node, or its distance to another",
+     .apply = opt_numa},
     {0},
 };
 OPTIONS_REGISTER(numa, 10, "Machine options", rows)

@@ -121,6 +121,11 @@ static bool apply_modern(Config *c, const char *now, const char *arg, Error *err
 
 static bool apply(Config *c, const Option *o, const char *arg, Error *err)
 {
+    if (o->missing && arg && is_help(arg)) { /* a list of nothing */
+        printf("%s\n", o->missing);
+        c->done = true;
+        return true;
+    }
     if (o->missing)
         return error_set(err, "%s", o->missing);
     if (o->now)
@@ -236,10 +241,11 @@ static void free_borrowed(MachineConfig *mc)
 
 void config_free(Config *c)
 {
-    char *texts[] = {c->program,      c->board,      c->accels,      c->name,     c->process_name,
-                     c->uuid,         c->log_file,   c->pidfile,     c->runas,    c->chroot,
-                     c->sandbox,      c->memory_backend, c->mc.cpu_model, c->mc.kernel, c->mc.initrd,
-                     c->mc.append,    c->mc.bios,    c->mc.dtb};
+    char *texts[] = {c->program,      c->board,     c->accels,    c->name,
+                     c->process_name, c->uuid,      c->log_file,  c->pidfile,
+                     c->runas,        c->chroot,    c->sandbox,   c->memory_backend,
+                     c->mc.cpu_model, c->mc.kernel, c->mc.initrd, c->mc.append,
+                     c->mc.bios,      c->mc.dtb};
 
     for (unsigned i = 0; i < COUNT_OF(texts); i++)
         xfree(texts[i]);

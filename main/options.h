@@ -24,16 +24,16 @@ typedef bool LaterFn(Setup *s, const char *arg, Error *err);
 
 /* In this order; within one, in the order of the command line. */
 typedef enum Stage {
-    STAGE_OBJECT,  /* the Machine is there, empty */
+    STAGE_OBJECT, /* the Machine is there, empty */
     STAGE_CHARDEV,
     STAGE_BLOCK,
     STAGE_NET,
     STAGE_DISPLAY, /* displays, audio */
     STAGE_PORT,    /* serial ports and their kin: what the board connects */
     STAGE_MONITOR,
-    STAGE_BOARD,   /* last words to the board; it is built after this stage */
+    STAGE_BOARD, /* last words to the board; it is built after this stage */
     STAGE_DEVICE,
-    STAGE_LATE,    /* everything is there: gdb, incoming state */
+    STAGE_LATE, /* everything is there: gdb, incoming state */
     STAGES
 } Stage;
 
@@ -71,7 +71,7 @@ typedef struct Config {
     bool daemonize, lock_memory;
     uint8_t escape; /* -echr */
     bool msg_stamp, msg_guest;
-    bool done; /* something was printed: end with status 0 */
+    bool done;          /* something was printed: end with status 0 */
     TextList data_dirs; /* -L */
 } Config;
 
@@ -80,7 +80,7 @@ struct Option {
     const char *arg;          /* what follows it, for the help; NULL: nothing */
     const char *doc;          /* lines */
     bool (*apply)(Config *c, const char *arg, Error *err);
-    const char *now;     /* an older spelling: "machine acpi=off", %s for its argument, "" nothing */
+    const char *now; /* an older spelling: "machine acpi=off", %s for its argument, "" nothing */
     const char *missing; /* not built: why, or what there is instead */
     uint8_t flags;
 };

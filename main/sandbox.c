@@ -102,7 +102,8 @@ static bool group(Opts *o, const char *key, uint8_t bit, Sandbox *s, Error *err)
         return true;
     }
     if (strcmp(value, "allow") && strcmp(value, "deny"))
-        return error_set(err, "invalid argument for %s: '%s' is neither allow nor deny", key, value);
+        return error_set(err, "invalid argument for %s: '%s' is neither allow nor deny", key,
+                         value);
     s->groups = (uint8_t)(!strcmp(value, "deny") ? s->groups | bit : s->groups & ~bit);
     return true;
 }
@@ -147,7 +148,7 @@ static int deny_processes(scmp_filter_ctx ctx)
 static int deny_schedulers(scmp_filter_ctx ctx)
 {
     return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(sched_setscheduler), 1,
-                            SCMP_A1(SCMP_CMP_NE, SCHED_IDLE));
+                            SCMP_A1(SCMP_CMP_NE, SCHED_IDLE, 0));
 }
 
 static int add_rules(scmp_filter_ctx ctx, const Sandbox *s)

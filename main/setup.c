@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "block/nbd_server.h"
+#include "core/fds.h"
 #include "core/memory_backend.h"
 
 /* --- choosing --- */
@@ -47,6 +48,21 @@ static const Accel *pick_accel(const Config *c, Error *err)
     return a;
 }
 
+static void machine_refused(const char *name, const char *arch, Error *err)
+{
+    const char *names[64], *near;
+    unsigned n = 0;
+
+    for (const Board *b = board_next(NULL); b && n < COUNT_OF(names); b = board_next(b))
+        if (board_has_arch(b, arch))
+            names[n++] = b->name;
+    near = nearest_name(name, names, n);
+    error_set(err,
+              "-machine %s: unsupported machine type%s%s%s (use -machine help to list supported "
+              "machines)",
+              name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
 static const Board *pick_board(const Config *c, Error *err)
 {
     static const char *const missing[] = {"q35",   "pc-q35", "pc-i440fx", "microvm",
@@ -55,8 +71,7 @@ static const Board *pick_board(const Config *c, Error *err)
     const Board *b = board_find(name, c->arch);
 
     if (b && c->mc.max_cpus > b->max_cpus) {
-        error_set(err,
-                  "-smp %u: Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u",
+        error_set(err, "-smp %u: Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u",
                   c->mc.max_cpus, c->mc.max_cpus, b->name, b->max_cpus);
         return NULL;
     }
@@ -71,9 +86,7 @@ static const Board *pick_board(const Config *c, Error *err)
             error_set(err, "-machine %s: this machine is not built yet (pc is)", name);
             return NULL;
         }
-    error_set(
-        err, "-machine %s: unsupported machine type (use -machine help to list supported machines)",
-        name);
+    machine_refused(name, c->arch, err);
     return NULL;
 }
 
@@ -85,12 +98,24 @@ typedef struct Harmless {
 } Harmless;
 
 static const Harmless harmless[] = {
-    {"kernel_irqchip", NULL}, {"vmport", NULL},          {"dump-guest-core", NULL},
-    {"mem-merge", NULL},      {"graphics", NULL},        {"suppress-vmdesc", NULL},
-    {"aes-key-wrap", NULL},   {"dea-key-wrap", NULL},    {"fd-bootchk", NULL},
-    {"smm", "off"},           {"nvdimm", "off"},         {"hmat", "off"},
-    {"i8042", NULL},          {"smbus", NULL},           {"pcspk-audiodev", ""},
-    {"usb", "off"},           {"default-bus-bypass-iommu", NULL}, {"enforce-config-section", NULL},
+    {"kernel_irqchip", NULL},
+    {"vmport", NULL},
+    {"dump-guest-core", NULL},
+    {"mem-merge", NULL},
+    {"graphics", NULL},
+    {"suppress-vmdesc", NULL},
+    {"aes-key-wrap", NULL},
+    {"dea-key-wrap", NULL},
+    {"fd-bootchk", NULL},
+    {"smm", "off"},
+    {"nvdimm", "off"},
+    {"hmat", "off"},
+    {"i8042", NULL},
+    {"smbus", NULL},
+    {"pcspk-audiodev", ""},
+    {"usb", "off"},
+    {"default-bus-bypass-iommu", NULL},
+    {"enforce-config-section", NULL},
 };
 
 static bool board_option(Setup *s, const Opt *o, Error *err)
@@ -169,8 +194,8 @@ static bool add_defaults(Config *c, Error *err)
         return true;
     if (!c->has_serial)
         return option_apply(c, "serial",
-                            c->daemonize    ? "null"
-                            : !c->nographic ? "null"
+                            c->daemonize     ? "null"
+                            : !c->nographic  ? "null"
                             : c->has_monitor ? "stdio"
                                              : "mon:stdio",
                             err);
@@ -206,6 +231,13 @@ static void commit(void *arg)
     strbuf_free(&out);
 }
 
+/* --- files of character devices: also descriptors that were handed to us --- */
+
+static int open_file(void *arg, const char *path, int flags, unsigned mode)
+{
+    return fds_open(((Setup *)arg)->m, path, flags, mode);
+}
+
 /* --- all of it --- */
 
 static bool make_machine(Setup *s, Error *err)
@@ -228,7 +260,8 @@ static bool make_machine(Setup *s, Error *err)
                                               .commit = commit,
                                               .arg = s,
                                               .objects = s->objects,
-                                              .escape = c->escape});
+                                              .escape = c->escape,
+                                              .open = open_file});
     s->m->chardevs = s->chardevs;
     s->block_ctx = blockctx_new(s->m->loop, err);
     if (!s->block_ctx)
@@ -240,6 +273,27 @@ static bool make_machine(Setup *s, Error *err)
         if (!board_option(s, &c->board_opts.o[i], err))
             return false;
     return true;
+}
+
+static bool is_driver(const char *name)
+{
+    for (const DeviceClass *d = device_class_next(NULL); d; d = device_class_next(d))
+        if (!strcmp(d->name, name) || (d->alias && !strcmp(d->alias, name)) ||
+            (d->parent && !strcmp(d->parent, name)))
+            return true;
+    return false;
+}
+
+/* -global of a driver that there is not: maybe a slip of the pen, maybe a device of QEMU's only. */
+static void warn_of_globals(const Config *c)
+{
+    for (unsigned i = 0; i < c->globals.n; i++) {
+        const char *text = c->globals.s[i];
+        AUTO_FREE char *driver = xasprintf("%.*s", (int)strcspn(text, "."), text);
+
+        if (!is_driver(driver))
+            log_warn("global %.*s has invalid class name", (int)strcspn(text, "="), text);
+    }
 }
 
 /* Without -m the object that is the RAM says how much there is. */
@@ -264,6 +318,7 @@ bool setup_make(Setup *s, Config *c, Error *err)
         !run_stage(s, STAGE_LATE, err))
         return false;
     chardevs_set_running(s->chardevs);
+    warn_of_globals(c);
     return true;
 }
 

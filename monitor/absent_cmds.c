@@ -21,7 +21,56 @@ NONE(tpm_types, "query-tpm-types", &type_str_list, "Kinds of TPM back ends.")
 NONE(mice, "query-mice", &any_list, "Pointing devices.")
 NONE(pci, "query-pci", &any_list, "PCI buses and the devices on them.")
 NONE(rx_filter, "query-rx-filter", &any_list, "Receive filters of network devices.")
-NONE(migrate_capabilities, "query-migrate-capabilities", &any_list, "What migration can do.")
+
+/* --- migration: no command begins one, so that `events` is kept for nobody yet --- */
+
+static const char *const capability_names[] = {"events", NULL};
+static ENUM_TYPE(capability_kind, MigrationCapability, capability_names);
+typedef struct Capability {
+    uint32_t which;
+    bool state;
+} Capability;
+static const Field capability_fields[] = {
+    ARG_TYPE(Capability, which, "capability", &capability_kind, "which"),
+    ARG(Capability, state, "state", "it is enabled"),
+};
+static STRUCT_TYPE(capability_type, Capability, capability_fields);
+static LIST_TYPE(capabilities_type, &capability_type);
+typedef struct Capabilities {
+    List list;
+} Capabilities;
+static const Field set_fields[] = {
+    ARG_TYPE(Capabilities, list, "capabilities", &capabilities_type, "those to change"),
+};
+static STRUCT_TYPE(set_type, Capabilities, set_fields);
+
+/* Indexed by capability. */
+static bool *capability_states(Machine *m)
+{
+    static const char key;
+
+    return control_state(m, &key, sizeof(bool) * (COUNT_OF(capability_names) - 1), NULL);
+}
+
+COMMAND_FN(query_capabilities)
+{
+    for (uint32_t i = 0; capability_names[i]; i++)
+        *(Capability *)list_add(ret, &capability_type) = (Capability){i, capability_states(m)[i]};
+    return true;
+}
+COMMAND(query_capabilities, .name = "query-migrate-capabilities", .ret = &capabilities_type,
+        .run = query_capabilities, .doc = "What migration can do, and is to do.")
+
+COMMAND_FN(set_capabilities)
+{
+    const List *l = &((Capabilities *)args)->list;
+
+    for (unsigned i = 0; i < l->n; i++)
+        capability_states(m)[((Capability *)l->p)[i].which] = ((Capability *)l->p)[i].state;
+    return true;
+}
+COMMAND(set_capabilities, .name = "migrate-set-capabilities", .args = &set_type,
+        .run = set_capabilities, .doc = "What migration is to do.")
 
 /* --- balloon --- */
 

@@ -5,3 +5,4 @@ obj-y += monitor/expr.o monitor/guest_memory.o monitor/hmp.o monitor/hmp_info.o 
 obj-y += monitor/gdb.o monitor/gdb_commands.o monitor/gdb_mem.o monitor/gdb_packet.o monitor/gdb_query.o monitor/gdb_regs.o
 obj-y += monitor/dump.o monitor/dump_elf.o monitor/dump_kdump.o
 obj-y += monitor/hmp_gdb.o
+obj-y += monitor/profile.o monitor/symbols.o

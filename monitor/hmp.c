@@ -503,20 +503,24 @@ static bool hmp_wants(UNUSED Monitor *mon)
     return true;
 }
 
+/* What one piece of input brings goes out in one piece. */
 static void hmp_input(Monitor *mon, const char *p, size_t n)
 {
-    for (size_t i = 0; i < n && mon->open; i++) {
-        StrBuf echo = {0}, out = {0};
+    StrBuf out = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        StrBuf echo = {0};
         const char *line = line_edit_take(mon->session, p[i], &echo);
 
-        session_write(mon, &echo);
-        if (!line)
-            continue;
-        hmp_run_for(mon->machine, mon, line, mon->cpu, &out);
-        monitor_write(mon, strbuf_str(&out), out.len);
-        strbuf_free(&out);
-        session_prompt(mon);
+        add_crlf(&out, strbuf_str(&echo));
+        strbuf_free(&echo);
+        if (line) {
+            hmp_run_for(mon->machine, mon, line, mon->cpu, &out);
+            line_edit_start(mon->session, &out);
+        }
     }
+    monitor_write(mon, strbuf_str(&out), out.len);
+    strbuf_free(&out);
 }
 
 static void hmp_free(Monitor *mon)
@@ -541,6 +545,14 @@ void hmp_session_new(Monitor *mon)
     line_edit_init(e, "(qemu) ", session_complete, mon);
     mon->session = e;
     mon->ops = &hmp_ops;
+}
+
+void hmp_history(HmpCall *h)
+{
+    const LineEdit *e = h->mon && h->mon->ops == &hmp_ops ? h->mon->session : NULL;
+
+    for (unsigned i = 0; e && i < e->n_history; i++)
+        hmp_print(h, "%u: '%s'\n", i, e->history[i]);
 }
 
 /* --- human-monitor-command --- */

@@ -30,7 +30,7 @@ static bool gdb_begin(Machine *m, HmpGdb *g, const char *device, Error *err)
     bool listens = !strncmp(device, "tcp:", 4) || !strncmp(device, "unix:", 5);
     AUTO_FREE char *text =
         listens ? xasprintf("%s,server=on,wait=off,nodelay=on", device) : xstrdup(device);
-    bool was_running = m->state == RUN_RUNNING, monitor;
+    bool monitor;
 
     g->set = m->chardevs;
     if (!g->set)
@@ -43,8 +43,6 @@ static bool gdb_begin(Machine *m, HmpGdb *g, const char *device, Error *err)
     g->stub = gdbstub_new(m, g->c, err);
     if (g->stub)
         gdbstub_set_monitor(g->stub, hmp_run);
-    if (was_running)
-        machine_start(m);
     return g->stub != NULL;
 }
 
@@ -52,6 +50,7 @@ void hmp_gdbserver(HmpCall *h)
 {
     const char *device = hmp_has(h, "device") ? hmp_str(h, "device") : "tcp::1234";
     HmpGdb *g = control_state(h->m, &gdb_key, sizeof *g, gdb_end);
+    bool was_running = h->m->state == RUN_RUNNING;
     Error err = {0};
 
     gdb_end(g);
@@ -63,4 +62,6 @@ void hmp_gdbserver(HmpCall *h)
         gdb_end(g);
         hmp_print(h, "Could not open gdbserver on device '%s': %s\n", device, err.msg);
     }
+    if (was_running && h->m->state != RUN_RUNNING) /* a stub ends and begins with a pause */
+        machine_start(h->m);
 }

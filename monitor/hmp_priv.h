@@ -39,6 +39,7 @@ void hmp_print(HmpCall *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
 const char *hmp_str(const HmpCall *h, const char *name);
 int64_t hmp_int(const HmpCall *h, const char *name);
 bool hmp_has(const HmpCall *h, const char *name);
+void hmp_history(HmpCall *h);
 void hmp_help(HmpCall *h); /* args "name", optional */
 
 /* Registers and memory stand still between the two, if the machine runs. */

@@ -205,11 +205,6 @@ static void hmp_dump(HmpCall *h)
     json_decref(a);
 }
 
-static void hmp_history(HmpCall *h)
-{
-    hmp_print(h, "the cursor keys walk through the history\n");
-}
-
 /* --- the table --- */
 
 const HmpCommand hmp_table[] = {

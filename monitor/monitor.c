@@ -32,7 +32,7 @@ static void out_flush(Monitor *mon)
 
 void monitor_write(Monitor *mon, const char *p, size_t n)
 {
-    if (!mon->open)
+    if (!mon->open || !n)
         return;
     if (mon->out_at && mon->out_cap - mon->out_len < n) {
         memmove(mon->out, mon->out + mon->out_at, mon->out_len - mon->out_at);

@@ -182,3 +182,17 @@ void snapshots_show(const SnapshotInfo *s, unsigned n)
         printf("%-9s %-16s %8s%20s%13s%11s\n", s[i].id, s[i].name, size, date, clock, icount);
     }
 }
+
+/* --- warnings --- */
+
+void guess_warning(const BlockNode *n)
+{
+    if (!(n->flags & NODE_PROBED) || node_is_read_only(n))
+        return;
+    fprintf(stderr,
+            "WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
+            "         Automatically detecting the format is dangerous for raw images, write "
+            "operations on block 0 will be restricted.\n"
+            "         Specify the 'raw' format explicitly to remove the restrictions.\n",
+            n->filename);
+}

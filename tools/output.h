@@ -16,5 +16,7 @@ JsonMember *json_members(const json_t *object,
                          size_t *n);                    /* in the order of output; caller frees */
 void size_text(char *out, size_t cap, uint64_t bytes);  /* "1.5 GiB" */
 void snapshots_show(const SnapshotInfo *s, unsigned n); /* header and rows */
+/* On standard error, if @n is open for writing as raw because nothing else fitted. */
+void guess_warning(const BlockNode *n);
 
 #endif

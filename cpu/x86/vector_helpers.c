@@ -156,6 +156,8 @@ uint64_t hlp_mmx_xmm(Cpu *c, uint64_t va, uint64_t b UNUSED, uint64_t k)
     bool is_move = (k & 0xff) == 0xd6, to_xmm = is_move ? k >> 9 & 1 : (k & 0xff) == 0x2a;
     __m128i in = mmx_xmm_source(c, va, k, to_xmm), to = _mm_loadu_si128((const __m128i *)c->v[reg]);
 
+    if (!to_xmm)
+        mm(c, reg); /* even if #XM comes */
     to = is_move ? in : convert(c, kind, to, in);
     if (to_xmm)
         _mm_storeu_si128((__m128i *)c->v[reg], to);

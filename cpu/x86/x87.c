@@ -6,8 +6,9 @@
  * run and store the result under the guest's control word.  Whatever is unusual about one (empty or full stack, an
  * unmasked exception, rare instructions) is replayed whole: FRSTOR, the same instruction, FNSAVE.
  *
- * Exceptions: all are masked on the host.  Those that the guest has not masked set ES; invalid, denormal and divide-by-zero
- * then leave operands and stack as they were.  The next waiting instruction raises #MF.
+ * Exceptions: where the guest has masked all, as mostly, they are masked on the host.  Else an instruction is replayed with
+ * the guest's masks: the host leaves operands and stack as they must be, sets ES, and FNSAVE does not wait.  The next
+ * waiting instruction of the guest raises #MF.
  */
 #include "base/bytes.h"
 #include "cpu/tlb.h"
@@ -17,6 +18,7 @@
 enum {
     FSW_EXC = 0x3f,
     FSW_PRE = 0x07 /* IE DE ZE: raised before the operation */,
+    FSW_NO_STORE = 0x1f /* and OE, UE: unmasked, they leave memory alone */,
     FSW_SF = 0x40,
     FSW_ES = 0x80,
     FSW_C0 = 0x100,
@@ -246,19 +248,16 @@ static void replay(Op *o)
 
     if (size && !writes)
         operand_read(o, operand, size);
-    image_store(f, image, (f->fcw & 0xf3f) | 0x3f);
+    image_store(f, image,
+                f->fcw &
+                    0xf3f); /* unmasked exceptions wait for an instruction that FNSAVE is not */
     put_le16(image + 4, get_le16(image + 4) & (uint16_t)~FSW_EXC);
     __asm__ volatile("sub $128, %%rsp\n\tfrstor (%1)\n\tcall *%2\n\tfnsave (%1)\n\tadd $128, %%rsp"
                      :
                      : "D"(operand), "S"(image), "a"(fn)
                      : "memory", "cc");
     sw = get_le16(image + 4);
-    if (sw & FSW_PRE & ~f->fcw) { /* unmasked: flags only */
-        f->fsw = (uint16_t)((f->fsw & ~FSW_C1) | (sw & (FSW_EXC | FSW_SF | FSW_C1)));
-        update_es(f);
-        return;
-    }
-    if (size && writes)
+    if (size && writes && !(sw & ~f->fcw & FSW_NO_STORE))
         operand_write(o, operand, size);
     f->fsw = sw | old;
     load_tags(f, get_le16(image + 8));
@@ -316,7 +315,7 @@ static void do_arith(Op *o)
     uint8_t operand[16];
     bool compare = op == 2 || op == 3, pops = op == 3 || (!o->mem && o->esc == 6);
     Ext result;
-    uint16_t sw, rounded;
+    uint16_t rounded;
 
     if (!is_used(f, dst) || !is_used(f, src) || (compare && !o->mem && o->esc >= 4)) {
         replay(o);
@@ -339,17 +338,15 @@ static void do_arith(Op *o)
     push_ext(st(f, dst));
     if (compare) {
         __asm__ volatile("fcompp");
-        sw = host_end(f);
-        if (merge(f, sw, FSW_CC) && pops)
+        merge(f, host_end(f), FSW_CC);
+        if (pops)
             pop(f);
         return;
     }
     arith(op);
     __asm__ volatile("fnstsw %1\n\tfstpt %0\n\tfstp %%st(0)"
                      : "=m"(result), "=m"(rounded)); /* the stores clear C1 */
-    sw = host_end(f) | (rounded & FSW_C1);
-    if (!merge(f, sw, FSW_C1))
-        return;
+    merge(f, host_end(f) | (rounded & FSW_C1), FSW_C1);
     *st(f, dst) = result;
     if (pops)
         pop(f);
@@ -379,8 +376,7 @@ static void do_load(Op *o)
         host_begin(f);
         push_operand(o, operand);
         __asm__ volatile("fstpt %0" : "=m"(v));
-        if (!merge(f, host_end(f), FSW_C1))
-            return;
+        merge(f, host_end(f), FSW_C1);
     }
     set_top(f, top(f) - 1);
     *st(f, 0) = v;
@@ -428,10 +424,6 @@ static void do_store(Op *o)
         __asm__ volatile("fstpl %0" : "=m"(*(uint64_t(*)[1])operand));
     }
     sw = host_end(f);
-    if (sw & FSW_PRE & ~f->fcw) {
-        merge(f, sw, 0);
-        return;
-    }
     operand_write(o, operand, size);
     merge(f, sw, FSW_C1);
     if (pops)
@@ -613,6 +605,11 @@ static bool do_control(Op *o)
 
 static void execute(Op *o)
 {
+    if ((o->f->fcw & FSW_EXC) !=
+        FSW_EXC) { /* the host knows what unmasked exceptions leave behind */
+        replay(o);
+        return;
+    }
     switch (o->esc) {
     case 0:
     case 2:
@@ -680,8 +677,7 @@ uint64_t hlp_x87_flags(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
         f->fsw = (uint16_t)((f->fsw & ~FSW_C1) | 1 | FSW_SF);
         update_es(f);
         flags = FL_ZF_PF_CF;
-        if (!(f->fcw & 1))
-            return 0;
+        pops &= f->fcw & 1;
     } else {
         push_ext(st(f, k & 7));
         push_ext(st(f, 0));
@@ -693,8 +689,7 @@ uint64_t hlp_x87_flags(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
         __asm__ volatile("fnstsw %0" : "=m"(sw));
         if (sw & FSW_EXC)
             __asm__ volatile("fnclex");
-        if (!merge(f, sw & FSW_EXC, FSW_C1))
-            return 0;
+        pops &= merge(f, sw & FSW_EXC, FSW_C1);
     }
     if (pops)
         pop(f);

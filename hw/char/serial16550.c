@@ -439,8 +439,6 @@ static bool serial_claim(Serial *s, Error *err)
         return error_prefix(err, "Property 'isa-serial.chardev': ");
     serial_set_chardev(&s->dev, c);
     s->claimed = true;
-    if (m->isa_connect)
-        m->isa_connect(m, &s->dev.irq, s->irq_no);
     return true;
 }
 
@@ -458,6 +456,8 @@ static bool serial_realize(Device *d, Error *err)
         s->irq_no = com_irqs[s->index];
     if (s->iobase > 0xfff8 || s->irq_no > 15)
         return error_set(err, "isa-serial: iobase must be at most 0xfff8 and irq at most 15");
+    if (!s->chr && d->machine->isa_connect) /* by -device: the board connects only its own */
+        d->machine->isa_connect(d->machine, &d->irq, s->irq_no);
     if (s->chardev_id && !serial_claim(s, err))
         return false;
     timer_init(&s->timeout, d->clock, d->lock, serial_timeout_fire, s);

@@ -77,6 +77,9 @@ static void compare(Check *k, const CpuCase *t, const Engine *e, StrBuf *out)
     if (faults && t->valid && t->insn.row->op == X86_MASKMOVDQU) {
         return; /* with a mask of zeroes it may fault or not */
     }
+    if (k->want.vector == EX_XM && (k->got.vector == EX_PF || k->got.vector == EX_GP)) {
+        return; /* the operand of a store may be looked at first */
+    }
     if (t->valid && !faults) {
         c.flags &= ~insn_undefined_flags(&t->insn, k->in.r[R_CX]);
     } else if (k->want.vector == EX_DE) {

@@ -300,7 +300,8 @@ static void random_x87(Gen *g)
                                          1, 5ull << 61, 0xc90fdaa22168c235};
     static const uint8_t precisions[] = {0, 2, 3, 3};
     uint8_t *x = g->in->x;
-    uint16_t fcw = (uint16_t)(0x7f | precisions[below(g, 4)] << 8 | below(g, 4) << 10),
+    uint16_t masks = chance(g, 10) ? 0x40 | (uint16_t)(next(g) & 0x3f) : 0x7f,
+             fcw = (uint16_t)(masks | precisions[below(g, 4)] << 8 | below(g, 4) << 10),
              fsw = (uint16_t)(below(g, 8) << 11 | (next(g) & 0x4700));
 
     memcpy(x, &fcw, 2);
@@ -547,7 +548,8 @@ static bool solve(Gen *g)
         t->insn.row->op == X86_POP_SREG) { /* selectors are the host's */
         return false;
     }
-    if (t->insn.row->op == X86_VMASKMOV && t->is32 && t->insn.mem.seg == SEG_CS) {
+    if ((t->insn.row->op == X86_VMASKMOV || t->insn.row->attr & XA_X87) && t->is32 &&
+        t->insn.mem.seg == SEG_CS) {
         return false; /* if nothing is stored, it may count or not that CS is read-only */
     }
 

@@ -28,7 +28,7 @@ MASKS = [
     (r'("actual-size": )\d+', r"\1N"),
     (r"(?i)(\bc?uu?id\"?: )\S+", r"\1N"),
     (r"(iters\"?: )\d+", r"\1N"),
-    (r"; did you mean .*", ""),                                  # what we add
+    (r"(; | \()did you mean .*", ""),                                # what we add
     (r"; add -F \S+ if that is right", ""),
     (r" \(process \d+, .*\)", ""),
     (r"(?i)(image.end.offset\"?: )\d+", r"\1N"),
@@ -223,7 +223,7 @@ class Reference(imgtool.Case):
         self.chain()
         self.same("qemu-img resize top.qcow2 +64M", "qemu-img resize top.qcow2 100M", "qemu-img resize --shrink top.qcow2 -90M",
                   "qemu-img info top.qcow2", "qemu-img check top.qcow2", "qemu-img resize --preallocation=full base.qcow2 80M",
-                  "qemu-img create a.raw 1M", "qemu-img resize -f raw a.raw -512k", "qemu-img resize -f raw a.raw 10Q",
+                  "qemu-img create a.raw 1M", "qemu-img resize -f raw a.raw -512k", "qemu-img resize -f raw a.raw 10Q", "qemu-img resize a.raw +1M",
                   "qemu-img resize a.raw", "qemu-img resize -f raw --preallocation=full --shrink a.raw 512k", content=["base.qcow2"])
 
     def test_measure(self):

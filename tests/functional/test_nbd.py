@@ -214,7 +214,7 @@ class Server(Base):
         self.assertEqual(simple(quick), (0, 7))
         with open(f"/proc/{p.pid}/status", encoding="ascii") as f:
             rss = [int(x.split()[1]) for x in f if x.startswith("VmRSS")][0]
-        self.assertLess(rss, 200 << 10) # KiB
+        self.assertLess(rss, 600 << 10) # KiB; all that was asked for is 800 MiB
         self.assertIsNone(p.poll())
 
     def test_a_client_that_says_nothing_is_hung_up_on(self):
@@ -534,6 +534,25 @@ class Client(Base):
         time.sleep(0.5)
         out = p.communicate(b"read 0 4k\nquit\n", timeout=30 * SLOW)[0].decode()
         self.assertIn("Input/output error", out)
+
+    def test_requests_do_not_wait_longer_than_the_delay(self):
+        server = self.rhea("-e", "0")
+        p = self.interactive("file.reconnect-delay=2")
+        p.stdin.write(b"read 0 4k\n")
+        p.stdin.flush()
+        time.sleep(1)
+        server.kill()
+        server.wait()
+        os.unlink(self.path("s"))
+        silent = socket.socket(socket.AF_UNIX) # it may connect, and gets no answer
+        self.addCleanup(silent.close)
+        silent.bind(self.path("s"))
+        silent.listen(5)
+        time.sleep(0.5)
+        start = time.monotonic()
+        out = p.communicate(b"read 0 4k\nquit\n", timeout=30 * SLOW)[0].decode()
+        self.assertIn("Input/output error", out)
+        self.assertLess(time.monotonic() - start, 8 * SLOW)
 
     def test_waits_for_the_server_to_open(self):
         late = threading.Timer(2, lambda: self.rhea("-e", "0"))

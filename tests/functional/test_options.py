@@ -201,7 +201,8 @@ class Ways(Base):
         self.fine("-global", "isa-debug-exit.iobase=0x600", "-device", "isa-debug-exit")
         self.refused("-global", "isa-debug-exit.bogus=1", "-device", "isa-debug-exit",
                      says=["can't apply global isa-debug-exit.bogus=1: Property 'isa-debug-exit.bogus' not found"])
-        self.fine("-global", "not-here.x=1", "-global", "driver=isa-debug-exit,property=iosize,value=4")
+        self.assertIn("warning: global not-here.x has invalid class name", self.fine("-global", "not-here.x=1"))
+        self.fine("-global", "driver=isa-debug-exit,property=iosize,value=4")
 
     def test_memory_of_objects(self):
         file = self.path("ram")

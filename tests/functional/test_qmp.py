@@ -64,6 +64,14 @@ class Schema:
             value.update(self.valid(case["type"], depth + 1))
         return value
 
+    def is_open(self, name):
+        """Are there values whose members the schema does not tell, or tells by case?"""
+        t = self.by_name[name]
+        if t["meta-type"] == "array":
+            return self.is_open(t["element-type"])
+        return t.get("json-type") == "value" or t["meta-type"] == "alternate" or "tag" in t or \
+            any("default" not in m and self.is_open(m["type"]) for m in t.get("members", []) if "type" in m)
+
     def wrong(self, name):
         """A value of another kind; None: everything is allowed."""
         t = self.by_name[name]
@@ -102,7 +110,8 @@ class Commands(unittest.TestCase):
                 valid["filename"] = "/dev/null"
             q.ask_dict(name, valid)
         except QmpError as e:
-            self.assertNotRegex(e.desc, r"^Parameter '.*' is (missing|unexpected)|^Invalid parameter type", name)
+            if not schema.is_open(c["arg-type"]):
+                self.assertNotRegex(e.desc, r"^Parameter '.*' is (missing|unexpected)|^Invalid parameter type", name)
             self.assertNotEqual(e.cls, "CommandNotFound")
         if "tag" not in args and name != "device_add":
             self.refused(q, name, {**valid, "x-extra": 1}, "Parameter 'x-extra' is unexpected")
@@ -233,6 +242,27 @@ class Dump(unittest.TestCase):
             q.ask("quit")
             self.assertEqual(m.wait(), 0)
             os.close(r)
+
+
+class Profile(unittest.TestCase):
+    def test_a_spinning_guest(self):
+        with pc(SPIN, "-smp", "2") as m, m.client() as q, tempfile.TemporaryDirectory() as d:
+            symbols, folded, svg = (os.path.join(d, n) for n in ("System.map", "folded", "svg"))
+            with open(symbols, "w") as f:
+                f.write("0000000000001000 T early\n0000000000100000 T the_<spin>\n0000000000200000 T late\n")
+            with self.assertRaisesRegex(QmpError, "has no symbols"):
+                q.ask("x-profile-start", symbols="/dev/null" if not os.path.exists("/etc/hostname") else "/etc/hostname")
+            q.ask("x-profile-start", symbols=symbols, frequency=200)
+            q.ask("cont")
+            time.sleep(1)
+            r = q.ask("x-profile-stop", folded=folded, svg=svg)
+            self.assertGreater(r["samples"], 20)
+            self.assertEqual({(t["cpu-index"], t["name"]) for t in r["top"]} & {(0, "the_<spin>"), (1, "(halted)")},
+                             {(0, "the_<spin>"), (1, "(halted)")}, r)
+            self.assertRegex(open(folded).read(), r"(?m)^vcpu0;the_<spin> \d+$")
+            self.assertIn("the_&#60;spin&#62;", open(svg).read())
+            with self.assertRaisesRegex(QmpError, "no profile is being made"):
+                q.ask("x-profile-stop")
 
 
 class Events(unittest.TestCase):
@@ -401,8 +431,11 @@ class Probe(unittest.TestCase):
                                {"type": kind, "model": {"name": "max", "props": {"migratable": False, "sse2": False}}})
             self.assertIs(model["model"]["props"]["cmov"], True)
             self.assertIs(model["model"]["props"]["sse2"], False)
-        for name in ("query-tpm-models", "query-tpm-types", "query-migrate-capabilities"):
+        for name in ("query-tpm-models", "query-tpm-types"):
             self.assertEqual(q.ask(name), [])
+        for state in (False, True):
+            q.ask("migrate-set-capabilities", capabilities=[{"capability": "events", "state": state}])
+            self.assertEqual(q.ask("query-migrate-capabilities"), [{"capability": "events", "state": state}])
         options = {o["option"]: {p["name"] for p in o["parameters"]} for o in q.ask("query-command-line-options")}
         self.assertIn("machine", options)
         self.assertEqual(q.ask("query-kvm").keys(), {"enabled", "present"})
@@ -438,6 +471,7 @@ class Human(unittest.TestCase):
                     ("info regi\t-a", "CPU#0"),
                     ("foo\x15info versi\x08ion", "7.2.0"),
                     ("\x1b[A\x1b[A\x7f\x7f -a", "CPU#0"),
+                    ("info history", "2: 'xp/1i 0x100000'"),
                     ("c", ""), ("info status", "VM status: running"), ("stop", ""), ("info status", "VM status: paused\r\n")]:
                 s.sendall(command.encode() + b"\r")
                 self.assertIn(expected, until("\r\n") * 0 + until("(qemu) "), command)
@@ -454,7 +488,7 @@ class Human(unittest.TestCase):
                 if name in ("quit", "stop"):
                     continue
                 for args in ("", " 0", " 0 0", " x y z", "/3xw 0", ' "unterminated'):
-                    if name in ("o", "logfile", "memsave", "pmemsave"):
+                    if name in ("o", "logfile", "memsave", "pmemsave", "dump-guest-memory", "gdbserver"):
                         continue
                     self.assertIsInstance(q.ask("human-monitor-command", command_line=name + args), str)
             self.assertEqual(q.ask("query-status")["status"], "running")

@@ -4,3 +4,4 @@ fuzz-tests += fuzz_qmp
 fuzz-tests += fuzz_opts
 fuzz-tests += fuzz_gdb
 fuzz-tests += fuzz_nbd fuzz_formats
+fuzz-tests += fuzz_qcow2

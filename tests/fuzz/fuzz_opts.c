@@ -18,7 +18,8 @@ static void fuzz_keyval(const char *text, unsigned flags)
 {
     Error err;
     bool help;
-    json_t *j = opts_json_parse(text, flags & 2 ? "driver" : NULL, flags & 1, &help, &err), *flat, *back;
+    json_t *j = opts_json_parse(text, flags & 2 ? "driver" : NULL, flags & 1, &help, &err), *flat,
+           *back;
 
     if (j && json_is_object(j)) {
         flat = json_flatten(j);
@@ -47,7 +48,8 @@ static void fuzz_address(const char *text)
 
 static void fuzz_websocket(const uint8_t *p, size_t n)
 {
-    static const char hello[] = "GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
+    static const char hello[] =
+        "GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
     WebSocket w = {0};
     StrBuf reply = {0};
     uint8_t *out = xalloc(n + 1);
@@ -72,8 +74,8 @@ static void fuzz_command_line(char *text)
 
     for (char *save = NULL, *w = strtok_r(text, "\n", &save); w && argc < 31;
          w = strtok_r(NULL, "\n", &save)) {
-        if (strstr(w, "help") || strstr(w, "readconfig") || strchr(w, '?') || strstr(w, "version") ||
-            !strcmp(w, "-h") || !strcmp(w, "--h") || strstr(w, "trace"))
+        if (strstr(w, "help") || strstr(w, "readconfig") || strchr(w, '?') ||
+            strstr(w, "version") || !strcmp(w, "-h") || !strcmp(w, "--h") || strstr(w, "trace"))
             return;
         argv[argc++] = w;
     }

@@ -45,3 +45,5 @@ unit-tests += test_powercut
 unit-tests += test_nbd
 unit-tests += test_bitmap
 unit-tests += test_qcow2
+unit-tests += test_zero
+unit-tests += test_sandbox

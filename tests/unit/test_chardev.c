@@ -446,7 +446,8 @@ START_TEST(files_are_emptied_or_appended_to_and_logs_get_a_copy)
     AUTO_FREE char *path = path_of("f");
     AUTO_FREE char *log = path_of("log");
     AUTO_FREE char *first = xasprintf("file,id=a,path=%s,logfile=%s", path, log);
-    AUTO_FREE char *second = xasprintf("file,id=b,path=%s,append=on,logfile=%s,logappend=on", path, log);
+    AUTO_FREE char *second =
+        xasprintf("file,id=b,path=%s,append=on,logfile=%s,logappend=on", path, log);
     AUTO_FREE char *third = xasprintf("file,id=c,path=%s", path);
 
     set_up_set();
@@ -585,7 +586,8 @@ END_TEST
 
 START_TEST(telnet_commands_are_taken_out_and_255_is_doubled)
 {
-    static const uint8_t sent[] = {'a', 255, 253, 1, 'b', 255, 255, 255, 243, 255, 250, 31, 0, 80, 255, 240, 'c'};
+    static const uint8_t sent[] = {'a', 255, 253, 1, 'b', 255, 255, 255, 243,
+                                   255, 250, 31,  0, 80,  255, 240, 'c'};
     uint8_t buf[64];
     Chardev *c;
     int fd;
@@ -656,7 +658,8 @@ START_TEST(websocket_frames_are_unpacked)
     uint8_t out[64];
 
     ck_assert_int_eq(websocket_take(&w, (const uint8_t *)hello, strlen(hello), out, &reply), 0);
-    ck_assert_ptr_nonnull(strstr(strbuf_str(&reply), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")); /* RFC 6455, 1.3 */
+    ck_assert_ptr_nonnull(
+        strstr(strbuf_str(&reply), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")); /* RFC 6455, 1.3 */
     strbuf_free(&reply);
     for (size_t i = 0; i < sizeof frames; i++) { /* cut anywhere */
         ssize_t n = websocket_take(&w, &frames[i], 1, out, &reply);
@@ -669,7 +672,8 @@ START_TEST(websocket_frames_are_unpacked)
     ck_assert_mem_eq(got, "abcd", 4);
     ck_assert_uint_eq(reply.len, 2);
     ck_assert_mem_eq(reply.s, "\x8a\0", 2);
-    ck_assert_int_eq(websocket_take(&w, (const uint8_t *)"\x82\x01x", 3, out, &reply), -1); /* unmasked */
+    ck_assert_int_eq(websocket_take(&w, (const uint8_t *)"\x82\x01x", 3, out, &reply),
+                     -1); /* unmasked */
     strbuf_free(&reply);
     websocket_free(&w);
 }
@@ -740,12 +744,18 @@ START_TEST(qmp_and_old_forms_mean_the_same)
     } forms[] = {
         {"stdio", "{\"backend\": \"stdio\"}"},
         {"file:/a/b", "{\"backend\": \"file\", \"path\": \"/a/b\"}"},
-        {"unix:/s,server,nowait", "{\"backend\": \"socket\", \"path\": \"/s\", \"server\": \"on\", \"wait\": \"off\"}"},
+        {"unix:/s,server,nowait",
+         "{\"backend\": \"socket\", \"path\": \"/s\", \"server\": \"on\", \"wait\": \"off\"}"},
         {"tcp:localhost:1,server=on",
          "{\"backend\": \"socket\", \"host\": \"localhost\", \"port\": \"1\", \"server\": \"on\"}"},
-        {"telnet:[::1]:2", "{\"backend\": \"socket\", \"host\": \"::1\", \"port\": \"2\", \"telnet\": \"on\"}"},
-        {"udp:h:3@:4", "{\"backend\": \"udp\", \"host\": \"h\", \"port\": \"3\", \"localaddr\": \"\", \"localport\": \"4\"}"},
+        {"telnet:[::1]:2",
+         "{\"backend\": \"socket\", \"host\": \"::1\", \"port\": \"2\", \"telnet\": \"on\"}"},
+        {"udp:h:3@:4", "{\"backend\": \"udp\", \"host\": \"h\", \"port\": \"3\", \"localaddr\": "
+                       "\"\", \"localport\": \"4\"}"},
         {"mon:stdio", "{\"backend\": \"stdio\", \"mux\": true, \"signal\": false}"},
+        {"mon:telnet:h:1,server=on",
+         "{\"backend\": \"socket\", \"host\": \"h\", \"port\": \"1\", \"telnet\": \"on\", "
+         "\"server\": \"on\", \"mux\": true}"},
         {"/dev/ttyS0", "{\"backend\": \"serial\", \"path\": \"/dev/ttyS0\"}"},
     };
 
@@ -773,8 +783,10 @@ START_TEST(what_is_wrong_is_refused_by_name)
     refused("file,id=a,path=/nowhere/x", "could not open '/nowhere/x'");
     refused("socket,id=a", "one of 'path', 'host' with 'port', or 'fd'");
     refused("socket,id=a,host=h", "no port given");
-    refused("socket,id=a,path=/nowhere/s", "Failed to connect to '/nowhere/s': No such file or directory");
-    refused("socket,id=a,path=/nowhere/s,server=on,wait=off", "Failed to bind socket to /nowhere/s");
+    refused("socket,id=a,path=/nowhere/s",
+            "Failed to connect to '/nowhere/s': No such file or directory");
+    refused("socket,id=a,path=/nowhere/s,server=on,wait=off",
+            "Failed to bind socket to /nowhere/s");
     refused("socket,id=a,path=x,wait=on", "'wait' option is incompatible");
     refused("socket,id=a,path=x,server=on,reconnect=1", "'reconnect' option is incompatible");
     refused("socket,id=a,path=x,websocket=on", "'websocket' client is not implemented");

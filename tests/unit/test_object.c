@@ -107,9 +107,11 @@ START_TEST(secrets_come_from_text_files_and_ciphertext)
     make("secret,id=key,format=base64,data=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
     refused("secret,id=x,keyid=key,format=base64,data=AAAA", "IV is required");
     refused("secret,id=x,keyid=b,iv=AAECAwQFBgcICQoLDA0ODw==,format=base64,"
-            "data=AAAAAAAAAAAAAAAAAAAAAA==", "Key should be 32 bytes");
+            "data=AAAAAAAAAAAAAAAAAAAAAA==",
+            "Key should be 32 bytes");
     if (tls_is_built()) {
-        make("secret,id=x,keyid=key,iv=AAECAwQFBgcICQoLDA0ODw==,format=base64,data=ZAETodKTx4svTYAmaIyeXg==");
+        make("secret,id=x,keyid=key,iv=AAECAwQFBgcICQoLDA0ODw==,format=base64,data="
+             "ZAETodKTx4svTYAmaIyeXg==");
         secret_is("x", "123456");
     }
     objects_free(set);
@@ -164,7 +166,8 @@ START_TEST(memory_backends_are_mapped_and_used_once)
     ck_assert_int_eq(byte, 'x');
     refused("memory-backend-ram,id=z", "can't create backend with size 0");
     refused("memory-backend-file,id=z,size=1M", "mem-path property not set");
-    refused("memory-backend-file,id=z,size=1M,mem-path=/nowhere/x", "can't open backing store /nowhere/x");
+    refused("memory-backend-file,id=z,size=1M,mem-path=/nowhere/x",
+            "can't open backing store /nowhere/x");
     refused("memory-backend-ram,id=z,size=1M,policy=bind", "host-nodes must be set");
     objects_free(set);
     close(fd);

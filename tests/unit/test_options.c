@@ -95,10 +95,12 @@ START_TEST(missing_topology_is_computed_cores_first)
     }
     REFUSED("-smp 0", "-smp 0: cpus=0 is not a number from 1 to 65536");
     REFUSED("-smp x", "-smp x: cpus=x is not a number from 1 to 65536");
-    REFUSED("-smp 3,sockets=2,cores=2", "-smp 3,sockets=2,cores=2: Invalid CPU topology: product of the hierarchy "
-                                        "must match maxcpus: sockets (2) * dies (1) * cores (2) * threads (0) != maxcpus (3)");
-    REFUSED("-smp 4,maxcpus=2", "-smp 4,maxcpus=2: Invalid CPU topology: maxcpus must be equal to or "
-                                "greater than smp: maxcpus (2) < smp_cpus (4)");
+    REFUSED("-smp 3,sockets=2,cores=2",
+            "-smp 3,sockets=2,cores=2: Invalid CPU topology: product of the hierarchy "
+            "must match maxcpus: sockets (2) * dies (1) * cores (2) * threads (0) != maxcpus (3)");
+    REFUSED("-smp 4,maxcpus=2",
+            "-smp 4,maxcpus=2: Invalid CPU topology: maxcpus must be equal to or "
+            "greater than smp: maxcpus (2) < smp_cpus (4)");
 }
 END_TEST
 
@@ -131,7 +133,8 @@ START_TEST(unknown_options_get_a_hint_and_unbuilt_ones_are_named)
     REFUSED("-xyzzyplugh", "-xyzzyplugh: invalid option");
     REFUSED("-qtest x", "-qtest x: the qtest protocol is not supported");
     REFUSED("-m", "-m: requires an argument");
-    REFUSED("-uuid 1234", "-uuid 1234: failed to parse UUID string: wrong format (xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)");
+    REFUSED("-uuid 1234", "-uuid 1234: failed to parse UUID string: wrong format "
+                          "(xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)");
 }
 END_TEST
 
@@ -148,7 +151,8 @@ END_TEST
 
 START_TEST(older_spellings_mean_what_they_meant)
 {
-    ck_assert(parse("-enable-kvm -no-acpi -no-hpet -localtime -s -balloon none -clock unix -realtime mlock=on"));
+    ck_assert(parse("-enable-kvm -no-acpi -no-hpet -localtime -s -balloon none -clock unix "
+                    "-realtime mlock=on"));
     ck_assert_str_eq(c.accels, "kvm");
     ck_assert_uint_eq(c.board_opts.n, 2);
     ck_assert_str_eq(c.board_opts.o[0].key, "acpi");
@@ -178,15 +182,18 @@ START_TEST(boot_and_actions_are_taken_apart)
     ck_assert(c.mc.no_reboot && c.mc.no_shutdown);
     ck_assert_int_eq(c.mc.panic_action, PANIC_NONE);
     ck_assert_int_eq(c.mc.watchdog_action, WATCHDOG_PAUSE);
-    REFUSED("-action reboot=foo", "-action reboot=foo: Parameter 'reboot' does not accept value 'foo'");
+    REFUSED("-action reboot=foo",
+            "-action reboot=foo: Parameter 'reboot' does not accept value 'foo'");
     REFUSED("-action foo=bar", "-action foo=bar: Invalid parameter 'foo'");
 }
 END_TEST
 
 START_TEST(numa_nodes_are_counted)
 {
-    ck_assert_msg(parse("-numa node,memdev=m0,cpus=0-2,cpus=5 -numa node,mem=1G -numa dist,src=0,dst=1,val=30"),
-                  "%s", err.msg);
+    ck_assert_msg(
+        parse(
+            "-numa node,memdev=m0,cpus=0-2,cpus=5 -numa node,mem=1G -numa dist,src=0,dst=1,val=30"),
+        "%s", err.msg);
     ck_assert_uint_eq(c.mc.n_numa, 2);
     ck_assert_uint_eq(c.mc.numa[0].cpus[0], 0x27);
     ck_assert_str_eq(c.mc.numa[0].memdev, "m0");
@@ -226,14 +233,16 @@ START_TEST(set_and_readconfig_change_and_add)
     ck_assert_str_eq(c.later[STAGE_DEVICE][0].arg, "id=d0,driver=isa-x,path=a,,b,irq=5");
     REFUSED("-set a.b", "-set a.b: can't parse: \"a.b\"");
     REFUSED("-set device.x.y=1", "-set device.x.y=1: there is no device \"x\" defined");
-    REFUSED("-readconfig /nowhere", "-readconfig /nowhere: Could not open '/nowhere': No such file or directory");
+    REFUSED("-readconfig /nowhere",
+            "-readconfig /nowhere: Could not open '/nowhere': No such file or directory");
     unlink(path);
 }
 END_TEST
 
 START_TEST(devices_and_chardevs_wait_for_their_stage)
 {
-    ck_assert(parse("-device x,id=a -chardev null,id=c -serial chardev:c -monitor none -object secret,id=s,data=x"));
+    ck_assert(parse("-device x,id=a -chardev null,id=c -serial chardev:c -monitor none -object "
+                    "secret,id=s,data=x"));
     ck_assert_uint_eq(c.n_later[STAGE_DEVICE], 1);
     ck_assert_uint_eq(c.n_later[STAGE_CHARDEV], 1);
     ck_assert_uint_eq(c.n_later[STAGE_PORT], 1);

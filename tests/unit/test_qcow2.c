@@ -175,7 +175,8 @@ static bool ram_truncate(BlockNode *n, uint64_t size, Preallocation p, bool exac
         memset(d->data + size, 0, d->size - size);
         memset(d->stable + size, 0, d->size - size);
     }
-    d->size = d->stable_size = n->size = size;
+    d->size = d->stable_size = size;
+    n->size = size;
     return true;
 }
 
@@ -225,9 +226,9 @@ typedef struct Setup {
 
 typedef struct Model {
     uint64_t sectors;
-    uint64_t *now;              /* number of the write; 0: zeroes */
-    uint64_t (*may)[ACCEPTED];  /* what a cut may leave: of those, the first n_may */
-    uint8_t *n_may;             /* ACCEPTED + 1: anything */
+    uint64_t *now;             /* number of the write; 0: zeroes */
+    uint64_t (*may)[ACCEPTED]; /* what a cut may leave: of those, the first n_may */
+    uint8_t *n_may;            /* ACCEPTED + 1: anything */
     uint64_t *snapshot[SNAPSHOTS], snapshot_sectors[SNAPSHOTS];
 } Model;
 
@@ -429,7 +430,8 @@ static uint64_t random_range(Run *r, uint64_t unit, uint64_t max, uint64_t *size
 {
     uint64_t end = r->m.sectors * SECTOR / unit, at = (uint64_t)rand() % end;
 
-    *size = MIN(end - at, 1 + (uint64_t)rand() % (rand() % 4 ? max / unit / 8 + 1 : max / unit)) * unit;
+    *size =
+        MIN(end - at, 1 + (uint64_t)rand() % (rand() % 4 ? max / unit / 8 + 1 : max / unit)) * unit;
     return at * unit;
 }
 
@@ -482,8 +484,10 @@ static void op_write(Run *r)
     uint8_t *buf = xalloc(size);
 
     fill(buf, size, ++r->serial);
-    after_write(r, op_result(r, transfer(r, BLOCK_WRITE, at, buf, size, rand() % 16 ? 0 : BLOCK_FUA), "write"), at,
-                size, r->serial);
+    after_write(
+        r,
+        op_result(r, transfer(r, BLOCK_WRITE, at, buf, size, rand() % 16 ? 0 : BLOCK_FUA), "write"),
+        at, size, r->serial);
     xfree(buf);
 }
 
@@ -493,15 +497,18 @@ static void op_compressed(Run *r)
     uint8_t *buf = xalloc(size);
 
     fill(buf, size, ++r->serial);
-    after_write(r, op_result(r, transfer(r, BLOCK_WRITE, at, buf, size, BLOCK_COMPRESS), "compressed"), at, size,
-                r->serial);
+    after_write(r,
+                op_result(r, transfer(r, BLOCK_WRITE, at, buf, size, BLOCK_COMPRESS), "compressed"),
+                at, size, r->serial);
     xfree(buf);
 }
 
 static void op_zero(Run *r, BlockOp op)
 {
     uint64_t size, at = random_range(r, SECTOR, 512 * KIB, &size);
-    int rc = op_result(r, transfer(r, op, at, NULL, size, op == BLOCK_ZERO && rand() % 2 ? BLOCK_MAY_UNMAP : 0), "zero");
+    int rc = op_result(
+        r, transfer(r, op, at, NULL, size, op == BLOCK_ZERO && rand() % 2 ? BLOCK_MAY_UNMAP : 0),
+        "zero");
 
     if (op == BLOCK_ZERO) {
         after_write(r, rc, at, size, 0);
@@ -595,7 +602,11 @@ static void op_resize(Run *r)
     for (unsigned k = 0; k < SNAPSHOTS; k++)
         if (r->m.snapshot[k])
             return;
-    ok = node_truncate(r->n, size, rand() % 4 ? PREALLOC_OFF : size > r->m.sectors * SECTOR ? PREALLOC_METADATA : PREALLOC_OFF, true, &err);
+    ok = node_truncate(r->n, size,
+                       rand() % 4                     ? PREALLOC_OFF
+                       : size > r->m.sectors * SECTOR ? PREALLOC_METADATA
+                                                      : PREALLOC_OFF,
+                       true, &err);
     if (!r->may_fail)
         must(ok, "resize", &err);
     if (ok)
@@ -657,7 +668,8 @@ static const Setup setups[] = {
     {"4k, 4 bits", "{\"cluster-size\":4096,\"refcount-bits\":4}", 4 * MIB, 4096, false, true},
     {"1 bit", "{\"cluster-size\":2048,\"refcount-bits\":1}", 2 * MIB, 2048, false, true},
     {"extended", "{\"cluster-size\":16384,\"extended-l2\":true}", 8 * MIB, 16384, false, false},
-    {"extended 64k", "{\"extended-l2\":true,\"compression-type\":\"zstd\"}", 8 * MIB, 65536, false, false},
+    {"extended 64k", "{\"extended-l2\":true,\"compression-type\":\"zstd\"}", 8 * MIB, 65536, false,
+     false},
     {"2M", "{\"cluster-size\":2097152}", 16 * MIB, 2 * MIB, false, false},
     {"lazy", "{\"lazy-refcounts\":true,\"cluster-size\":4096}", 4 * MIB, 4096, false, false},
 };

@@ -41,8 +41,9 @@ END_TEST
 
 START_TEST(wrong_texts_are_refused)
 {
-    static const char *const wrong[] = {"host", "[::1", "[::1]", "h:", "::1:5", "unix:", "fd:",
-                                        "h:1,bogus=2", "h:1,to=70000", "vsock:2:3"};
+    static const char *const wrong[] = {
+        "host",  "[::1", "[::1]",       "h:",           "::1:5",
+        "unix:", "fd:",  "h:1,bogus=2", "h:1,to=70000", "vsock:2:3"};
 
     for (unsigned i = 0; i < COUNT_OF(wrong); i++) {
         Error err = {0};
@@ -57,7 +58,8 @@ END_TEST
 START_TEST(json_goes_there_and_back)
 {
     static const char *const forms[] = {
-        "{\"type\":\"inet\",\"host\":\"h\",\"port\":\"1\",\"to\":5,\"ipv6\":false,\"keep-alive\":true}",
+        "{\"type\":\"inet\",\"host\":\"h\",\"port\":\"1\",\"to\":5,\"keep-alive\":true}",
+        "{\"type\":\"inet\",\"host\":\"h\",\"port\":\"1\",\"ipv6\":false}",
         "{\"type\":\"unix\",\"path\":\"p\",\"abstract\":true,\"tight\":false}",
         "{\"type\":\"fd\",\"str\":\"x\"}",
     };
@@ -153,6 +155,7 @@ START_TEST(refusals_name_the_address)
     Error err = {0};
     char want[128];
 
+    answered = 0;
     close(listen_somewhere(&a)); /* nobody any more */
     ck_assert_int_lt(socket_connect_wait(&a, &err), 0);
     snprintf(want, sizeof want, "Failed to connect to '127.0.0.1:%s': Connection refused", a.port);
@@ -166,7 +169,8 @@ START_TEST(refusals_name_the_address)
     ck_assert(socket_addr_parse(&a, "unix:/nowhere/s", &err));
     socket_connect(&a, l, answer, NULL);
     run_until_answered(l);
-    ck_assert_str_eq(answer_err.msg, "Failed to connect to '/nowhere/s': No such file or directory");
+    ck_assert_str_eq(answer_err.msg,
+                     "Failed to connect to '/nowhere/s': No such file or directory");
     socket_addr_free(&a);
     loop_free(l);
 }
@@ -178,6 +182,7 @@ START_TEST(a_cancelled_connection_says_nothing)
     SocketAddr a;
     int listener = listen_somewhere(&a);
 
+    answered = 0;
     for (int i = 0; i < 20; i++) {
         SocketConnect *c = socket_connect(&a, l, answer, NULL);
 
@@ -242,7 +247,8 @@ START_TEST(abstract_names_and_inherited_descriptors_work)
     snprintf(number, sizeof number, "%d", pair[0]);
     ck_assert_int_eq(socket_connect_wait(&f, &err), pair[0]);
     snprintf(number, sizeof number, "0");
-    ck_assert_int_lt(socket_connect_wait(&(SocketAddr){.kind = SOCKET_FD, .fd = (char[]){"999"}}, &err), 0);
+    ck_assert_int_lt(
+        socket_connect_wait(&(SocketAddr){.kind = SOCKET_FD, .fd = (char[]){"999"}}, &err), 0);
     ck_assert_str_eq(err.msg, "File descriptor '999' is not a socket");
     close(pair[0]);
     close(pair[1]);

@@ -26,7 +26,8 @@ typedef struct Pair {
 
 static TlsCreds *creds(TlsKind kind, bool server, bool verify, const char *user, Error *err)
 {
-    TlsParams p = {.kind = kind, .server = server, .verify_peer = verify, .dir = dir, .username = user};
+    TlsParams p = {
+        .kind = kind, .server = server, .verify_peer = verify, .dir = dir, .username = user};
 
     return tls_creds_new(&p, err);
 }
@@ -83,7 +84,8 @@ START_TEST(anonymous_sessions_carry_bytes)
     p.creds[0] = creds(TLS_ANON, true, true, NULL, NULL);
     p.creds[1] = creds(TLS_ANON, false, true, NULL, NULL);
     shake(&p, NULL);
-    ck_assert_msg(p.step[0] == TLS_DONE && p.step[1] == TLS_DONE, "%s / %s", p.err[0].msg, p.err[1].msg);
+    ck_assert_msg(p.step[0] == TLS_DONE && p.step[1] == TLS_DONE, "%s / %s", p.err[0].msg,
+                  p.err[1].msg);
     talk(&p);
     end(&p);
 }
@@ -103,7 +105,8 @@ START_TEST(shared_keys_name_the_user)
     p.creds[1] = creds(TLS_PSK, false, true, "fred", &err);
     ck_assert_msg(p.creds[1] != NULL, "%s", err.msg);
     shake(&p, NULL);
-    ck_assert_msg(p.step[0] == TLS_DONE && p.step[1] == TLS_DONE, "%s / %s", p.err[0].msg, p.err[1].msg);
+    ck_assert_msg(p.step[0] == TLS_DONE && p.step[1] == TLS_DONE, "%s / %s", p.err[0].msg,
+                  p.err[1].msg);
     ck_assert_str_eq(tls_peer_name(p.s[0]), "fred");
     talk(&p);
     end(&p);
@@ -124,12 +127,16 @@ START_TEST(certificates_are_verified_on_both_sides)
     p.creds[1] = creds(TLS_X509, false, true, NULL, &err);
     ck_assert_msg(p.creds[1] != NULL, "%s", err.msg);
     shake(&p, "localhost");
-    ck_assert_msg(p.step[0] == TLS_DONE && p.step[1] == TLS_DONE, "%s / %s", p.err[0].msg, p.err[1].msg);
+    ck_assert_msg(p.step[0] == TLS_DONE && p.step[1] == TLS_DONE, "%s / %s", p.err[0].msg,
+                  p.err[1].msg);
     ck_assert_str_eq(tls_peer_name(p.s[0]), "CN=test client");
     talk(&p);
     end(&p);
     p = (Pair){{creds(TLS_X509, true, true, NULL, &err), creds(TLS_X509, false, true, NULL, &err)},
-               {0}, {0}, {0}, {{0}}};
+               {0},
+               {0},
+               {0},
+               {{0}}};
     shake(&p, "elsewhere");
     ck_assert_int_eq(p.step[1], TLS_FAILED);
     ck_assert_ptr_nonnull(strstr(p.err[1].msg, "name in the certificate does not match"));
@@ -145,7 +152,8 @@ START_TEST(missing_files_and_bad_priorities_are_named)
     Error err = {0};
 
     ck_assert_ptr_null(tls_creds_new(&p, &err));
-    ck_assert_str_eq(err.msg, "Unable to access credentials /nowhere/ca-cert.pem: No such file or directory");
+    ck_assert_str_eq(
+        err.msg, "Unable to access credentials /nowhere/ca-cert.pem: No such file or directory");
     ck_assert_ptr_null(tls_creds_new(&q, &err));
     ck_assert_ptr_nonnull(strstr(err.msg, "Unable to set TLS session priority 'BOGUS"));
     ck_assert_ptr_null(tls_creds_new(&r, &err));
@@ -176,14 +184,18 @@ static bool make_certificates(void)
     AUTO_FREE char *command = xasprintf(
         "cd %s && exec >/dev/null 2>&1 && "
         "printf 'cn = test CA\nca\ncert_signing_key\n' >ca && "
-        "printf 'cn = localhost\ndns_name = localhost\ntls_www_server\nencryption_key\nsigning_key\n' >sv && "
+        "printf 'cn = localhost\ndns_name = "
+        "localhost\ntls_www_server\nencryption_key\nsigning_key\n' >sv && "
         "printf 'cn = test client\ntls_www_client\nencryption_key\nsigning_key\n' >cl && "
         "certtool --generate-privkey --ecc --outfile ca-key.pem && "
-        "certtool --generate-self-signed --load-privkey ca-key.pem --template ca --outfile ca-cert.pem && "
+        "certtool --generate-self-signed --load-privkey ca-key.pem --template ca --outfile "
+        "ca-cert.pem && "
         "for n in server client; do certtool --generate-privkey --ecc --outfile $n-key.pem && "
-        "certtool --generate-certificate --load-ca-certificate ca-cert.pem --load-ca-privkey ca-key.pem "
+        "certtool --generate-certificate --load-ca-certificate ca-cert.pem --load-ca-privkey "
+        "ca-key.pem "
         "--load-privkey $n-key.pem --template $(echo $n | sed 's/server/sv/;s/client/cl/') "
-        "--outfile $n-cert.pem || exit 1; done", dir);
+        "--outfile $n-cert.pem || exit 1; done",
+        dir);
 
     return system(command) == 0;
 }
@@ -192,7 +204,8 @@ int main(void)
 {
     const TTest *const tests[] = {anonymous_sessions_carry_bytes, shared_keys_name_the_user,
                                   certificates_are_verified_on_both_sides,
-                                  missing_files_and_bad_priorities_are_named, junk_instead_of_a_handshake_fails};
+                                  missing_files_and_bad_priorities_are_named,
+                                  junk_instead_of_a_handshake_fails};
     AUTO_FREE char *clean = NULL;
     int rc;
 

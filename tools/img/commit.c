@@ -147,7 +147,7 @@ int img_cmd_commit(Img *im)
     if (im->n_operands != 1)
         return usage_error(im, "Expecting one image file name");
     ok = open_chain(&c, base) && commit(&c);
-    /* Images between the top and the base are no longer what they were: leave the top to its user. */
+    /* Images between the top and the base are not what they were: leave the top to its user. */
     if (ok && !base && !arg_has(im, 'd'))
         ok = empty_top(&c);
     img_close(&c.copy.to);

@@ -51,6 +51,8 @@ bool img_open_quiet(Img *im, ImgFile *out, const char *name, const char *fmt, bo
     out->port = block_port_new(im->graph, NULL, out->node, perm, im->shared, err);
     if (!out->port)
         img_close(out);
+    else
+        guess_warning(out->node);
     return out->port != NULL;
 }
 

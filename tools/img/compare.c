@@ -2,7 +2,8 @@
 /*
  * compare - do two images hold the same?
  *
- * Status: 0 the same, 1 not, 2 an image could not be opened, 3 its map and 4 its data could not be read.
+ * Status: 0 the same, 1 not, 2 an image could not be opened, 3 its map and 4 its data could not be
+ * read.
  */
 #include <stdio.h>
 

@@ -3,6 +3,7 @@
  * convert - one or several images into a new one, or with -n into one that exists
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/opts.h"
 #include "base/opts_json.h"
@@ -17,6 +18,7 @@ typedef struct Convert {
     const char *to_name;
     const BlockDriver *drv; /* of the target; NULL: known when it is open */
     json_t *options;        /* -o; consumed by the creation */
+    json_t *secrets;        /* of these: what opening the new image needs again; NULL: nothing */
     bool keep_target;       /* -n */
     bool bitmaps, skip_broken;
     uint32_t src_flags, flags;
@@ -191,6 +193,33 @@ static bool open_sources(Convert *v)
 
 /* --- target --- */
 
+/* "key-secret" of luks, "encrypt.key-secret" of qcow2. */
+static void keep_secrets(Convert *v, const json_t *o)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)o, key, value)
+    {
+        if (strcmp(key, "key-secret") && strcmp(key, "encrypt.key-secret"))
+            continue;
+        if (!v->secrets)
+            v->secrets =
+                json_pack("{s:s, s:{s:s}}", "driver", v->out_fmt, "file", "filename", v->to_name);
+        json_object_set(v->secrets, key, value);
+    }
+}
+
+/* As img_open() takes it. */
+static char *target_name(const Convert *v)
+{
+    char *text = v->secrets ? json_dumps(v->secrets, JSON_COMPACT) : NULL;
+    char *name = text ? xasprintf("json:%s", text) : xstrdup(v->to_name);
+
+    free(text);
+    return name;
+}
+
 static bool make_target(Convert *v)
 {
     const char *name = v->to_name;
@@ -220,6 +249,7 @@ static bool make_target(Convert *v)
     if (!json_object_get(o, "size"))
         json_object_set_new(o, "size", json_string(size));
     v->options = NULL;
+    keep_secrets(v, o);
     if (create_plain(v->im, name, v->out_fmt, o, &err))
         return true;
     print_error(&err, "%s: error while converting %s: ", name, v->out_fmt);
@@ -230,10 +260,12 @@ static bool open_target(Convert *v)
 {
     Img *im = v->im;
     Copy *c = &v->copy;
+    AUTO_FREE char *name = target_name(v);
     BlockNode *n;
     bool ok;
 
-    if (!img_open(im, &c->to, v->to_name, v->out_fmt, arg_has(im, OPT_TARGET_IMAGE_OPTS), v->flags))
+    if (!img_open(im, &c->to, name, v->secrets ? NULL : v->out_fmt,
+                  arg_has(im, OPT_TARGET_IMAGE_OPTS), v->flags))
         return false;
     n = c->to.node;
     c->compress |= n->compressed_only;
@@ -340,5 +372,6 @@ int img_cmd_convert(Img *im)
         img_close(&v.copy.src[i].file);
     xfree(v.copy.src);
     json_decref(v.options);
+    json_decref(v.secrets);
     return ok ? 0 : 1;
 }

@@ -6,11 +6,12 @@
  * and writes its piece with waiting calls.
  *
  * Invariants
- *  1. Pieces are handed out in ascending order and do not overlap; a piece that writes has a ticket.
- *  2. Unless any order will do, writes begin in the order of tickets.  The turn passes on as soon as
- *     a piece is about to be written, so that transfers overlap while the target gives out room in order.
- *  3. Compressed pieces are one cluster of the target and wait for no turn: no more than one for each
- *     thread is under way, so they come out nearly in order.
+ *  1. Pieces are handed out in ascending order and do not overlap; one that writes has a ticket.
+ *  2. Unless any order will do, writes begin in the order of tickets.  The turn passes on as soon
+ *     as a piece is about to be written, so that transfers overlap while the target gives out room
+ *     in order.
+ *  3. Compressed pieces are one cluster of the target and wait for no turn: no more than one for
+ *     each thread is under way, so they come out nearly in order.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -31,9 +31,8 @@ typedef struct Copy {
     CopySource *src;
     unsigned n_src;
     ImgFile to;
-    uint64_t size; /* of all sources */
-    bool
-        has_backing; /* what the first layer of the source has not got is left to the target's backing */
+    uint64_t size;         /* of all sources */
+    bool has_backing;      /* what the source's first layer has not got is left to the target's */
     uint64_t backing_size; /* beyond it a new target with a backing file reads as zeroes */
     bool reads_zero;       /* the target does already, where nothing has been written */
     bool compress, any_order, salvage, offload, quiet;

@@ -132,7 +132,8 @@ void print_formats(void);
 bool options_check(const Type *t, const json_t *options, Error *err);
 void options_help(const char *title, const Type *const *types);
 
-/* Make an image, with "Formatting ..." on stdout unless quiet. @options (flat, consumed); size UINT64_MAX: unknown. */
+/* Make an image, with "Formatting ..." on stdout unless quiet.  @options: flat, consumed; size
+ * UINT64_MAX: not known yet. */
 typedef struct CreateArgs {
     const char *filename, *fmt, *backing, *backing_fmt;
     json_t *options;

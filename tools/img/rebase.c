@@ -2,8 +2,8 @@
 /*
  * rebase - another backing file for an image
  *
- * Safe mode first copies into the image whatever the new backing file would show differently; with -u
- * only the name is changed.
+ * Safe mode first copies into the image whatever the new backing file would show differently; with
+ * -u only the name is changed.
  */
 #include <stdio.h>
 

@@ -28,33 +28,35 @@ static int io_cmd_quit(Io *io, IoArgs *a)
     " -i, -- treat request as invalid, for exercising stats\n"
 
 const IoCommand io_commands[] = {
-    {"abort", io_cmd_abort, 0, 0, false, "", "", "simulate a program crash using abort(3)", NULL},
-    {"aio_flush", io_cmd_aio_flush, 0, 0, true, "", "", "completes all outstanding aio requests",
-     NULL},
-    {"aio_read", io_cmd_aio_read, 2, -1, true, "CP:iqv", "[-Ciqv] [-P pattern] off len [len..]",
-     "asynchronously reads a number of bytes",
+    {"abort", io_cmd_abort, 0, 0, 0, "", "", "simulate a program crash using abort(3)", NULL},
+    {"aio_flush", io_cmd_aio_flush, 0, 0, NEEDS_FILE, "", "",
+     "completes all outstanding aio requests", NULL},
+    {"aio_read", io_cmd_aio_read, 2, -1, NEEDS_FILE, "CP:iqv",
+     "[-Ciqv] [-P pattern] off len [len..]", "asynchronously reads a number of bytes",
      " 'aio_read -v 512 1k 1k' reads 2 kilobytes at 512 into two buffers and dumps "
      "them.\n" HELP_ASYNC HELP_READ},
-    {"aio_write", io_cmd_aio_write, 2, -1, true, "CfiP:quz",
+    {"aio_write", io_cmd_aio_write, 2, -1, NEEDS_WRITE, "CfiP:quz",
      "[-Cfiquz] [-P pattern] off len [len..]", "asynchronously writes a number of bytes",
      " 'aio_write 512 1k 1k' writes 2 kilobytes at 512 from two buffers (0xcd).\n" HELP_ASYNC
      " -P, -- use different pattern to fill file\n"
      " -f, -- use Force Unit Access semantics\n"
      " -z, -- write zeroes; -u: which may deallocate\n" HELP_REPORT},
-    {"alloc", io_cmd_alloc, 1, 2, true, "", "offset [count]",
+    {"alloc", io_cmd_alloc, 1, 2, NEEDS_FILE, "", "offset [count]",
      "checks if offset is allocated in the file", NULL},
-    {"break", io_cmd_break, 2, 2, true, "", "event tag",
+    {"break", io_cmd_break, 2, 2, NEEDS_FILE, "", "event tag",
      "sets a breakpoint on event and tags the stopped request as tag", NULL},
-    {"close", io_cmd_close, 0, 0, true, "", "", "close the current open file", NULL},
-    {"discard", io_cmd_discard, 2, -1, true, "Cq", "[-Cq] off len",
+    {"close", io_cmd_close, 0, 0, NEEDS_FILE, "", "", "close the current open file", NULL},
+    {"discard", io_cmd_discard, 2, -1, NEEDS_WRITE, "Cq", "[-Cq] off len",
      "discards a number of bytes at a specified offset",
      " 'discard 512 1k' discards 1 kilobyte at 512.\n" HELP_REPORT},
-    {"flush", io_cmd_flush, 0, 0, true, "", "", "flush all in-core file state to disk", NULL},
-    {"help", io_cmd_help, 0, 1, false, "", "[command]", "help for one or all commands", NULL},
-    {"info", io_cmd_info, 0, 0, true, "", "", "prints information about the current file", NULL},
-    {"length", io_cmd_length, 0, 0, true, "", "", "gets the length of the current file", NULL},
-    {"map", io_cmd_map, 0, 1, true, "", "", "prints the allocated areas of a file", NULL},
-    {"open", io_cmd_open, 1, -1, false, "snCro:ki:t:d:U",
+    {"flush", io_cmd_flush, 0, 0, NEEDS_FILE, "", "", "flush all in-core file state to disk", NULL},
+    {"help", io_cmd_help, 0, 1, 0, "", "[command]", "help for one or all commands", NULL},
+    {"info", io_cmd_info, 0, 0, NEEDS_FILE, "", "", "prints information about the current file",
+     NULL},
+    {"length", io_cmd_length, 0, 0, NEEDS_FILE, "", "", "gets the length of the current file",
+     NULL},
+    {"map", io_cmd_map, 0, 1, NEEDS_FILE, "", "", "prints the allocated areas of a file", NULL},
+    {"open", io_cmd_open, 1, -1, 0, "snCro:ki:t:d:U",
      "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]", "open the file specified by path",
      " 'open -n -o driver=raw /tmp/data' opens a raw file read-write, uncached.\n"
      " -r, -- open file read-only\n -s, -- use snapshot file\n -C, -- use copy-on-read\n"
@@ -63,8 +65,8 @@ const IoCommand io_commands[] = {
      " -t, -- use the given cache mode for the image\n"
      " -d, -- use the given discard mode for the image\n"
      " -o, -- options to be given to the block driver\n"},
-    {"quit", io_cmd_quit, 0, 0, false, "", "", "exit the program", NULL},
-    {"read", io_cmd_read, 2, -1, true, "abCl:pP:qs:v",
+    {"quit", io_cmd_quit, 0, 0, 0, "", "", "exit the program", NULL},
+    {"read", io_cmd_read, 2, -1, NEEDS_FILE, "abCl:pP:qs:v",
      "[-abCqv] [-P pattern [-s off] [-l len]] off len",
      "reads a number of bytes at a specified offset",
      " 'read -v 512 1k' dumps 1 kilobyte at 512.\n"
@@ -72,26 +74,27 @@ const IoCommand io_commands[] = {
      " -l, -- length for pattern verification (only with -P)\n"
      " -s, -- start offset for pattern verification (only with -P)\n"
      " -p, -- ignored for backwards compatibility\n" HELP_READ},
-    {"readv", io_cmd_readv, 2, -1, true, "CP:qv", "[-Cqv] [-P pattern] off len [len..]",
+    {"readv", io_cmd_readv, 2, -1, NEEDS_FILE, "CP:qv", "[-Cqv] [-P pattern] off len [len..]",
      "reads a number of bytes at a specified offset",
      " 'readv -v 512 1k 1k' reads 2 kilobytes at 512 into two buffers and dumps them.\n" HELP_READ},
-    {"remove_break", io_cmd_remove_break, 1, 1, true, "", "tag", "remove a breakpoint by tag",
+    {"remove_break", io_cmd_remove_break, 1, 1, NEEDS_FILE, "", "tag", "remove a breakpoint by tag",
      NULL},
-    {"reopen", io_cmd_reopen, 0, -1, true, "c:o:rw", "[(-r|-w)] [-c cache] [-o options]",
+    {"reopen", io_cmd_reopen, 0, -1, NEEDS_FILE, "c:o:rw", "[(-r|-w)] [-c cache] [-o options]",
      "reopens an image with new options",
      " 'reopen -o lazy-refcounts=on' switches lazy refcounts of a qcow2 image on.\n"
      " -r, -- Reopen the image read-only\n -w, -- Reopen the image read-write\n"
      " -c, -- Change the cache mode to the given value\n"
      " -o, -- Changes block driver options (cf. 'open' command)\n"},
-    {"resume", io_cmd_resume, 1, 1, true, "", "tag", "resumes the request tagged as tag", NULL},
-    {"sigraise", io_cmd_sigraise, 1, 1, false, "", "signal", "raises a signal",
+    {"resume", io_cmd_resume, 1, 1, NEEDS_FILE, "", "tag", "resumes the request tagged as tag",
+     NULL},
+    {"sigraise", io_cmd_sigraise, 1, 1, 0, "", "signal", "raises a signal",
      " 'sigraise 15' raises SIGTERM.\n"},
-    {"sleep", io_cmd_sleep, 1, 1, false, "", "", "waits for the given value in milliseconds", NULL},
-    {"truncate", io_cmd_truncate, 1, 3, true, "m:", "[-m prealloc_mode] off",
+    {"sleep", io_cmd_sleep, 1, 1, 0, "", "", "waits for the given value in milliseconds", NULL},
+    {"truncate", io_cmd_truncate, 1, 3, NEEDS_WRITE, "m:", "[-m prealloc_mode] off",
      "truncates the current file at the given offset", NULL},
-    {"wait_break", io_cmd_wait_break, 1, 1, true, "", "tag",
+    {"wait_break", io_cmd_wait_break, 1, 1, NEEDS_FILE, "", "tag",
      "waits for the suspension of a request", NULL},
-    {"write", io_cmd_write, 2, -1, true, "bcCfnpP:qs:uz",
+    {"write", io_cmd_write, 2, -1, NEEDS_WRITE, "bcCfnpP:qs:uz",
      "[-bcCfnquz] [-P pattern | -s source_file] off len",
      "writes a number of bytes at a specified offset",
      " 'write 512 1k' writes 1 kilobyte of 0xcd at 512.\n"
@@ -104,7 +107,7 @@ const IoCommand io_commands[] = {
      " -s, -- use a pattern file to fill the write buffer\n"
      " -u, -- with -z, allow unmapping\n"
      " -z, -- write zeroes\n" HELP_REPORT},
-    {"writev", io_cmd_writev, 2, -1, true, "CfP:q", "[-Cfq] [-P pattern] off len [len..]",
+    {"writev", io_cmd_writev, 2, -1, NEEDS_WRITE, "CfP:q", "[-Cfq] [-P pattern] off len [len..]",
      "writes a number of bytes at a specified offset",
      " 'writev 512 1k 1k' writes 2 kilobytes of 0xcd at 512 from two buffers.\n"
      " -P, -- use different pattern to fill file\n"
@@ -207,12 +210,16 @@ static int run(Io *io, const IoCommand *c, int argc, char **argv)
     IoArgs a = {.cmd = c};
     int opt;
 
-    if (c->needs_file && !io->port) {
+    if (c->needs && !io->port) {
         fprintf(stderr, "no file open, try 'help open'\n");
         return -1;
     }
     if (!count_is_right(c, argc - 1))
         return -1;
+    if (c->needs == NEEDS_WRITE && block_is_read_only(io->port)) {
+        log_error("Block node is read-only");
+        return -1;
+    }
     optind = 0; /* also forgets what getopt remembers of the last command */
     opterr = 1;
     while ((opt = getopt(argc, argv, c->letters)) != -1) {

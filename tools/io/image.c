@@ -76,8 +76,10 @@ bool io_open(Io *io, const IoOpen *o)
     io->node = open_node(io, o, &err);
     if (io->node)
         io->port = block_port_new(io->graph, NULL, io->node, perm, PERM_ALL, &err);
-    if (io->port)
+    if (io->port) {
+        guess_warning(io->node);
         return true;
+    }
     log_error("can't open%s%s: %s", o->filename ? " device " : "", o->filename ? o->filename : "",
               err.msg);
     if (io->node)

@@ -36,7 +36,7 @@ typedef struct IoCommand {
     const char *name;
     int (*run)(Io *io, IoArgs *a);
     int min_args, max_args; /* words after the name; max -1: any number */
-    bool needs_file;
+    enum { NEEDS_FILE = 1, NEEDS_WRITE } needs;
     const char *letters; /* for getopt */
     const char *args, *summary, *help;
 } IoCommand;
@@ -75,7 +75,7 @@ int io_cmd_alloc(Io *io, IoArgs *a);
 int64_t io_now(void);                                   /* ns */
 void io_size_text(char *out, size_t cap, double bytes); /* "1.5 GiB", "512 bytes" */
 void io_dump(const uint8_t *p, uint64_t at, size_t size);
-/* "read 512/512 bytes at offset 0" and the line with the speed; @machine: one line of numbers (-C). */
+/* "read 512/512 bytes at offset 0" and the line with the speed; @machine: one of numbers (-C). */
 void io_report(const char *what, uint64_t at, uint64_t size, unsigned ops, int64_t ns,
                bool machine);
 

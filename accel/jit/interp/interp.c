@@ -5,7 +5,7 @@
  * Runs a block's ops one by one on struct Cpu.  Vector registers are always in memory, flags in cpu->cc; every
  * flag in fl_out is computed, whether alive or not.
  */
-#include "accel/jit/interp/alu.h"
+#include "accel/jit/alu.h"
 #include "accel/jit/jit.h"
 #include "base/alloc.h"
 #include "base/log.h"

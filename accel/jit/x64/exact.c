@@ -8,7 +8,7 @@
  *
  * Emit.host_ok and Emit.mem_ok say which flags are exact in the host and in cpu->cc, dead or alive.
  */
-#include "accel/jit/interp/alu.h"
+#include "accel/jit/alu.h"
 #include "accel/jit/x64/x64_priv.h"
 
 /* --- at run time; general registers only --- */
@@ -251,8 +251,7 @@ unsigned x64_exact_point(Emit *e, unsigned i)
 
     if (!e->fl_host || e->fl_mem)
         return recipe_here(e);
-    if (!alive &&
-        (!(e->host_ok & ~e->mem_ok) || (known ? recipe_lasts(e, i) : !fault_ahead(e, i))))
+    if (!alive && (!(e->host_ok & ~e->mem_ok) || (known ? recipe_lasts(e, i) : !fault_ahead(e, i))))
         return recipe_here(e);
     if (e->mem_ok & ~e->host_ok)
         x64_flags_merge(e);

@@ -132,9 +132,8 @@ void x64_mem_begin(Emit *e, const IrOp *o)
     if (o->flags & IRF_ALIGN && size > 1) {
         emit_op(a, 0, 1, 0xf6, 0, rm_reg(R13));
         emit8(a, size - 1);
-        e->slow[e->n_slow++] =
-            (Slow){.jump = emit_jcc(a, CC_NE), .kind = SLOW_ALIGN, .recipe = recipe,
-                   .insn = e->insn};
+        e->slow[e->n_slow++] = (Slow){
+            .jump = emit_jcc(a, CC_NE), .kind = SLOW_ALIGN, .recipe = recipe, .insn = e->insn};
     }
     assert(e->n_slow < X64_MAX_SLOW - 2);
     e->slow[e->n_slow] = (Slow){.jump = probe(e, size, write),

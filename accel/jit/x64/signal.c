@@ -33,7 +33,8 @@ static void on_fpe(int sig, siginfo_t *info, void *context)
         signal(sig, SIG_DFL); /* ours: let it kill us at the same place */
         return;
     }
-    running->signal_cc = (uint16_t)(((r[REG_EFL] & FL_ALL & 0xff) | 2) << 8 | (r[REG_EFL] >> 11 & 1));
+    running->signal_cc =
+        (uint16_t)(((r[REG_EFL] & FL_ALL & 0xff) | 2) << 8 | (r[REG_EFL] >> 11 & 1));
     r[REG_RSP] -= 8;
     *(uint64_t *)r[REG_RSP] = rip + 1;
     r[REG_R13] = info->si_code == FPE_INTDIV || info->si_code == FPE_INTOVF ? VECTOR_DE : VECTOR_XM;

@@ -55,9 +55,9 @@ typedef struct X64 {
     uint64_t homes; /* registers and temporaries (below V_XMM) that are not pinned */
     bool avx, bmi2, xgetbv1;
     /* stubs, executable addresses */
-    const uint8_t *enter, *exit, *exit_link, *dispatch,
-        *rebuild, *mem_slow[MEM_ACCESSES] /* by ACCESS_READ, ACCESS_WRITE, MEM_x */, *commit, *align_fault, *fault,
-        *vec_save, *vec_load, *call_c, *ret_bottom;
+    const uint8_t *enter, *exit, *exit_link, *dispatch, *rebuild,
+        *mem_slow[MEM_ACCESSES] /* by ACCESS_READ, ACCESS_WRITE, MEM_x */, *commit, *align_fault,
+        *fault, *vec_save, *vec_load, *call_c, *ret_bottom;
     Thunk thunks[X64_MAX_THUNKS];
     unsigned n_thunks;
     Block **blocks; /* live and dead blocks by ascending host address */
@@ -86,7 +86,9 @@ typedef struct Recipe {
     int32_t imm, d_moved, b_moved; /* what was added to the registers meanwhile */
 } Recipe;
 
-enum { RECIPE_HOST = 0xffff }; /* the flags are in the host's EFLAGS, which a signal handler has kept */
+enum {
+    RECIPE_HOST = 0xffff
+}; /* the flags are in the host's EFLAGS, which a signal handler has kept */
 
 /* Behind a block's code: number of entries, of recipes; entries; recipes. */
 typedef struct PcEntry {
@@ -104,7 +106,7 @@ typedef struct Group {
     bool write, spill; /* spill: r13 is needed in between, keep the address in cpu->group */
     uint8_t *fail;     /* displacement of the jump to the copy without groups */
     uint8_t *rejoin;
-    bool fl_mem_in, fl_host_out, fl_mem_out; /* where flags are at the check and at the rejoin */
+    bool fl_mem_in, fl_host_out, fl_mem_out;    /* where flags are at the check and at the rejoin */
     uint16_t mem_ok_in, recipe_in, host_ok_out; /* exact.c */
 } Group;
 
@@ -170,28 +172,29 @@ void x64_dst(Emit *e, unsigned v, unsigned size, unsigned reg);
 void x64_flags_spill(Emit *e, uint16_t live); /* before the host's flags are destroyed */
 void x64_flags_need(Emit *e);                 /* bring them into the host's EFLAGS; uses r14 */
 void x64_flags_to_mem(Emit *e);
-void x64_flags_merge(Emit *e); /* those that are exact in the host, beside the others; the host's end */
+void x64_flags_merge(
+    Emit *e); /* those that are exact in the host, beside the others; the host's end */
 /* Emit a conditional jump on IR condition @cc (flags wherever they are); returns the displacement to patch. */
 uint8_t *x64_branch(Emit *e, unsigned cc, unsigned align);
 
 /* exact.c */
 void x64_exact_begin(Emit *e);
-void x64_exact_host(Emit *e, uint16_t want); /* bring what can be had of these into the host */
-void x64_exact_shift(Emit *e, unsigned i); /* before op @i */
+void x64_exact_host(Emit *e, uint16_t want);  /* bring what can be had of these into the host */
+void x64_exact_shift(Emit *e, unsigned i);    /* before op @i */
 void x64_exact_after(Emit *e, const IrOp *o); /* @o was emitted */
 /* Before a place of op @i that may fault and where the host's flags end: recipe, or they are saved. */
 unsigned x64_exact_point(Emit *e, unsigned i);
 /* The same where a signal tells of the fault, with an entry for it. */
 void x64_exact_signal(Emit *e);
 void x64_exact_place(Emit *e, unsigned recipe); /* C that is called from here may fault */
-void x64_exact_copy(Emit *e, const Group *g); /* a group's copy begins */
-void x64_exact_table(Emit *e);                /* the block's table */
+void x64_exact_copy(Emit *e, const Group *g);   /* a group's copy begins */
+void x64_exact_table(Emit *e);                  /* the block's table */
 void x64_recipe_follow(Cpu *c, const Recipe *all, unsigned n);
 void x64_rebuild(Cpu *c); /* stub: flags by the recipe of the present place */
 void x64_pc_entry(Emit *e, uint16_t pc, unsigned recipe); /* from here on */
 
 /* plan.c */
-uint32_t x64_written_by(const IrOp *o); /* guest registers */
+uint32_t x64_written_by(const IrOp *o);     /* guest registers */
 bool x64_moves(const IrOp *o, int64_t *by); /* only moves register d, by a constant */
 
 /* mem.c */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* alu - integer ops of the IR as pure functions: result and flags */
-#ifndef ACCEL_JIT_INTERP_ALU_H
-#define ACCEL_JIT_INTERP_ALU_H
+#ifndef ACCEL_JIT_ALU_H
+#define ACCEL_JIT_ALU_H
 
 #include "cpu/ir/ir.h"
 
