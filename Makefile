@@ -18,7 +18,7 @@ B ?= build
 T ?= 60
 RUN ?=
 
-.PHONY: all run check check-unit check-cpu check-functional check-guest check-boots check-asan check-tsan check-locks
+.PHONY: all run check check-unit check-cpu check-functional check-guest check-boots check-libvirt check-asan check-tsan check-locks
 .PHONY: lint format fuzz bench install clean distclean help objs unit-programs fuzz-programs
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -189,6 +189,11 @@ N ?= 20
 check-boots: all
 	@$(call run-if-there,$(SRC)/tests/functional/check-boots,$(N))
 
+# Debian's libvirt, as root, in namespaces of its own; RECORD=1 renews tests/functional/data.
+RECORD ?=
+check-libvirt: all
+	@$(call run-if-there,$(SRC)/tests/functional/check-libvirt,$(if $(RECORD),--record))
+
 check-asan:
 	+@$(SUB_MAKE) B=$(B)-asan CONFIGURE_ARGS=--asan check-unit check-cpu
 
@@ -260,6 +265,7 @@ help:
 	@echo 'make check-functional   whole guests'
 	@echo 'make check-guest        bare-metal guests on both back ends'
 	@echo 'make check-boots N=20   boot every kernel N times with 1, 2 and 4 processors'
+	@echo 'make check-libvirt      Debian'\''s libvirt runs domains on it; as root'
 	@echo 'make check-asan         unit and instruction tests under AddressSanitizer and UBSan'
 	@echo 'make check-tsan         unit tests under ThreadSanitizer'
 	@echo 'make check-locks        unit and functional tests with lock ranks checked'

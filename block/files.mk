@@ -18,3 +18,4 @@ obj-y += block/vhdx.o
 obj-$(CONFIG_CURL) += block/curl.o
 obj-y += block/nbd_cmds.o
 obj-y += block/throttle_cmds.o
+obj-y += block/blkdebug.o

@@ -377,8 +377,10 @@ bool node_reopen(BlockNode *n, json_t *options, uint32_t flags, Error *err)
                 ok = error_set(err, "Block node '%s' is in use for writing", n->name);
         if (ok && n->drv->reopen)
             ok = n->drv->reopen(n, NULL, flags, err);
-        if (ok)
+        if (ok) {
             n->flags = flags;
+            ok = node_update_perm(n, err); /* it needs less of its children from now on */
+        }
     }
     for (BlockChild *c = n->children; c && ok; c = c->next) {
         uint32_t f = writes ? c->node->flags & ~(uint32_t)NODE_READ_ONLY

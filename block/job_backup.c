@@ -192,6 +192,7 @@ Job *backup_start(Jobs *set, const BlockJobArgs *a, BlockNode *source, BlockNode
         return NULL;
     }
     source->op_blocker = target->op_blocker = "block device is in use by block job: backup";
-    job_start(&b->job);
+    if (!a->later)
+        job_start(&b->job);
     return &b->job;
 }

@@ -198,7 +198,7 @@ static const JobClass active_commit_class = {
 };
 
 /* On failure the job is cancelled, and gone. */
-static Job *mirror_begin(Mirror *m, const BlockJobArgs *a, const char *why, Error *err)
+static Job *mirror_begin(Mirror *m, const char *why, Error *err)
 {
     unsigned perm = PERM_WRITE | PERM_RESIZE, shared = PERM_ALL & ~perm;
 
@@ -241,7 +241,7 @@ Job *mirror_start(Jobs *set, const BlockJobArgs *a, BlockNode *source, BlockNode
     m->target = node_ref(target);
     m->replaces = args->replaces ? node_ref(args->replaces) : NULL;
     m->args = *args;
-    return mirror_begin(m, a, "block device is in use by block job: mirror", err);
+    return mirror_begin(m, "block device is in use by block job: mirror", err);
 }
 
 Job *mirror_active_commit(Jobs *set, const BlockJobArgs *a, BlockNode *active, BlockNode *base,
@@ -266,5 +266,5 @@ Job *mirror_active_commit(Jobs *set, const BlockJobArgs *a, BlockNode *active, B
         job_cancel(&m->job, true, NULL);
         return NULL;
     }
-    return mirror_begin(m, a, "block device is in use by block job: commit", err);
+    return mirror_begin(m, "block device is in use by block job: commit", err);
 }

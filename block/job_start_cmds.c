@@ -288,12 +288,12 @@ static BlockNode *drive_target(Machine *m, const Args *a, BlockNode *source, Err
             json_object_set_new(o, "backing_file", json_string(backing->filename));
             json_object_set_new(o, "backing_fmt", json_string(backing->drv->name));
         }
-        if (!d->create_file) {
-            json_decref(o);
+        if (d->create_file)
+            make = !d->create_file(m->graph, a->target, o, err);
+        else
             error_set(err, "Driver '%s' cannot make images", d->name);
-            return NULL;
-        }
-        if (!d->create_file(m->graph, a->target, o, err))
+        json_decref(o);
+        if (make)
             return NULL;
     }
     o = a->sync == SYNC_TOP || !d->children ? json_object() : json_pack("{sn}", "backing");
@@ -378,6 +378,7 @@ static Job *backup(Machine *m, const Args *a, const char *id, JobTxn *txn, Block
                     .compress = a->has_compress && a->compress,
                     .filter_name = a->filter};
 
+    j.later = true;
     n = node_skip_filters(n);
     return backup_bitmap(n, a, &b, err) ? backup_start(m->jobs, &j, n, target, &b, err) : NULL;
 }
@@ -403,6 +404,11 @@ static bool drive_backup_prepare(Machine *m, Action *act, Error *err)
     return act->job;
 }
 
+static void job_commit(Action *act)
+{
+    job_start(act->job);
+}
+
 static void job_abort(Action *act)
 {
     if (act->job)
@@ -410,9 +416,9 @@ static void job_abort(Action *act)
 }
 
 ACTION(blockdev_backup, .type = "blockdev-backup", .args = &backup_type,
-       .prepare = blockdev_backup_prepare, .abort = job_abort)
+       .prepare = blockdev_backup_prepare, .commit = job_commit, .abort = job_abort)
 ACTION(drive_backup, .type = "drive-backup", .args = &drive_backup_type,
-       .prepare = drive_backup_prepare, .abort = job_abort)
+       .prepare = drive_backup_prepare, .commit = job_commit, .abort = job_abort)
 
 COMMAND_FN(blockdev_backup)
 {

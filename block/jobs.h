@@ -18,6 +18,7 @@ typedef struct BlockJobArgs {
     bool auto_finalize, auto_dismiss;
     uint64_t speed;
     JobOnError on_error, on_target_error;
+    bool later; /* backup: the caller calls job_start() */
 } BlockJobArgs;
 
 typedef enum MirrorSync { SYNC_TOP, SYNC_FULL, SYNC_NONE, SYNC_INCREMENTAL, SYNC_BITMAP } MirrorSync;

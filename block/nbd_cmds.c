@@ -189,8 +189,6 @@ static bool end_export(Machine *m, NbdExport *e, bool hard, Error *err)
 
 static bool remove_export(Machine *m, const Remove *r, NbdExport *e, Error *err)
 {
-    if (!m->nbd)
-        return error_set(err, "NBD server not running");
     return e ? end_export(m, e, r->has_mode && r->mode, err)
              : error_set(err, "Export '%s' is not found", r->id);
 }

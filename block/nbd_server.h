@@ -41,7 +41,7 @@ typedef struct NbdExportOptions {
     bool allocation_depth;
     const char *const *bitmaps; /* qemu:dirty-bitmap contexts, of the node or its backing chain */
     unsigned n_bitmaps;
-    bool writethrough;          /* every write is on disk when it is done */
+    bool writethrough;     /* every write is on disk when it is done */
     uint64_t offset, size; /* a part of the node, from @offset; size 0: up to its end */
 } NbdExportOptions;
 

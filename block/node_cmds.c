@@ -223,10 +223,8 @@ typedef struct Create {
 static void create_on_main(void *arg)
 {
     Create *c = arg;
-    json_t *o = c->options;
 
-    c->options = NULL;
-    c->ok = c->drv->create(c->g, o, &c->job.err);
+    c->ok = c->drv->create(c->g, c->options, &c->job.err);
 }
 
 static int create_run(Job *j, Error *err)

@@ -132,14 +132,12 @@ static BlockNode *open_ref(BlockGraph *g, const char *name, Error *err)
     return n ? node_ref(n) : NULL;
 }
 
-static json_t *protocol_options(const char *filename, Error *err);
-
 /* A file name without a driver, below a format, is a file: never guessed to be another format. */
 static bool name_protocol(json_t *value, Error *err)
 {
     AUTO_FREE char *filename = json_object_get(value, "driver") ? NULL
                                                                 : json_take_str(value, "filename");
-    json_t *o = filename ? protocol_options(filename, err) : NULL;
+    json_t *o = filename ? block_protocol_options(filename, err) : NULL;
 
     if (!filename)
         return true;
@@ -447,7 +445,7 @@ static const BlockDriver *protocol_of(const char *filename, Error *err)
 }
 
 /* The options of a protocol node for @filename. */
-static json_t *protocol_options(const char *filename, Error *err)
+json_t *block_protocol_options(const char *filename, Error *err)
 {
     const BlockDriver *d = protocol_of(filename, err);
     json_t *o = d ? json_object() : NULL;
@@ -498,7 +496,7 @@ static BlockNode *open_name(BlockGraph *g, const char *filename, const char *fmt
     }
     if (!strncmp(filename, "json:", 5))
         return open_json_name(g, filename + 5, fmt, options, flags, up, err);
-    file = protocol_options(filename, err);
+    file = block_protocol_options(filename, err);
     if (!file) {
         json_decref(options);
         return NULL;

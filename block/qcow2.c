@@ -387,8 +387,8 @@ static bool qcow2_open(BlockNode *n, const void *options, Error *err)
     set_options(s, o);
     set_node(s);
     if (!overlap_parse(o->overlap_check, &s->overlap_mask, err) || !read_tables(s, err) ||
-        !snapshots_read(s, n->flags & NODE_CHECK, err) || !open_data_file(s, err) ||
-        !open_crypto(s, o, err) || !make_caches(s, o, err))
+        !snapshots_read(s, err) || !open_data_file(s, err) || !open_crypto(s, o, err) ||
+        !make_caches(s, o, err))
         return false;
     s->fresh_from = clusters_for(s, n->file->size);
     if (!node_is_read_only(n) && !(n->flags & NODE_NO_IO))

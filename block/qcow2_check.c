@@ -34,6 +34,8 @@ typedef struct Check {
     uint64_t next_at; /* where a contiguous guest cluster would be */
     uint64_t l1_bytes;
     bool rebuild, shared; /* shared: some cluster is referred to more than once */
+    bool uncounted;       /* something in use counts as free: to repair less than all is not safe */
+    bool differs;         /* some count in the image is not what it should be */
 } Check;
 
 static void say(Check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -577,6 +579,7 @@ static bool compare_one(Check *c, uint64_t cluster, uint64_t stored, uint32_t no
     unsigned need = leak ? CHECK_FIX_LEAKS : CHECK_FIX_ERRORS;
     bool fix = c->fix & need && has_block && now <= refcount_max(c->s);
 
+    c->differs |= !fix;
     say(c, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu32,
         fix    ? "Repairing"
         : leak ? "Leaked"
@@ -588,6 +591,7 @@ static bool compare_one(Check *c, uint64_t cluster, uint64_t stored, uint32_t no
         fix ? c->rep->corruptions_fixed++ : c->rep->corruptions++;
     if (!leak && !has_block)
         c->rebuild = true;
+    c->uncounted |= !stored;
     return fix;
 }
 
@@ -622,15 +626,33 @@ static int compare_block(Check *c, uint64_t k, uint8_t *buf)
     return rc;
 }
 
+static int compare_ranges(Check *c, uint64_t ranges, uint8_t *buf)
+{
+    int rc = 0;
+
+    for (uint64_t k = 0; k < ranges && !rc; k++)
+        rc = compare_block(c, k, buf);
+    return rc;
+}
+
 static void compare(Check *c)
 {
     Qcow2 *s = c->s;
     uint64_t ranges = MAX((uint64_t)s->rt_entries, (c->highest >> s->rb_bits) + 1);
     uint8_t *buf = try_alloc(s->cluster_size);
+    CheckReport before = *c->rep;
+    unsigned fix = c->fix;
     int rc = buf ? 0 : -ENOMEM;
 
-    for (uint64_t k = 0; k < ranges && !rc; k++)
-        rc = compare_block(c, k, buf);
+    c->fix = 0;
+    rc = rc ? rc : compare_ranges(c, ranges, buf);
+    if (!rc && c->differs && fix) { /* all is named before anything is changed */
+        *c->rep = before;
+        c->fix = fix;
+        c->differs = false;
+        rc = compare_ranges(c, ranges, buf);
+    }
+    c->fix = fix;
     if (rc) {
         say(c, "ERROR: could not read or repair reference counts: %s", strerror(-rc));
         c->rep->check_errors++;
@@ -640,7 +662,16 @@ static void compare(Check *c)
         cache_forget(s->rb, 0, UINT64_MAX);
 }
 
-/* --- COPIED flags of the active tables --- */
+/* --- COPIED flags of the active tables: by the counts that the image has now --- */
+
+static uint32_t count_stored(Check *c, uint64_t cluster)
+{
+    uint64_t count = 0;
+
+    if (!c->differs)
+        return count_get(c, cluster);
+    return refcount_get(c->s, cluster, &count) ? 0 : (uint32_t)count;
+}
 
 static void check_copied_table(Check *c, uint64_t at, uint8_t *buf)
 {
@@ -656,7 +687,7 @@ static void check_copied_table(Check *c, uint64_t at, uint8_t *buf)
 
         if (e & ENTRY_COMPRESSED || !host || !is_aligned(s, host))
             continue;
-        count = count_get(c, cluster_of(s, host));
+        count = count_stored(c, cluster_of(s, host));
         if ((count == 1) == !!(e & ENTRY_COPIED))
             continue;
         say(c, "%s OFLAG_COPIED data cluster: l2_entry=%" PRIx64 " refcount=%" PRIu32,
@@ -693,7 +724,7 @@ static void check_copied(Check *c)
 
         if (!l2 || !is_aligned(s, l2))
             continue;
-        count = count_get(c, cluster_of(s, l2));
+        count = count_stored(c, cluster_of(s, l2));
         if ((count == 1) != !!(s->l1[i] & ENTRY_COPIED)) {
             say(c,
                 "%s OFLAG_COPIED L2 cluster: l1_index=%" PRIu32 " l1_entry=%" PRIx64
@@ -703,7 +734,7 @@ static void check_copied(Check *c)
             if (fix)
                 l1_set(s, i, s->l1[i] ^ ENTRY_COPIED);
         }
-        if (c->shared || !table_is_copied(c, l2))
+        if (c->shared || c->differs || !table_is_copied(c, l2))
             check_copied_table(c, l2, buf);
     }
     if (!buf)
@@ -725,6 +756,8 @@ static bool repair_and_finish(Check *c, Error *err)
     Qcow2Header old;
     int rc;
 
+    if (c->uncounted && c->fix && !(c->fix & CHECK_FIX_ERRORS))
+        return error_set(err, "need to rebuild refcount structures (-r all does)");
     if (c->rebuild && c->fix & CHECK_FIX_ERRORS) {
         say(c, "Rebuilding refcount structure");
         if (!recount_without_structure(c, err) || !rebuild(c, s->h.refcount_order, err))

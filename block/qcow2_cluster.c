@@ -729,6 +729,8 @@ int qcow2_pread(Qcow2 *s, uint64_t at, void *buf, uint64_t size)
             rc = qcow2_read(s->n, &e, at, p, len);
         else if (e.kind == EXTENT_DATA)
             rc = file_read(e.child, e.child_at + (at - e.at), p, len);
+        else if (e.kind == EXTENT_UNALLOCATED && s->n->backing && at < s->n->backing->size)
+            rc = node_read(s->n->backing, at, p, len = MIN(len, s->n->backing->size - at));
         else
             memset(p, 0, len);
         if (rc)

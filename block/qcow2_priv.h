@@ -144,7 +144,7 @@ typedef struct Qcow2 {
     unsigned rb_bits;                 /* entries per refcount block: 1 << rb_bits */
     unsigned rb_slice_bytes, rb_slice_bits;
     unsigned sub_bits; /* of a subcluster, or of a cluster without them */
-    bool extended, data_raw, has_data_file, broken, dirty_marked, lazy, inactive;
+    bool extended, data_raw, has_data_file, broken, dirty_marked, lazy;
     unsigned overlap_mask; /* of BIT(MetaKind) */
     bool pass_discard[FREE_NEVER_USED + 1];
 
@@ -279,7 +279,7 @@ int qcow2_write_compressed(BlockNode *n, uint64_t at, const void *buf, size_t si
 /* --- qcow2_snapshot.c --- */
 
 extern const SnapshotOps qcow2_snapshot_ops;
-bool snapshots_read(Qcow2 *s, bool check, Error *err);
+bool snapshots_read(Qcow2 *s, Error *err);
 void snapshots_free(Qcow2 *s);
 int snapshots_write(Qcow2 *s);
 int qcow2_save_vmstate(BlockNode *n, uint64_t at, const void *buf, size_t size);

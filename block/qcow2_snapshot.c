@@ -108,11 +108,10 @@ static bool read_entry(Qcow2 *s, uint32_t i, uint64_t *at, Error *err)
            error_set_errno(err, -rc, "Could not read the snapshot table at offset %#" PRIx64, *at);
 }
 
-bool snapshots_read(Qcow2 *s, bool check, Error *err)
+bool snapshots_read(Qcow2 *s, Error *err)
 {
     uint64_t at = s->h.snapshots_at;
 
-    (void)check;
     if (!s->h.n_snapshots)
         return true;
     s->snapshots = try_new_n(Qcow2Snapshot, s->h.n_snapshots);

@@ -149,16 +149,18 @@ static STRUCT_TYPE(sync_type, SnapshotSync, sync_fields);
 static bool sync_create(BlockGraph *g, const SnapshotSync *s, const BlockDriver *d, BlockNode *n,
                         Error *err)
 {
-    json_t *o = json_object();
+    json_t *o;
+    bool ok;
 
-    if (!d->create_file) {
-        json_decref(o);
+    if (!d->create_file)
         return error_set(err, "Driver '%s' cannot make images", d->name);
-    }
+    o = json_object();
     json_object_set_new(o, "size", json_sprintf("%" PRIu64, (uint64_t)n->size));
     json_object_set_new(o, "backing_file", json_string(n->filename));
     json_object_set_new(o, "backing_fmt", json_string(n->drv->name));
-    return d->create_file(g, s->file, o, err);
+    ok = d->create_file(g, s->file, o, err);
+    json_decref(o);
+    return ok;
 }
 
 static bool snapshot_sync_prepare(Machine *m, Action *a, Error *err)

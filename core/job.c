@@ -455,10 +455,9 @@ bool job_cancel(Job *j, bool force, Error *err)
     }
     if (j->status < JOB_CREATED || j->status > JOB_STANDBY)
         return refuse(j, "cancel", err);
-    if (j->status == JOB_CREATED && !j->has_thread) {
-        j->result = -ECANCELED;
-        j->ended = true;
-        conclude(j, false);
+    if (j->status == JOB_CREATED && !j->has_thread) { /* could not be set up: it never was */
+        j->cls->finish(j, false);
+        job_free(j);
         return true;
     }
     if (force || !j->ready)

@@ -60,16 +60,18 @@ static int start(Config *c, Error *err)
             status = run(&s, c, err);
         }
     }
+    if (status < 0) /* before the monitors are closed: who sees that may end us, or read no further */
+        log_error("%s", err->msg);
     setup_free(&s);
     daemon_end(c);
-    return status;
+    return status < 0 ? 1 : status;
 }
 
 int main(int argc, char **argv)
 {
     Config c;
     Error err = {0};
-    int status = -1;
+    int status;
 
     signal(SIGPIPE, SIG_IGN);
     config_init(&c, argv[0]);
@@ -80,8 +82,7 @@ int main(int argc, char **argv)
             c.done = true;
         }
         status = c.done ? (fflush(stdout) == 0 ? 0 : 1) : start(&c, &err);
-    }
-    if (status < 0) {
+    } else {
         log_error("%s", err.msg);
         status = 1;
     }

@@ -187,6 +187,7 @@ static BlockNode *temporary_overlay(BlockGraph *g, BlockNode *base, Error *err)
     json_t *o = json_object();
     int fd = qcow2 ? mkstemp(path) : -1;
     BlockNode *n;
+    bool made;
 
     if (fd < 0) {
         json_decref(o);
@@ -195,7 +196,9 @@ static BlockNode *temporary_overlay(BlockGraph *g, BlockNode *base, Error *err)
     }
     close(fd);
     json_object_set_new(o, "size", json_sprintf("%" PRIu64, (uint64_t)base->size));
-    if (!qcow2->create_file(g, path, o, err)) {
+    made = qcow2->create_file(g, path, o, err);
+    json_decref(o);
+    if (!made) {
         unlink(path);
         return NULL;
     }

@@ -83,10 +83,21 @@ OPT(opt_balloon)
 }
 
 /* Of these only `none` is there: nothing else to switch off. */
-OPT(opt_only_none)
+static bool only_none(const char *arg, const char *what, Error *err)
+{
+    return !strcmp(arg, "none") || error_set(err, "no %s is built yet (only 'none')", what);
+}
+
+OPT(opt_vga)
 {
     (void)c;
-    return !strcmp(arg, "none") || error_set(err, "not built yet (only 'none')");
+    return only_none(arg, "display adapter", err);
+}
+
+OPT(opt_net)
+{
+    (void)c;
+    return only_none(arg, "network", err);
 }
 
 OPT(opt_display)
@@ -97,7 +108,7 @@ OPT(opt_display)
         c->done = true;
         return true;
     }
-    return opt_only_none(c, arg, err);
+    return only_none(arg, "display", err);
 }
 
 OPT_FLAG(opt_nographic, nographic)
@@ -120,7 +131,7 @@ static const Option display_rows[] = {
     {.name = "vga",
      .arg = "none",
      .doc = "no display adapter is built yet",
-     .apply = opt_only_none,
+     .apply = opt_vga,
      .flags = OPTION_FALLBACK},
     {.name = "k",
      .arg = "language",
@@ -130,12 +141,12 @@ static const Option display_rows[] = {
     {.name = "net",
      .arg = "none",
      .doc = "no network is built yet",
-     .apply = opt_only_none,
+     .apply = opt_net,
      .flags = OPTION_FALLBACK},
     {.name = "nic",
      .arg = "none",
      .doc = "no network is built yet",
-     .apply = opt_only_none,
+     .apply = opt_net,
      .flags = OPTION_FALLBACK},
     {.name = "balloon",
      .arg = "none|virtio[,...]",

@@ -6,6 +6,7 @@ With RHEA=/usr/bin/qemu-system-x86_64 the same tests run against QEMU 7.2: what 
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import unittest
 
@@ -332,6 +333,23 @@ class Chains(Case):
         self.io("a", "read -q -P 1 0 64k", "read -q -P 98 1M 64k")
         self.check("a")
 
+    def test_snapshot_and_back(self):
+        self.chain("a")
+        guest = self.export("a", writable=True)
+        self.q.ask("blockdev-snapshot-sync", node_name="a", snapshot_file=self.path("b"), snapshot_node_name="b")
+        self.client(guest, "write -q -P 98 1M 64k")
+        self.assertTrue(self.node("a")["ro"])
+        self.q.ask("block-commit", job_id="j", device="b")
+        self.until("j", "BLOCK_JOB_READY")
+        self.q.ask("job-complete", id="j")
+        self.assertEqual(self.until("j", "null"), MIRROR_LIFE[4:])
+        self.client(guest, "read -q -P 98 1M 64k", "write -q -P 1 2M 64k")
+        self.unexport("a")
+        self.assertEqual(self.node("a")["ro"], False)
+        self.q.ask("blockdev-del", node_name="a")
+        self.tool("qemu-io", "-r", "-f", "qcow2", "-c", "read -q -P 97 0 64k", "-c", "read -q -P 1 2M 64k", self.path("a"))
+        self.check("a", "b")
+
     def test_commit_that_is_cancelled_changes_nothing(self):
         self.chain("a", "b")
         self.q.ask("block-commit", job_id="j", device="b")
@@ -414,6 +432,23 @@ class Transactions(Case):
         self.assertEqual((list(self.bitmaps("o")), self.bitmaps("b")["m3"]["recording"]), (["m0"], False))
         self.holds("o", "a")
         self.check("a", "b", "o")
+
+    def test_jobs_of_what_is_undone_never_run(self):
+        self.chain("a")
+        self.image("t")
+        self.add("t")
+        self.forget()
+        with self.assertRaisesRegex(QmpError, "Abort action"):
+            self.run_all(("blockdev-backup", {"job-id": "j", "device": "a", "target": "t", "sync": "full"}),
+                         ("abort", {}))
+        seen = self.until("j", "null")
+        self.assertEqual(seen[0], "created")
+        self.assertNotIn("running", seen)
+        self.assertNotIn("BLOCK_JOB_CANCELLED", seen)
+        self.assertEqual(self.q.ask("query-jobs"), [])
+        self.q.ask("blockdev-del", node_name="t")
+        self.tool("qemu-io", "-r", "-f", "qcow2", "-c", "read -q -P 0 0 4M", self.path("t"))
+        self.holds("a", "a")
 
     def test_wrong_actions_leave_no_trace(self):
         self.chain("a")
@@ -528,6 +563,43 @@ class Copies(Case):
         self.assertEqual(self.q.ask("query-block-jobs"), [])
         self.same("a", "t")
 
+    def test_a_full_target_stops_the_job_until_it_is_resumed(self):
+        self.image("a")
+        self.image("t", fmt="raw")
+        self.add("a")
+        self.q.ask_dict("blockdev-add", {"driver": "raw", "node-name": "t", "file": {
+            "driver": "blkdebug", "image": {"driver": "file", "filename": self.path("t")},
+            "inject-error": [{"event": "write_aio", "errno": 28, "once": True}]}})
+        self.q.ask("blockdev-mirror", job_id="j", device="a", target="t", sync="full", on_target_error="stop")
+        self.assertEqual(self.q.event("BLOCK_JOB_ERROR")["data"],
+                         {"device": "j", "operation": "write", "action": "stop"})
+        emu.poll(lambda: self.block_job()["status"] == "paused", "it stops")
+        self.assertEqual((self.block_job()["io-status"], self.block_job()["paused"]), ("nospace", True))
+        self.forget()
+        self.q.ask("job-resume", id="j")
+        self.until("j", "BLOCK_JOB_READY")
+        self.assertEqual(self.block_job()["io-status"], "ok")
+        self.q.ask("job-complete", id="j")
+        self.until("j", "null")
+        self.same("a", "t")
+
+    def test_an_error_ends_the_job_with_its_text(self):
+        self.image("a")
+        self.image("t", fmt="raw")
+        self.add("a")
+        self.q.ask_dict("blockdev-add", {"driver": "raw", "node-name": "t", "file": {
+            "driver": "blkdebug", "image": {"driver": "file", "filename": self.path("t")},
+            "inject-error": [{"event": "write_aio", "errno": 5}]}})
+        self.q.ask("blockdev-backup", job_id="j", device="a", target="t", sync="full", auto_dismiss=False)
+        done = self.q.event("BLOCK_JOB_COMPLETED")["data"]
+        self.assertEqual((done["error"], done["type"]), ("Input/output error", "backup"))
+        emu.poll(lambda: self.job()["status"] == "concluded", "it concludes")
+        self.assertEqual(self.job()["error"], "Input/output error")
+        self.q.ask("job-dismiss", id="j")
+        for node in ("a", "t"):
+            self.q.ask("blockdev-del", node_name=node)
+        self.check("a")
+
     def test_verbs_and_speed(self):
         self.image("a")
         self.image("t")
@@ -632,6 +704,59 @@ class Copies(Case):
         with open(self.path("copy"), "rb") as f:
             self.assertEqual(f.read(), b"a" * 65536 + bytes(4 * MB - 65536))
         self.io("a", "read -q -P 2 0 64k", "read -q -P 1 64k 64k")
+        self.check("a", "t")
+
+    def test_pull_backup_as_libvirt_does_it(self):
+        self.image("a")
+        self.add("a")
+        guest = self.export("a", writable=True)
+        self.q.ask("block-dirty-bitmap-add", node="a", name_="old", granularity=65536)
+        self.client(guest, "write -q -P 5 2M 64k")
+        self.tool("qemu-img", "create", "-q", "-f", "qcow2", self.path("scratch"), str(4 * MB))
+        self.add("s", "scratch", backing="a")
+        self.q.ask_dict("transaction", {"actions": [
+            {"type": "blockdev-backup", "data": {"job-id": "j", "device": "a", "target": "s", "sync": "none"}},
+            {"type": "block-dirty-bitmap-add", "data": {"node": "a", "name": "new"}},
+            {"type": "block-dirty-bitmap-disable", "data": {"node": "a", "name": "old"}},
+            {"type": "block-dirty-bitmap-add", "data": {"node": "s", "name": "show", "disabled": True,
+                                                        "granularity": 65536}},
+            {"type": "block-dirty-bitmap-merge", "data": {"node": "s", "target": "show",
+                                                          "bitmaps": [{"node": "a", "name": "old"}]}}]})
+        old = self.export("s", bitmaps=["show"])
+        self.client(guest, "write -q -P 1 0 256k", "write -q -P 2 2M 64k", "write -q -P 3 3M 64k")
+        self.client(old, "read -q -P 97 0 64k", "read -q -P 0 64k 64k", "read -q -P 5 2M 64k", "read -q -P 0 3M 64k",
+                    flags=["-r"])
+        if shutil.which("nbdinfo"):
+            out = json.loads(self.tool("nbdinfo", "--map=qemu:dirty-bitmap:show", "--json", old))
+            self.assertEqual([(e["offset"], e["length"]) for e in out if e["type"] == 1], [(2 * MB, 65536)])
+        self.assertEqual(self.block_job()["status"], "running")
+        self.unexport("s")
+        self.forget()
+        self.q.ask("job-cancel", id="j")
+        self.assertEqual(self.until("j", "null"), CANCELLED)
+        self.q.ask("blockdev-del", node_name="s")
+        counts = {b["name"]: b["count"] for b in self.node("a")["dirty-bitmaps"]}
+        self.assertEqual(counts, {"old": 65536, "new": 6 * 65536})
+        self.client(guest, "read -q -P 1 0 256k", "read -q -P 2 2M 64k")
+        self.unexport("a")
+        self.check("a")
+
+    def test_push_backup_to_a_server(self):
+        self.image("a")
+        self.image("t")
+        self.add("a")
+        far = subprocess.Popen(["qemu-nbd", "-f", "qcow2", "-x", "t", "-k", self.path("far"), self.path("t")])
+        self.addCleanup(far.wait)
+        self.addCleanup(far.kill)
+        emu.poll(lambda: os.path.exists(self.path("far")), "the server listens")
+        self.q.ask("blockdev-add", driver="nbd", node_name="far", export="t",
+                   server={"type": "unix", "path": self.path("far")})
+        self.q.ask("blockdev-backup", job_id="j", device="a", target="far", sync="full")
+        self.assertEqual(self.until("j", "null"), LIFE)
+        self.q.ask("blockdev-del", node_name="far")
+        self.assertEqual(far.wait(20 * emu.SLOW), 0)
+        self.q.ask("blockdev-del", node_name="a")
+        self.same("a", "t")
         self.check("a", "t")
 
     def test_errors_of_targets(self):

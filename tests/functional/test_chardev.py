@@ -389,7 +389,7 @@ class Files(Case):
         os.mkfifo(name + ".in")
         os.mkfifo(name + ".out")
         self.start("-serial", f"pipe:{name}")
-        with open(name + ".out", "rb", buffering=0) as out:
+        with open(name + ".out", "rb") as out:
             self.assertEqual(out.read(4), GREETING)
             with open(name + ".in", "wb", buffering=0) as f:
                 f.write(b"!")

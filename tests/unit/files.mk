@@ -47,3 +47,4 @@ unit-tests += test_bitmap
 unit-tests += test_qcow2
 unit-tests += test_zero
 unit-tests += test_sandbox
+unit-tests += test_block_faults

@@ -279,6 +279,7 @@ static void run_start(Run *r, unsigned seed)
     j = json_pack("{sssisssb}", "file", "file0", "size", SIZE, "version", "v3", "lazy-refcounts", 0);
     json_object_set_new(j, o[0], !strcmp(o[1], "true") ? json_true() : json_integer(atoi(o[1])));
     ck_assert_msg(block_driver_find("qcow2")->create(r->g, j, &err), "%s", err.msg);
+    json_decref(j);
     node_flush(file);
     node_unref(file);
     r->node = image_open(r, 0, &err);
