@@ -251,6 +251,9 @@ const BlockDriver *block_driver_next(const BlockDriver *d); /* sorted by name; N
 BlockGraph *graph_new(BlockCtx *ctx, Error *err); /* @ctx: of the main thread; may be NULL in tools that only wait */
 void graph_free(BlockGraph *g);                   /* closes all */
 void graph_set_objects(BlockGraph *g, Objects *o);
+/* How image files are opened instead of open(2): "/dev/fdset/N" is the machine's.  -errno. */
+void graph_set_opener(BlockGraph *g, int (*fn)(void *arg, const char *path, int flags, unsigned mode), void *arg);
+int graph_open_path(BlockGraph *g, const char *path, int flags);
 Objects *graph_objects(const BlockGraph *g);
 Loop *graph_service_loop(BlockGraph *g); /* a thread of the block layer's own: network protocols, throttling; started on first use */
 

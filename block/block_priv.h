@@ -96,6 +96,8 @@ void align_submit(BlockNode *n, BlockReq *r);
 struct BlockGraph {
     BlockCtx *ctx;
     Objects *objects;
+    int (*opener)(void *arg, const char *path, int flags, unsigned mode); /* NULL: open(2) */
+    void *opener_arg;
     Workers *workers;
     BlockNode *nodes;
     BlockPort *ports;

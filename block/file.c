@@ -269,18 +269,18 @@ static int open_flags(const BlockNode *n, const File *f)
 static int open_path(BlockNode *n, const char *path, Error *err)
 {
     File *f = file_of(n);
-    int fd = open(path, open_flags(n, f));
+    int fd = graph_open_path(n->graph, path, open_flags(n, f));
 
-    if (fd < 0 && n->flags & NODE_AUTO_READ_ONLY && !node_is_read_only(n) &&
-        (errno == EACCES || errno == EROFS || errno == EPERM)) {
+    if (n->flags & NODE_AUTO_READ_ONLY && !node_is_read_only(n) &&
+        (fd == -EACCES || fd == -EROFS || fd == -EPERM)) {
         n->flags |= NODE_READ_ONLY;
-        fd = open(path, open_flags(n, f));
+        fd = graph_open_path(n->graph, path, open_flags(n, f));
     }
-    if (fd < 0 && errno == EINVAL && f->direct)
+    if (fd == -EINVAL && f->direct)
         error_set(err, "Could not open '%s': the file system does not support O_DIRECT (cache=none)",
                   path);
     else if (fd < 0)
-        error_set_errno(err, errno, "Could not open '%s'", path);
+        error_set_errno(err, -fd, "Could not open '%s'", path);
     return fd;
 }
 

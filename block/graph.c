@@ -6,6 +6,7 @@
  * beginning to end (block.h inv 2).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -465,6 +466,20 @@ void graph_free(BlockGraph *g)
 void graph_set_objects(BlockGraph *g, Objects *o)
 {
     g->objects = o;
+}
+
+void graph_set_opener(BlockGraph *g, int (*fn)(void *arg, const char *path, int flags, unsigned mode),
+                      void *arg)
+{
+    g->opener = fn;
+    g->opener_arg = arg;
+}
+
+int graph_open_path(BlockGraph *g, const char *path, int flags)
+{
+    int fd = g->opener ? g->opener(g->opener_arg, path, flags, 0) : open(path, flags);
+
+    return g->opener || fd >= 0 ? fd : -errno;
 }
 
 Objects *graph_objects(const BlockGraph *g)

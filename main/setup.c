@@ -231,7 +231,7 @@ static void commit(void *arg)
     strbuf_free(&out);
 }
 
-/* --- files of character devices: also descriptors that were handed to us --- */
+/* --- files of character devices and images: also descriptors that were handed to us --- */
 
 static int open_file(void *arg, const char *path, int flags, unsigned mode)
 {
@@ -268,6 +268,7 @@ static bool make_machine(Setup *s, Error *err)
         return false;
     s->graph = s->m->graph = graph_new(s->block_ctx, err);
     graph_set_objects(s->graph, s->objects);
+    graph_set_opener(s->graph, open_file, s);
     s->jobs = s->m->jobs = jobs_new(s->m, s->m->loop);
     for (unsigned i = 0; i < c->board_opts.n; i++)
         if (!board_option(s, &c->board_opts.o[i], err))
