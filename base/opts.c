@@ -99,7 +99,7 @@ static bool opts_add_json(Opts *out, const char *key, const json_t *j, Error *er
 static bool opts_parse_json(Opts *out, const char *text, Error *err)
 {
     json_error_t where;
-    json_t *j = json_loads(text, JSON_REJECT_DUPLICATES, &where);
+    json_t *j = json_loads_lax(text, JSON_REJECT_DUPLICATES, &where);
     bool ok;
 
     if (!j)
@@ -162,6 +162,32 @@ void opts_free(Opts *o)
 }
 
 /* --- values --- */
+
+/* 'it\\'s' becomes "it's", and a double quote in it is escaped. */
+json_t *json_loads_lax(const char *text, size_t flags, json_error_t *error)
+{
+    StrBuf b = {0};
+    char in = 0; /* the quote of the string we are in */
+    json_t *j;
+
+    for (const char *p = text; *p; p++) {
+        if (in && *p == '\\' && p[1]) {
+            p++;
+            strbuf_addf(&b, in == '\'' && *p == '\'' ? "%c" : "\\%c", *p);
+        } else if (!in && (*p == '"' || *p == '\'')) {
+            in = *p;
+            strbuf_addf(&b, "\"");
+        } else if (in && *p == in) {
+            in = 0;
+            strbuf_addf(&b, "\"");
+        } else {
+            strbuf_addf(&b, in == '\'' && *p == '"' ? "\\%c" : "%c", *p);
+        }
+    }
+    j = json_loads(strbuf_str(&b), flags, error);
+    strbuf_free(&b);
+    return j;
+}
 
 bool parse_u64(const char *s, uint64_t *out)
 {

@@ -3,6 +3,8 @@
 #ifndef BASE_OPTS_H
 #define BASE_OPTS_H
 
+#include <jansson.h>
+
 #include "base/base.h"
 #include "base/error.h"
 
@@ -21,6 +23,9 @@ const char *opts_get(Opts *o, const char *key); /* last one wins; marks it used;
 bool opts_all_used(const Opts *o, Error *err);  /* else the message names the first unknown key */
 void opts_free(Opts *o);
 bool name_is(const char *a, const char *b); /* equal, where '-' and '_' are the same */
+
+/* JSON whose strings may also stand in single quotes, as people write it in a shell; as json_loads(). */
+json_t *json_loads_lax(const char *text, size_t flags, json_error_t *error);
 
 bool parse_u64(const char *s, uint64_t *out); /* whole string; 0x, 0 prefixes */
 bool parse_size(

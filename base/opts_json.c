@@ -251,7 +251,7 @@ json_t *opts_json_parse(const char *text, const char *implied, unsigned flags, b
         *help = false;
     if (*text != '{')
         return parse_text(text, implied, flags, help, err);
-    j = json_loads(text, JSON_REJECT_DUPLICATES, &where);
+    j = json_loads_lax(text, JSON_REJECT_DUPLICATES, &where);
     if (!j)
         error_set(err, "JSON parse error, column %d: %s", where.column, where.text);
     return j;

@@ -468,7 +468,7 @@ static BlockNode *open_json_name(BlockGraph *g, const char *text, const char *fm
                                  uint32_t flags, const Chain *up, Error *err)
 {
     json_error_t why;
-    json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    json_t *o = json_loads_lax(text, JSON_REJECT_DUPLICATES, &why);
 
     if (!json_is_object(o)) {
         error_set(err, "Could not parse the JSON options: %s", o ? "not an object" : why.text);

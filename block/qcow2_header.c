@@ -446,7 +446,8 @@ bool qcow2_header_build(const Qcow2Header *h, uint8_t *buf, unsigned cluster_siz
                                 cluster_size);
 }
 
-int qcow2_header_write(Qcow2 *s)
+/* @begun: the header on disk may be another one now, also after a failure. */
+static int header_write(Qcow2 *s, bool *begun)
 {
     uint8_t *buf = try_alloc(s->cluster_size);
     unsigned size;
@@ -454,6 +455,7 @@ int qcow2_header_write(Qcow2 *s)
 
     if (!rc && !qcow2_header_build(&s->h, buf, s->cluster_size, &size, NULL))
         rc = -ENOSPC;
+    *begun = !rc;
     if (!rc)
         rc = node_write(s->n->file, 0, buf, ALIGN_UP(size, 512u));
     if (!rc)
@@ -462,14 +464,22 @@ int qcow2_header_write(Qcow2 *s)
     return rc;
 }
 
+int qcow2_header_write(Qcow2 *s)
+{
+    bool begun;
+
+    return header_write(s, &begun);
+}
+
 int qcow2_header_commit(Qcow2 *s, const Qcow2Header *old)
 {
-    int rc = qcow2_header_write(s);
+    bool begun;
+    int rc = header_write(s, &begun);
 
     if (!rc)
         return 0;
     s->h = *old;
-    if (rc != -ENOSPC && rc != -ENOMEM && qcow2_header_write(s)) {
+    if (begun && qcow2_header_write(s)) {
         log_error("qcow2 image '%s': the header could not be written; the image stays read-only",
                   s->n->filename ? s->n->filename : "");
         s->broken = true;

@@ -430,6 +430,20 @@ static Action *action_new(Machine *m, const json_t *j, JobTxn *txn, Error *err)
     return NULL;
 }
 
+static Action *reversed(Action *a)
+{
+    Action *list = NULL;
+
+    while (a) {
+        Action *next = a->next;
+
+        a->next = list;
+        list = a;
+        a = next;
+    }
+    return list;
+}
+
 COMMAND_FN(transaction)
 {
     const Transaction *t = args;
@@ -457,6 +471,7 @@ COMMAND_FN(transaction)
             first = a;
         }
     }
+    first = ok ? reversed(first) : first; /* committed in order, undone in reverse */
     while (first) {
         Action *a = first;
 

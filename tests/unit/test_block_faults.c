@@ -11,7 +11,6 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/log.h"
 #include "block/blkdebug.h"
 #include "block/block.h"
 #include "unit.h"
@@ -240,23 +239,32 @@ static void script(Run *r)
 
 typedef struct Findings {
     StrBuf text;
+    uint32_t cluster_size;
     unsigned harmless;
 } Findings;
 
-/* A cluster that looks shared and is not will be copied for nothing: safe, though `check` counts it. */
-static bool is_harmless(const char *line)
+/* `check` counts two wrong flags that cost no data: a cluster that looks shared and is not will be copied for
+ * nothing; one that is counted twice but referred to once, which was told before as a leak, is not shared. */
+static bool is_harmless(const Findings *f, const char *line)
 {
     const char *entry = strstr(line, "_entry="), *refcount = strstr(line, " refcount=");
+    uint64_t value = entry ? strtoull(entry + 7, NULL, 16) : 0;
+    char leak[96];
 
-    return !strncmp(line, "ERROR OFLAG_COPIED", 18) && entry && refcount &&
-           !strcmp(refcount, " refcount=1") && !(strtoull(entry + 7, NULL, 16) >> 63);
+    if (strncmp(line, "ERROR OFLAG_COPIED", 18) || !entry || !refcount)
+        return false;
+    if (!(value >> 63))
+        return !strcmp(refcount, " refcount=1");
+    snprintf(leak, sizeof leak, "Leaked cluster %" PRIu64 "%s reference=1\n",
+             (value & 0xfffffffffffe00) / f->cluster_size, refcount);
+    return strstr(strbuf_str(&f->text), leak);
 }
 
 static void say(void *arg, const char *line)
 {
     Findings *f = arg;
 
-    f->harmless += is_harmless(line);
+    f->harmless += is_harmless(f, line);
     strbuf_addf(&f->text, "%s\n", line);
 }
 
@@ -271,9 +279,10 @@ static void look(Run *r, const char *which)
 
     ck_assert_msg(n != NULL, "%s: %s", which, err.msg);
     size = n->size;
+    f.cluster_size = n->cluster_size;
     ck_assert_msg(size == SIZE || size == GROWN, "%s: size %" PRIu64, which, size);
     ck_assert_msg(n->drv->check(n, 0, &rep, &err), "%s: %s", which, err.msg);
-    ck_assert_msg(rep.corruptions == f.harmless && !rep.check_errors, "%s: %s", which,
+    ck_assert_msg(rep.corruptions == f.harmless && !rep.check_errors, "%s: %.1500s", which,
                   strbuf_str(&f.text));
     ck_assert_msg(!node_read(n, 0, all, size), "%s: cannot be read", which);
     for (unsigned s = 0; s < size / SECTOR; s++) {
@@ -486,7 +495,9 @@ int main(void)
     SRunner *r = srunner_create(s);
     int failed;
 
-    log_open("/dev/null", 0, NULL); /* each image that could not be closed says so */
+    if (!freopen("/dev/null", "w",
+                 stderr)) /* images that cannot be closed say so, hundreds of times */
+        return 1;
     tcase_set_timeout(t, 0);
     tcase_add_loop_test(t, without_a_fault_everything_is_there, 0, COUNT_OF(formats));
     tcase_add_loop_test(t, no_transfer_that_fails_corrupts_an_image, 0, COUNT_OF(formats));

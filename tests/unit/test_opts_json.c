@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unit tests of base/opts_json.h */
+#include "base/opts.h"
 #include "base/opts_json.h"
 
 #include <stdlib.h>
@@ -172,7 +173,19 @@ START_TEST(members_are_taken_out_one_by_one)
 }
 END_TEST
 
-UNIT_MAIN("opts_json", keys_are_nested_by_dots_and_lists_by_numbers,
+START_TEST(strings_may_stand_in_single_quotes)
+{
+    json_t *j = json_loads_lax("{'a': 'it\\'s \"x\"', \"b\": \"'\\\\\"}", 0, NULL);
+
+    ck_assert_ptr_nonnull(j);
+    ck_assert_str_eq(json_string_value(json_object_get(j, "a")), "it's \"x\"");
+    ck_assert_str_eq(json_string_value(json_object_get(j, "b")), "'\\");
+    json_decref(j);
+    ck_assert_ptr_null(json_loads_lax("{'a': 'b}", 0, NULL));
+}
+END_TEST
+
+UNIT_MAIN("opts_json", strings_may_stand_in_single_quotes, keys_are_nested_by_dots_and_lists_by_numbers,
           bare_words_are_flags_where_they_are_allowed, contradictions_are_refused_by_name,
           depth_and_length_are_capped, help_is_told_apart, flat_and_nested_are_inverse,
           text_stands_for_any_scalar, members_are_taken_out_one_by_one)

@@ -5,38 +5,48 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
+#include "block/blkdebug.h"
 #include "tools/io/io.h"
 
-/* The breakpoints of the blkdebug driver; without it in the chain there are none. */
+/* --- breakpoints of the blkdebug driver; without it in the chain there are none --- */
+
+static int told(int rc, const char *what)
+{
+    if (!rc)
+        return 0;
+    printf("%s: %s\n", what, strerror(-rc));
+    return -1;
+}
 
 int io_cmd_break(Io *io, IoArgs *a)
 {
-    (void)io;
-    (void)a;
-    printf("Could not set breakpoint: Operation not supported\n");
-    return -1;
+    return told(blkdebug_break(io->node, a->rest[0], a->rest[1]), "Could not set breakpoint");
 }
 
 int io_cmd_remove_break(Io *io, IoArgs *a)
 {
-    (void)io;
-    printf("Could not remove breakpoint %s: Operation not supported\n", a->rest[0]);
-    return -1;
+    char text[80];
+
+    snprintf(text, sizeof text, "Could not remove breakpoint %.40s", a->rest[0]);
+    return told(blkdebug_remove_break(io->node, a->rest[0]), text);
 }
 
 int io_cmd_resume(Io *io, IoArgs *a)
 {
-    (void)io;
-    printf("Could not resume request: %s\n", a->rest[0]);
-    return -1;
+    return told(blkdebug_resume(io->node, a->rest[0]), "Could not resume request");
 }
 
 int io_cmd_wait_break(Io *io, IoArgs *a)
 {
-    (void)io;
-    (void)a;
+    const struct timespec step = {0, 1000000};
+
+    while (!blkdebug_is_suspended(io->node, a->rest[0])) {
+        blockctx_poll(io->ctx, false);
+        nanosleep(&step, NULL);
+    }
     return 0;
 }
 
