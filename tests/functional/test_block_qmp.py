@@ -90,7 +90,8 @@ class Case(unittest.TestCase):
         return f"nbd+unix:///{name}?socket={self.path('nbd')}"
 
     def unexport(self, node):
-        self.q.ask("block-export-del", id=f"x-{node}")
+        # The client has ended; the server may hear of it a moment later.
+        self.q.ask("block-export-del", id=f"x-{node}", mode="hard")
         self.q.event("BLOCK_EXPORT_DELETED")
 
     def io(self, node, *commands):
