@@ -67,16 +67,14 @@ static bool opts_add_json(Opts *out, const char *key, const json_t *j, Error *er
 
     switch (json_typeof(j)) {
     case JSON_OBJECT:
-        json_object_foreach((json_t *)j, name, value)
-        {
+        json_object_foreach ((json_t *)j, name, value) {
             AUTO_FREE char *inner = xasprintf("%s%s%s", key, *key ? "." : "", name);
 
             ok = ok && opts_add_json(out, inner, value, err);
         }
         return ok;
     case JSON_ARRAY:
-        json_array_foreach(j, i, value)
-        {
+        json_array_foreach (j, i, value) {
             AUTO_FREE char *inner = xasprintf("%s.%zu", key, i);
 
             ok = ok && opts_add_json(out, inner, value, err);

@@ -88,8 +88,7 @@ static bool listify_members(json_t *j, const char *path, Error *err)
     json_t *value, *inner;
     void *next;
 
-    json_object_foreach_safe(j, next, key, value)
-    {
+    json_object_foreach_safe (j, next, key, value) {
         AUTO_FREE char *at = xasprintf("%s%s%s", path, *path ? "." : "", key);
         unsigned numbers = 0, names = 0;
 
@@ -97,8 +96,7 @@ static bool listify_members(json_t *j, const char *path, Error *err)
             continue;
         if (!listify_members(value, at, err))
             return false;
-        json_object_foreach(value, inner_key, inner)
-        {
+        json_object_foreach (value, inner_key, inner) {
             numbers += is_number(inner_key);
             names += !is_number(inner_key);
         }
@@ -121,8 +119,7 @@ json_t *json_crumple(const json_t *flat, Error *err)
     const char *key;
     bool ok = true;
 
-    json_object_foreach((json_t *)flat, key, value)
-    {
+    json_object_foreach ((json_t *)flat, key, value) {
         ok = ok && nest(out, key, json_deep_copy(value), err);
     }
     if (ok && listify_members(out, "", err))
@@ -140,15 +137,13 @@ static void flatten(json_t *out, const char *path, const json_t *j, unsigned dep
     if (depth > DEPTH_MAX)
         return;
     if (json_is_object(j)) {
-        json_object_foreach((json_t *)j, key, value)
-        {
+        json_object_foreach ((json_t *)j, key, value) {
             AUTO_FREE char *inner = xasprintf("%s%s%s", path, *path ? "." : "", key);
 
             flatten(out, inner, value, depth + 1);
         }
     } else if (json_is_array(j)) {
-        json_array_foreach(j, i, value)
-        {
+        json_array_foreach (j, i, value) {
             AUTO_FREE char *inner = xasprintf("%s.%zu", path, i);
 
             flatten(out, inner, value, depth + 1);
@@ -285,8 +280,7 @@ bool opts_json_apply(const Type *t, void *obj, const json_t *j, uint8_t use, Err
 
     if (!json_is_object(j))
         return error_set(err, "expected an object");
-    json_object_foreach((json_t *)j, key, value)
-    {
+    json_object_foreach ((json_t *)j, key, value) {
         const Field *f = reflect_find(t, key, use);
 
         if (!f)

@@ -217,8 +217,7 @@ static bool json_has(const json_t *j, const Field *f)
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)j, key, value)
-    {
+    json_object_foreach ((json_t *)j, key, value) {
         if (name_is(key, f->name))
             return true;
     }
@@ -232,8 +231,7 @@ static bool struct_from_json(const Type *t, const char *path, void *obj, const j
     const char *dot = *path ? "." : "", *key;
     json_t *value;
 
-    json_object_foreach((json_t *)j, key, value)
-    {
+    json_object_foreach ((json_t *)j, key, value) {
         const Field *f = reflect_find(t, key, use);
         char name[PATH_MAX_];
 

@@ -5,12 +5,14 @@
 #include "base/alloc.h"
 #include "block/cmds.h"
 
-DirtyBitmap *block_cmd_bitmap(Machine *m, const char *node, const char *name, BlockNode **on, Error *err)
+DirtyBitmap *block_cmd_bitmap(Machine *m, const char *node, const char *name, BlockNode **on,
+                              Error *err)
 {
     BlockNode *n = block_cmd_node(m, node, err);
     DirtyBitmap *b = NULL;
 
-    for (BlockNode *at = n; at && !b; at = at->drv->kind == DRIVER_FILTER ? at->children->node : NULL) {
+    for (BlockNode *at = n; at && !b;
+         at = at->drv->kind == DRIVER_FILTER ? at->children->node : NULL) {
         b = bitmap_find(at, name);
         *on = at;
     }
@@ -224,12 +226,10 @@ static const Type merge_type = {.name = "BlockDirtyBitmapMerge",
 static bool merge_one(Machine *m, Action *act, const json_t *source, Error *err)
 {
     const Merge *a = act->args;
-    const char *node = json_is_string(source)
-                           ? a->node
-                           : json_string_value(json_object_get(source, "node"));
-    const char *name = json_is_string(source)
-                           ? json_string_value(source)
-                           : json_string_value(json_object_get(source, "name"));
+    const char *node =
+        json_is_string(source) ? a->node : json_string_value(json_object_get(source, "node"));
+    const char *name = json_is_string(source) ? json_string_value(source)
+                                              : json_string_value(json_object_get(source, "name"));
     BlockNode *n;
     DirtyBitmap *from = node && name ? block_cmd_bitmap(m, node, name, &n, err) : NULL;
 

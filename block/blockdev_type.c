@@ -83,13 +83,13 @@ static const Type *driver_type(const BlockDriver *d)
         n++;
     f = xnew_n(Field, n + own + 1);
     for (n = 0, s = d->children; s && s->name; s++)
-        f[n++] = (Field){.name = s->name,
-                         .type = s->role & ROLE_BACKING ? &blockdev_ref_null_type
-                                                        : &blockdev_ref_type,
-                         .doc = "the node below",
-                         .count = 1,
-                         .use = FIELD_ARG | FIELD_PROP,
-                         .flags = s->required ? FIELD_REQUIRED : FIELD_OPTIONAL};
+        f[n++] =
+            (Field){.name = s->name,
+                    .type = s->role & ROLE_BACKING ? &blockdev_ref_null_type : &blockdev_ref_type,
+                    .doc = "the node below",
+                    .count = 1,
+                    .use = FIELD_ARG | FIELD_PROP,
+                    .flags = s->required ? FIELD_REQUIRED : FIELD_OPTIONAL};
     for (unsigned i = 0; i < own; i++) {
         f[n] = d->options->fields[i];
         f[n].flags = f[n].flags & FIELD_REQUIRED ? FIELD_REQUIRED : FIELD_OPTIONAL;
@@ -140,4 +140,5 @@ static bool create_variant(unsigned i, Variant *out)
         }
     return false;
 }
-UNION_TYPE(blockdev_create_type, BlockdevCreateOptions, &create_base_type, "driver", create_variant);
+UNION_TYPE(blockdev_create_type, BlockdevCreateOptions, &create_base_type, "driver",
+           create_variant);

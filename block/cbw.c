@@ -63,7 +63,8 @@ static bool cbw_open(BlockNode *n, const void *options, Error *err)
             s->target = c->node;
     n->size = n->file->size;
     if (s->target->size < n->size)
-        return error_set(err, "The target '%s' is smaller than '%s'", s->target->name, n->file->name);
+        return error_set(err, "The target '%s' is smaller than '%s'", s->target->name,
+                         n->file->name);
     s->on_error = o ? o->on_error : 0;
     s->cluster = MAX(s->target->cluster_size, (uint32_t)CBW_CLUSTER);
     s->todo = bitmap_new(n, NULL, s->cluster, err);
@@ -120,9 +121,8 @@ static GateHold hold_of(BlockNode *n, uint64_t at, uint64_t size, bool exclusive
 {
     uint64_t c = ((Cbw *)n->state)->cluster;
 
-    return (GateHold){.at = ALIGN_DOWN(at, c),
-                      .end = ALIGN_UP(at + size, c),
-                      .exclusive = exclusive};
+    return (GateHold){
+        .at = ALIGN_DOWN(at, c), .end = ALIGN_UP(at + size, c), .exclusive = exclusive};
 }
 
 int cbw_save(BlockNode *n, uint64_t at, uint64_t size, bool *reading)
@@ -202,7 +202,8 @@ static void cbw_submit(BlockNode *n, BlockReq *r)
     Write *w;
 
     if (!op_modifies(r->op) || r->flags & BLOCK_UNCHANGED ||
-        !bitmap_next_dirty(s->todo, at, MIN(ALIGN_UP(r->at + r->size, c), (uint64_t)n->size), &first)) {
+        !bitmap_next_dirty(s->todo, at, MIN(ALIGN_UP(r->at + r->size, c), (uint64_t)n->size),
+                           &first)) {
         node_forward(n->file, r, 0); /* bits never come back: what is saved stays saved */
         return;
     }
@@ -239,7 +240,8 @@ static bool access_open(BlockNode *n, const void *options, Error *err)
 {
     (void)options;
     if (strcmp(n->file->drv->name, "copy-before-write"))
-        return error_set(err, "snapshot-access needs a copy-before-write node as its file, not '%s'",
+        return error_set(err,
+                         "snapshot-access needs a copy-before-write node as its file, not '%s'",
                          n->file->drv->name);
     n->flags |= NODE_READ_ONLY;
     n->size = n->file->size;

@@ -74,9 +74,8 @@ static int transfer(File *f, const BlockReq *r, uint64_t done)
 
     while (done < r->size) {
         int n = MIN(iov_slice(r->iov, r->n_iov, done, r->size - done, iov), (int)IOV_MOST);
-        ssize_t len = r->op == BLOCK_READ
-                          ? preadv(f->fd, iov, n, (off_t)(r->at + done))
-                          : pwritev(f->fd, iov, n, (off_t)(r->at + done));
+        ssize_t len = r->op == BLOCK_READ ? preadv(f->fd, iov, n, (off_t)(r->at + done))
+                                          : pwritev(f->fd, iov, n, (off_t)(r->at + done));
 
         if (len < 0 && errno == EINTR)
             continue;
@@ -229,7 +228,8 @@ static void ring_done(BlockReq *r, int result)
 /* The page cache may have all of it. */
 static bool read_cached(File *f, BlockReq *r)
 {
-    ssize_t len = r->n_iov <= IOV_MOST ? preadv2(f->fd, r->iov, r->n_iov, (off_t)r->at, RWF_NOWAIT) : -1;
+    ssize_t len =
+        r->n_iov <= IOV_MOST ? preadv2(f->fd, r->iov, r->n_iov, (off_t)r->at, RWF_NOWAIT) : -1;
 
     return len >= 0 && (uint64_t)len == r->size;
 }
@@ -277,7 +277,8 @@ static int open_path(BlockNode *n, const char *path, Error *err)
         fd = graph_open_path(n->graph, path, open_flags(n, f));
     }
     if (fd == -EINVAL && f->direct)
-        error_set(err, "Could not open '%s': the file system does not support O_DIRECT (cache=none)",
+        error_set(err,
+                  "Could not open '%s': the file system does not support O_DIRECT (cache=none)",
                   path);
     else if (fd < 0)
         error_set_errno(err, -fd, "Could not open '%s'", path);
@@ -317,8 +318,9 @@ static bool check_kind(const char *path, const struct stat *st, bool device, Err
     if (S_ISDIR(st->st_mode))
         return error_set(err, "Could not open '%s': Is a directory", path);
     if (device && !S_ISBLK(st->st_mode) && !S_ISCHR(st->st_mode))
-        return error_set(err, "'host_device' driver requires '%s' to be either a character or block "
-                              "device (use 'file' for it)",
+        return error_set(err,
+                         "'host_device' driver requires '%s' to be either a character or block "
+                         "device (use 'file' for it)",
                          path);
     if (!device && !S_ISREG(st->st_mode))
         return error_set(err, "'file' driver requires '%s' to be a regular file", path);
@@ -338,8 +340,9 @@ static bool file_open_as(BlockNode *n, const FileOptions *o, bool device, Error 
     if (!o->filename || !*o->filename)
         return error_set(err, "The 'file' block driver requires a file name");
     if (f->aio == AIO_NATIVE && !f->direct)
-        return error_set(err, "aio=native was specified, but it requires cache.direct=on, which was "
-                              "not specified.");
+        return error_set(err,
+                         "aio=native was specified, but it requires cache.direct=on, which was "
+                         "not specified.");
     n->filename = xstrdup(strncmp(o->filename, "file:", 5) ? o->filename : o->filename + 5);
     f->fd = open_path(n, n->filename, err);
     if (f->fd < 0)
@@ -444,7 +447,8 @@ static bool grow_full(File *f, uint64_t from, uint64_t to, const char *name, Err
 
     if (!rc && fsync(f->fd))
         rc = -errno;
-    return !rc || error_set_errno(err, -rc, "Could not write zeros for preallocation of '%s'", name);
+    return !rc ||
+           error_set_errno(err, -rc, "Could not write zeros for preallocation of '%s'", name);
 }
 
 static bool file_resize(File *f, const char *name, uint64_t was, uint64_t size, Preallocation p,
@@ -455,7 +459,8 @@ static bool file_resize(File *f, const char *name, uint64_t was, uint64_t size, 
     if (p != PREALLOC_OFF && size < was)
         return error_set(err, "Preallocation can't be used for shrinking files");
     if (p == PREALLOC_METADATA)
-        return error_set(err, "Unsupported preallocation mode 'metadata' (off, falloc and full are)");
+        return error_set(err,
+                         "Unsupported preallocation mode 'metadata' (off, falloc and full are)");
     if (p == PREALLOC_FALLOC && size > was) {
         rc = posix_fallocate(f->fd, (off_t)was, (off_t)(size - was));
         return !rc || error_set_errno(err, rc, "Could not preallocate data for '%s'", name);
@@ -505,7 +510,9 @@ static int file_copy_range(BlockNode *from, uint64_t from_at, BlockNode *to, uin
         if (len < 0 && errno == EINTR)
             continue;
         if (len < 0)
-            return errno == EXDEV || errno == ENOSYS || errno == EINVAL || errno == EOPNOTSUPP ? -ENOTSUP : -errno;
+            return errno == EXDEV || errno == ENOSYS || errno == EINVAL || errno == EOPNOTSUPP
+                       ? -ENOTSUP
+                       : -errno;
         if (!len)
             return -ENOTSUP; /* the end of the source: reads as zeroes, the caller's way */
         size -= (uint64_t)len;

@@ -86,8 +86,7 @@ static bool refuse(int fd, bool shared, unsigned i, const char *filename, Error 
     char who[128];
 
     holder(fd, who, sizeof who);
-    return error_set(err,
-                     "Failed to get %s\"%s\" lock\nIs another process using the image [%s]?%s",
+    return error_set(err, "Failed to get %s\"%s\" lock\nIs another process using the image [%s]?%s",
                      shared ? "shared " : "", names[i], filename, who);
 }
 

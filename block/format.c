@@ -719,10 +719,8 @@ static void doing_granted(GateHold *h)
 
 static void hold_shared(Doing *d)
 {
-    d->hold = (GateHold){.at = d->r->at,
-                         .end = d->r->at + d->r->size,
-                         .on_grant = doing_granted,
-                         .owner = d};
+    d->hold = (GateHold){
+        .at = d->r->at, .end = d->r->at + d->r->size, .on_grant = doing_granted, .owner = d};
 }
 
 static void hold_clusters(Doing *d)

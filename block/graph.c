@@ -309,7 +309,7 @@ BlockNode *node_skip_filters(BlockNode *n)
 bool node_in_chain(const BlockNode *top, const BlockNode *n)
 {
     for (; top; top = top->drv->kind == DRIVER_FILTER && top->children ? top->children->node
-                                                                        : top->backing)
+                                                                       : top->backing)
         if (top == n)
             return true;
     return false;
@@ -384,19 +384,17 @@ bool node_reopen(BlockNode *n, json_t *options, uint32_t flags, Error *err)
         }
     }
     for (BlockChild *c = n->children; c && ok; c = c->next) {
-        uint32_t f = writes ? c->node->flags & ~(uint32_t)NODE_READ_ONLY
-                            : c->node->flags | NODE_READ_ONLY;
+        uint32_t f =
+            writes ? c->node->flags & ~(uint32_t)NODE_READ_ONLY : c->node->flags | NODE_READ_ONLY;
 
-        if (!(c->role & ROLE_BACKING) && f != c->node->flags &&
-            (writes || !c->node->monitor_owned))
+        if (!(c->role & ROLE_BACKING) && f != c->node->flags && (writes || !c->node->monitor_owned))
             ok = node_reopen(c->node, NULL, f, err);
     }
     if (ok && writes == was_writing && n->drv->reopen)
         ok = n->drv->reopen(n, NULL, flags, err);
     if (ok && writes && !was_writing) {
         n->flags = flags;
-        ok = node_update_perm(n, err) &&
-             (!n->drv->reopen || n->drv->reopen(n, NULL, flags, err));
+        ok = node_update_perm(n, err) && (!n->drv->reopen || n->drv->reopen(n, NULL, flags, err));
     }
     n->flags = ok ? flags : was;
     node_update_perm(n, NULL);
@@ -468,8 +466,8 @@ void graph_set_objects(BlockGraph *g, Objects *o)
     g->objects = o;
 }
 
-void graph_set_opener(BlockGraph *g, int (*fn)(void *arg, const char *path, int flags, unsigned mode),
-                      void *arg)
+void graph_set_opener(BlockGraph *g,
+                      int (*fn)(void *arg, const char *path, int flags, unsigned mode), void *arg)
 {
     g->opener = fn;
     g->opener_arg = arg;

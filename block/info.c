@@ -42,7 +42,8 @@ static const Field image_fields[] = {
     ARG_STR_OPT(ImageInfo, full_backing, "full-backing-filename", "as found from here"),
     ARG_STR_OPT(ImageInfo, backing_format, "backing-filename-format", "its recorded format"),
     ARG_TYPE_OPT(ImageInfo, snapshots, "snapshots", &snapshot_list_type, "internal snapshots"),
-    ARG_NULL_OPT(ImageInfo, backing_image, "backing-image", &image_box_type, "the backing file's own"),
+    ARG_NULL_OPT(ImageInfo, backing_image, "backing-image", &image_box_type,
+                 "the backing file's own"),
     ARG_ANY_OPT(ImageInfo, specific, "format-specific", "what only this format has: {type, data}"),
 };
 const Type image_info_type = {.name = "ImageInfo",

@@ -30,7 +30,8 @@ static int mark_first(Backup *b)
         uint64_t g = bitmap_granularity(todo), from, to;
         BlockNode *in;
         Extent e;
-        int rc = node_status_above(b->source, node_skip_filters(b->source)->backing, at, size - at, &e, &in);
+        int rc = node_status_above(b->source, node_skip_filters(b->source)->backing, at, size - at,
+                                   &e, &in);
 
         if (rc)
             return rc;
@@ -88,7 +89,8 @@ static void settle_bitmap(Backup *b, bool ok)
 
     if (!bm)
         return;
-    if (b->args.bitmap_mode == BITMAP_SYNC_ALWAYS || (ok && b->args.bitmap_mode == BITMAP_SYNC_ON_SUCCESS)) {
+    if (b->args.bitmap_mode == BITMAP_SYNC_ALWAYS ||
+        (ok && b->args.bitmap_mode == BITMAP_SYNC_ON_SUCCESS)) {
         bitmap_abdicate(bm);
         if (!ok) /* what was not saved is still to be */
             bitmap_merge(bm, cbw_bitmap(b->cbw), NULL, NULL);

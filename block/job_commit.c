@@ -120,8 +120,9 @@ Job *commit_start(Jobs *set, const BlockJobArgs *a, BlockNode *active, BlockNode
     if (block_op_blocked(active, err) || block_op_blocked(top, err) || block_op_blocked(base, err))
         return NULL;
     if (top == base || !node_in_chain(top, base)) {
-        error_set(err, top == base ? "cannot commit an image into itself"
-                                   : "'%s' is not in the backing file chain of '%s'",
+        error_set(err,
+                  top == base ? "cannot commit an image into itself"
+                              : "'%s' is not in the backing file chain of '%s'",
                   base->filename, top->filename);
         return NULL;
     }

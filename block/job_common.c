@@ -56,8 +56,7 @@ int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *b
         uint64_t len = MIN(size, (uint64_t)JOB_CHUNK);
 
         block_port_hold(from, to);
-        rc = copy_held(block_port_node(from), block_port_node(to), at, &len, buf, flags,
-                       reading);
+        rc = copy_held(block_port_node(from), block_port_node(to), at, &len, buf, flags, reading);
         block_port_release(from, to);
         at += len;
         size -= len;

@@ -33,7 +33,7 @@ static uint32_t write_flags(const Mirror *m)
 static int mark_first(Mirror *m)
 {
     uint64_t size = m->source->size;
-    BlockNode *base = m->base ? m->base
+    BlockNode *base = m->base                    ? m->base
                       : m->args.sync == SYNC_TOP ? node_skip_filters(m->source)->backing
                                                  : NULL;
 
@@ -65,8 +65,8 @@ static int64_t copy_some(Mirror *m, void *buf, bool *reading)
 
     if (!bitmap_take_area(m->dirty, 0, m->source->size, chunk_of(m), &at, &size))
         return 0;
-    rc = job_copy(m->from, m->to, at, MIN(size, m->source->size - at), buf, write_flags(m),
-                  reading);
+    rc =
+        job_copy(m->from, m->to, at, MIN(size, m->source->size - at), buf, write_flags(m), reading);
     if (!rc)
         return (int64_t)size;
     bitmap_set(m->dirty, at, MIN(size, m->source->size - at));

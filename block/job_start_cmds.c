@@ -83,8 +83,9 @@ static BlockNode *chain_find(BlockNode *top, const char *node, const char *file,
         if ((node && !strcmp(n->name, node)) ||
             (file && ((n->filename && !strcmp(n->filename, file)))))
             return n;
-    error_set(err, node ? "Cannot find node '%s' in the chain of '%s'"
-                        : "Can't find '%s' in the backing chain of '%s'",
+    error_set(err,
+              node ? "Cannot find node '%s' in the chain of '%s'"
+                   : "Can't find '%s' in the backing chain of '%s'",
               node ? node : file, top->name);
     return NULL;
 }
@@ -119,7 +120,8 @@ COMMAND_FN(block_stream)
     if (!n)
         return false;
     if (!!a->base + !!a->base_node + !!a->bottom > 1)
-        return error_set(err, "'base', 'base-node' and 'bottom' cannot be specified at the same time");
+        return error_set(err,
+                         "'base', 'base-node' and 'bottom' cannot be specified at the same time");
     n = node_skip_filters(n);
     if (a->bottom) {
         base = chain_find(n, a->bottom, NULL, err);
@@ -197,7 +199,8 @@ COMMAND(block_commit, .name = "block-commit", .args = &commit_type, .run = block
     ARG_STR_OPT(Args, replaces, "replaces", "node whose place the target takes"), SPEED,           \
         ARG_OPT(Args, granularity, "granularity", "bytes that are copied together"),               \
         ARG_OPT(Args, buf_size, "buf-size", "most that is in flight"), BOTH_ERRORS,                \
-        ARG_TYPE_OPT(Args, copy, "copy-mode", &copy_type, "in the background, or with each write"), \
+        ARG_TYPE_OPT(Args, copy, "copy-mode", &copy_type,                                          \
+                     "in the background, or with each write"),                                     \
         ENDING
 static const Field mirror_fields[] = {
     JOB_ID,
@@ -272,7 +275,8 @@ static const Type drive_mirror_type = {.name = "DriveMirror",
 /* The file of drive-mirror and drive-backup, made if asked for. */
 static BlockNode *drive_target(Machine *m, const Args *a, BlockNode *source, Error *err)
 {
-    const BlockDriver *d = block_driver_find(a->format ? a->format : node_skip_filters(source)->drv->name);
+    const BlockDriver *d =
+        block_driver_find(a->format ? a->format : node_skip_filters(source)->drv->name);
     BlockNode *backing = node_skip_filters(source)->backing;
     bool make = !a->has_mode || a->mode;
     json_t *o;
@@ -356,11 +360,13 @@ static bool backup_bitmap(BlockNode *n, const Args *a, BackupArgs *b, Error *err
     bool needs = a->sync == SYNC_INCREMENTAL || a->sync == SYNC_BITMAP;
 
     if (needs && !a->bitmap)
-        return error_set(err, "must provide a valid bitmap name for '%s' sync mode", sync_names[a->sync]);
+        return error_set(err, "must provide a valid bitmap name for '%s' sync mode",
+                         sync_names[a->sync]);
     if (a->sync == SYNC_BITMAP && !a->has_bitmap_sync)
         return error_set(err, "Bitmap sync mode must be given when providing a bitmap");
     if (!a->bitmap)
-        return !a->has_bitmap_sync || error_set(err, "Cannot specify bitmap sync mode without a bitmap");
+        return !a->has_bitmap_sync ||
+               error_set(err, "Cannot specify bitmap sync mode without a bitmap");
     if (a->sync == SYNC_NONE)
         return error_set(err, "sync mode 'none' does not produce meaningful bitmap outputs");
     b->bitmap = bitmap_find(n, a->bitmap);
@@ -374,9 +380,8 @@ static Job *backup(Machine *m, const Args *a, const char *id, JobTxn *txn, Block
                    BlockNode *target, Error *err)
 {
     BlockJobArgs j = common(a, txn, id);
-    BackupArgs b = {.sync = a->sync,
-                    .compress = a->has_compress && a->compress,
-                    .filter_name = a->filter};
+    BackupArgs b = {
+        .sync = a->sync, .compress = a->has_compress && a->compress, .filter_name = a->filter};
 
     j.later = true;
     n = node_skip_filters(n);

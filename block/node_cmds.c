@@ -19,7 +19,8 @@ BlockNode *block_cmd_node(Machine *m, const char *name, Error *err)
     if (!n && p)
         error_set(err, "Device '%s' has no medium", name);
     else if (!n)
-        error_set_class(err, ERROR_GENERIC, "Cannot find device='%s' nor node-name='%s'", name, name);
+        error_set_class(err, ERROR_GENERIC, "Cannot find device='%s' nor node-name='%s'", name,
+                        name);
     return n;
 }
 
@@ -189,7 +190,8 @@ static STRUCT_TYPE(change_backing_type, ChangeBacking, change_backing_fields);
 COMMAND_FN(change_backing_file)
 {
     const ChangeBacking *a = args;
-    BlockNode *top = block_cmd_node(m, a->device, err), *n = top ? block_cmd_node(m, a->image, err) : NULL;
+    BlockNode *top = block_cmd_node(m, a->device, err),
+              *n = top ? block_cmd_node(m, a->image, err) : NULL;
     bool was_ro = n && node_is_read_only(n), ok;
 
     if (!n)
@@ -197,7 +199,8 @@ COMMAND_FN(change_backing_file)
     if (!node_in_chain(top, n))
         return error_set(err, "image file not found in chain of '%s'", a->device);
     if (!n->backing)
-        return error_set(err, "not allowing backing file change on an image without a backing file");
+        return error_set(err,
+                         "not allowing backing file change on an image without a backing file");
     if (!n->drv->set_backing)
         return error_set(err, "'%s' has no backing files", n->drv->name);
     if (was_ro && !node_reopen(n, NULL, n->flags & ~(uint32_t)NODE_READ_ONLY, err))

@@ -40,7 +40,8 @@ static void null_run(void *arg)
 {
     BlockReq *r = arg;
     const Null *s = r->node->state;
-    struct timespec t = {(time_t)(s->latency_ns / 1000000000u), (long)(s->latency_ns % 1000000000u)};
+    struct timespec t = {(time_t)(s->latency_ns / 1000000000u),
+                         (long)(s->latency_ns % 1000000000u)};
 
     if (s->latency_ns)
         nanosleep(&t, NULL);
@@ -75,8 +76,9 @@ static bool null_parse(const char *filename, json_t *options, Error *err)
 {
     const char *rest = strstr(filename, "://");
 
-    return (rest && !rest[3]) || error_set(err, "The only allowed filename for this driver is '%s://' ('%s')",
-                                           json_string_value(json_object_get(options, "driver")), filename);
+    return (rest && !rest[3]) ||
+           error_set(err, "The only allowed filename for this driver is '%s://' ('%s')",
+                     json_string_value(json_object_get(options, "driver")), filename);
 }
 
 #define NULL_DRIVER(var, nm)                                                                       \

@@ -135,8 +135,8 @@ static BlockNode *open_ref(BlockGraph *g, const char *name, Error *err)
 /* A file name without a driver, below a format, is a file: never guessed to be another format. */
 static bool name_protocol(json_t *value, Error *err)
 {
-    AUTO_FREE char *filename = json_object_get(value, "driver") ? NULL
-                                                                : json_take_str(value, "filename");
+    AUTO_FREE char *filename =
+        json_object_get(value, "driver") ? NULL : json_take_str(value, "filename");
     json_t *o = filename ? block_protocol_options(filename, err) : NULL;
 
     if (!filename)
@@ -268,9 +268,8 @@ static bool check_read_only(BlockNode *n, Error *err)
 
 static bool open_filled(BlockNode *n, json_t *o, const Chain *up, Error *err)
 {
-    json_t *backing = backing_slot(n->drv) && n->drv->kind == DRIVER_FORMAT
-                          ? json_take(o, "backing")
-                          : NULL;
+    json_t *backing =
+        backing_slot(n->drv) && n->drv->kind == DRIVER_FORMAT ? json_take(o, "backing") : NULL;
     void *state = NULL;
     Chain here = {.up = up, .depth = up ? up->depth + 1 : 0};
     bool ok;
@@ -280,7 +279,8 @@ static bool open_filled(BlockNode *n, json_t *o, const Chain *up, Error *err)
         return error_set(err, "The chain of images is longer than %d", CHAIN_MAX);
     }
     ok = open_children(n, o, up, err) && check_read_only(n, err) &&
-         apply_options(n, o, &state, err) && node_update_perm(n, err) && n->drv->open(n, state, err);
+         apply_options(n, o, &state, err) && node_update_perm(n, err) &&
+         n->drv->open(n, state, err);
     if (ok && !n->filename)
         node_refresh_filename(n);
     here.filename = n->filename;

@@ -16,7 +16,8 @@ typedef struct PreallocOptions {
     uint64_t align, step;
 } PreallocOptions;
 static const Field prealloc_fields[] = {
-    PROP_SIZE(PreallocOptions, align, "prealloc-align", 1 << 20, "the file's size is a multiple of it"),
+    PROP_SIZE(PreallocOptions, align, "prealloc-align", 1 << 20,
+              "the file's size is a multiple of it"),
     PROP_SIZE(PreallocOptions, step, "prealloc-size", 128 << 20, "how much to allocate at a time"),
 };
 static STRUCT_TYPE(prealloc_options_type, PreallocOptions, prealloc_fields);
@@ -28,7 +29,8 @@ static bool prealloc_open(BlockNode *n, const void *options, Error *err)
 
     lock_init(&s->lock, "preallocate", RANK_BLOCK);
     if (!o->align || o->align % 512)
-        return error_set(err, "prealloc-align parameter of preallocate filter is not aligned to 512");
+        return error_set(err,
+                         "prealloc-align parameter of preallocate filter is not aligned to 512");
     s->align = o->align;
     s->step = o->step;
     s->data_end = s->file_end = n->file->size;

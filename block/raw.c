@@ -34,12 +34,14 @@ static bool raw_open(BlockNode *n, const void *options, Error *err)
     s->offset = o->offset;
     s->has_size = o->size || o->offset;
     if (o->offset > whole)
-        return error_set(err, "Offset (%" PRIu64 ") cannot be greater than size of the containing "
-                              "file (%" PRIu64 ")",
+        return error_set(err,
+                         "Offset (%" PRIu64 ") cannot be greater than size of the containing "
+                         "file (%" PRIu64 ")",
                          o->offset, whole);
     if (o->size > whole - o->offset)
-        return error_set(err, "The sum of offset (%" PRIu64 ") and size (%" PRIu64 ") has to be smaller "
-                              "or equal to the actual size of the containing file (%" PRIu64 ")",
+        return error_set(err,
+                         "The sum of offset (%" PRIu64 ") and size (%" PRIu64 ") has to be smaller "
+                         "or equal to the actual size of the containing file (%" PRIu64 ")",
                          o->offset, o->size, whole);
     if (o->size % 512)
         return error_set(err, "Specified size is not multiple of 512");
@@ -103,7 +105,8 @@ static bool raw_create(BlockGraph *g, json_t *options, Error *err)
     AUTO_FREE char *file = json_take_str(options, "file");
     uint64_t size = 0;
     BlockNode *n = file ? node_find(g, file) : NULL;
-    bool ok = n ? json_take_size(options, "size", &size, err) && node_truncate(n, size, PREALLOC_OFF, true, err)
+    bool ok = n ? json_take_size(options, "size", &size, err) &&
+                      node_truncate(n, size, PREALLOC_OFF, true, err)
                 : error_set(err, "Cannot find node-name='%s'", file ? file : "");
 
     return ok;

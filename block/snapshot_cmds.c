@@ -87,7 +87,8 @@ static bool put_on_top(Action *a, BlockNode *node, BlockNode *overlay, Error *er
 static bool snapshot_prepare(Machine *m, Action *a, Error *err)
 {
     const Overlay *o = a->args;
-    BlockNode *n = block_cmd_node(m, o->node, err), *top = n ? block_cmd_node(m, o->overlay, err) : NULL;
+    BlockNode *n = block_cmd_node(m, o->node, err),
+              *top = n ? block_cmd_node(m, o->overlay, err) : NULL;
 
     if (!top)
         return false;
@@ -223,8 +224,9 @@ static BlockNode *snapshot_node(Machine *m, const char *device, Error *err)
 
     n = n ? node_skip_filters(n) : NULL;
     if (n && (!n->drv->snapshots || !n->drv->snapshots->create)) {
-        error_set(err, "Block format '%s' used by device '%s' does not support feature 'internal "
-                       "snapshots'",
+        error_set(err,
+                  "Block format '%s' used by device '%s' does not support feature 'internal "
+                  "snapshots'",
                   n->drv->name, device);
         return NULL;
     }

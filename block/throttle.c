@@ -21,7 +21,7 @@ struct ThrottleGroup {
     unsigned refs, lifted;
     ThrottleLimits limits;
     Bucket bucket[THROTTLE_BUCKETS];
-    int64_t then; /* when the buckets leaked last */
+    int64_t then;                  /* when the buckets leaked last */
     BlockReq *first[2], **last[2]; /* waiting: reads, writes */
     Loop *loop;                    /* has our timer; NULL: not yet */
 };
@@ -51,11 +51,13 @@ bool throttle_check(const ThrottleLimits *l, Error *err)
 {
     for (unsigned i = 0; i < THROTTLE_BUCKETS; i += 3) {
         if (l->avg[i] && (l->avg[i + 1] || l->avg[i + 2]))
-            return error_set(err, "bps/iops/max total values and read/write values cannot be used at "
-                                  "the same time");
+            return error_set(err,
+                             "bps/iops/max total values and read/write values cannot be used at "
+                             "the same time");
         if (l->max[i] && (l->max[i + 1] || l->max[i + 2]))
-            return error_set(err, "bps/iops/max total values and read/write values cannot be used at "
-                                  "the same time");
+            return error_set(err,
+                             "bps/iops/max total values and read/write values cannot be used at "
+                             "the same time");
     }
     if (l->iops_size && !l->avg[THROTTLE_IOPS_TOTAL] && !l->avg[THROTTLE_IOPS_READ] &&
         !l->avg[THROTTLE_IOPS_WRITE])
@@ -393,7 +395,8 @@ static bool group_set(Object *o, const char *name, const json_t *v, Error *err)
         return false;
     json_object_foreach ((json_t *)(uintptr_t)v, key, e)
         if (!set_limit(&g->limits, key, e, err))
-            return err && err->msg[0] ? false : error_set(err, "Parameter 'limits.%s' is unexpected", key);
+            return err && err->msg[0] ? false
+                                      : error_set(err, "Parameter 'limits.%s' is unexpected", key);
     return true;
 }
 

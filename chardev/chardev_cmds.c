@@ -124,8 +124,7 @@ static bool query(Machine *m, void *args, void *ret, Error *err)
 
     (void)args;
     (void)err;
-    json_array_foreach(list, i, one)
-    {
+    json_array_foreach (list, i, one) {
         Info *info = list_add(ret, &info_type);
 
         info->label = xstrdup(json_string_value(json_object_get(one, "label")));

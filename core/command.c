@@ -67,8 +67,7 @@ static json_t *extra_members(const Command *c, const json_t *args)
     json_t *extra = json_object(), *value;
     const char *key;
 
-    json_object_foreach((json_t *)args, key, value)
-    {
+    json_object_foreach ((json_t *)args, key, value) {
         if (!c->args || !reflect_find(c->args, key, FIELD_ARG))
             json_object_set(extra, key, value);
     }

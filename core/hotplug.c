@@ -45,8 +45,7 @@ static bool set_all(Device *d, const json_t *props, Error *err)
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)props, key, value)
-    {
+    json_object_foreach ((json_t *)props, key, value) {
         if (strcmp(key, "driver") && strcmp(key, "id") && !device_set_json(d, key, value, err))
             return false;
     }

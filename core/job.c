@@ -28,9 +28,9 @@ struct Jobs {
 
 enum { SLICE_NS = 100000000 };
 
-static const char *const status_names[] = {"undefined", "created", "running", "paused",
-                                           "ready",     "standby", "waiting", "pending",
-                                           "aborting",  "concluded", "null",  NULL};
+static const char *const status_names[] = {"undefined", "created",   "running", "paused",
+                                           "ready",     "standby",   "waiting", "pending",
+                                           "aborting",  "concluded", "null",    NULL};
 ENUM_TYPE(job_status_type, JobStatus, status_names);
 static const char *const on_error_names[] = {"report", "ignore", "enospc", "stop", "auto", NULL};
 ENUM_TYPE(job_on_error_type, BlockdevOnError, on_error_names);
@@ -213,7 +213,8 @@ void job_txn_unref(JobTxn *t)
 static bool id_is_good(Jobs *s, const char *id, Error *err)
 {
     if (!((id[0] >= 'a' && id[0] <= 'z') || (id[0] >= 'A' && id[0] <= 'Z')) ||
-        strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") != strlen(id))
+        strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") !=
+            strlen(id))
         return error_set(err, "Invalid job ID '%s'", id);
     return !job_find(s, id) || error_set(err, "Job ID '%s' already in use", id);
 }
@@ -636,8 +637,8 @@ bool job_survives(Job *j, int rc, bool is_read)
 {
     JobOnError policy = is_read ? j->on_error : j->on_target_error;
     bool full = rc == -ENOSPC;
-    bool stop = policy == ON_ERROR_STOP ||
-                (full && (policy == ON_ERROR_ENOSPC || policy == ON_ERROR_AUTO));
+    bool stop =
+        policy == ON_ERROR_STOP || (full && (policy == ON_ERROR_ENOSPC || policy == ON_ERROR_AUTO));
     Failure f = {j, is_read, policy == ON_ERROR_IGNORE ? "ignore" : stop ? "stop" : "report"};
 
     job_on_main(j, error_on_main, &f);

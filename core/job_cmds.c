@@ -12,9 +12,9 @@
 #include "core/job_events.h"
 #include "core/machine.h"
 
-static const char *const type_names[] = {"commit", "stream", "mirror",          "backup",
-                                         "create", "amend",  "snapshot-load", "snapshot-save",
-                                         "snapshot-delete", NULL};
+static const char *const type_names[] = {
+    "commit", "stream",        "mirror",        "backup",          "create",
+    "amend",  "snapshot-load", "snapshot-save", "snapshot-delete", NULL};
 static ENUM_TYPE(job_type_type, JobType, type_names);
 
 static uint32_t type_number(const Job *j)
@@ -245,8 +245,7 @@ COMMAND_FN(query_jobs)
     }
     return true;
 }
-COMMAND(query_jobs, .name = "query-jobs", .ret = &info_list, .run = query_jobs,
-        .doc = "All jobs.")
+COMMAND(query_jobs, .name = "query-jobs", .ret = &info_list, .run = query_jobs, .doc = "All jobs.")
 
 /* --- the older commands, by the name of the device --- */
 
@@ -287,8 +286,8 @@ COMMAND_FN(block_job_cancel)
         return error_set(err, "The block job for device '%s' is currently paused", a->device);
     return j && job_cancel(j, a->force, err);
 }
-COMMAND(block_job_cancel, .name = "block-job-cancel", .args = &cancel_type,
-        .run = block_job_cancel, .doc = "End a block job; a ready mirror ends with its copy complete.")
+COMMAND(block_job_cancel, .name = "block-job-cancel", .args = &cancel_type, .run = block_job_cancel,
+        .doc = "End a block job; a ready mirror ends with its copy complete.")
 
 COMMAND_FN(block_job_pause)
 {
@@ -305,8 +304,8 @@ COMMAND_FN(block_job_resume)
 
     return j && job_user_pause(j, false, err);
 }
-COMMAND(block_job_resume, .name = "block-job-resume", .args = &device_type,
-        .run = block_job_resume, .doc = "Let a paused block job go on.")
+COMMAND(block_job_resume, .name = "block-job-resume", .args = &device_type, .run = block_job_resume,
+        .doc = "Let a paused block job go on.")
 
 COMMAND_FN(block_job_complete)
 {
@@ -340,8 +339,8 @@ COMMAND_FN(block_job_dismiss)
 {
     return job_dismiss_cmd(m, args, ret, err);
 }
-COMMAND(block_job_dismiss, .name = "block-job-dismiss", .args = &id_type,
-        .run = block_job_dismiss, .doc = "As job-dismiss.")
+COMMAND(block_job_dismiss, .name = "block-job-dismiss", .args = &id_type, .run = block_job_dismiss,
+        .doc = "As job-dismiss.")
 
 static const char *const io_names[] = {"ok", "failed", "nospace", NULL};
 static ENUM_TYPE(io_status_type, BlockDeviceIoStatus, io_names);

@@ -351,7 +351,8 @@ static void machine_shut_down(Machine *m)
 {
     uint64_t asked = atomic_load(&m->shutdown);
     ShutdownCause cause = (ShutdownCause)(asked >> 32);
-    bool stays = m->cfg.no_shutdown && cause_is_guests(cause), was_running = m->state == RUN_RUNNING;
+    bool stays = m->cfg.no_shutdown && cause_is_guests(cause),
+         was_running = m->state == RUN_RUNNING;
 
     machine_halt(m, RUN_SHUTDOWN);
     m->state = cause == SHUTDOWN_ERROR ? RUN_INTERNAL_ERROR : RUN_SHUTDOWN;

@@ -152,8 +152,7 @@ static bool set_members(Object *o, const json_t *props, Error *err)
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)props, key, value)
-    {
+    json_object_foreach ((json_t *)props, key, value) {
         if (strcmp(key, "qom-type") && strcmp(key, "id") && !set_member(o, key, value, err))
             return false;
     }

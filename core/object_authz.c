@@ -50,8 +50,7 @@ static bool authz_set(Object *o, const char *name, const json_t *value, Error *e
     if (!json_is_array(value) || json_array_size(value) > RULES_MAX)
         return error_set(err, "'rules' is a list of at most %d rules", RULES_MAX);
     a->rules = xnew_n(Rule, MAX(json_array_size(value), (size_t)1));
-    json_array_foreach(value, i, rule)
-    {
+    json_array_foreach (value, i, rule) {
         a->n++;
         if (!reflect_from_json(&rule_type, &a->rules[i], rule, FIELD_PROP, err))
             return error_prefix(err, "rules.%zu: ", i);

@@ -221,8 +221,7 @@ static bool memory_set(Object *obj, const char *name, const json_t *value, Error
     if (strcmp(name, "host-nodes"))
         return false;
     if (json_is_array(value)) {
-        json_array_foreach(value, i, one)
-        {
+        json_array_foreach (value, i, one) {
             const char *text = json_string_value(one);
             long long node = text ? atoll(text) : json_integer_value(one);
 

@@ -60,7 +60,8 @@ static int start(Config *c, Error *err)
             status = run(&s, c, err);
         }
     }
-    if (status < 0) /* before the monitors are closed: who sees that may end us, or read no further */
+    if (status <
+        0) /* before the monitors are closed: who sees that may end us, or read no further */
         log_error("%s", err->msg);
     setup_free(&s);
     daemon_end(c);

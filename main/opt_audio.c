@@ -7,8 +7,8 @@
 
 static bool driver_is_known(const char *name)
 {
-    static const char *const missing[] = {"alsa", "coreaudio", "dbus",     "dsound", "jack", "oss",
-                                          "pa",   "pipewire",  "sdl",      "sndio",  "spice", "wav"};
+    static const char *const missing[] = {"alsa", "coreaudio", "dbus", "dsound", "jack",  "oss",
+                                          "pa",   "pipewire",  "sdl",  "sndio",  "spice", "wav"};
 
     for (unsigned i = 0; i < COUNT_OF(missing); i++)
         if (!strcmp(name, missing[i]))
@@ -32,8 +32,7 @@ static bool check_audiodev(const json_t *j, Error *err)
                    : value_refused("driver", driver, err);
     if (!id)
         return error_set(err, "Parameter 'id' is missing");
-    json_object_foreach((json_t *)j, key, value)
-    {
+    json_object_foreach ((json_t *)j, key, value) {
         unsigned i = 0;
 
         while (i < COUNT_OF(known) && strcmp(known[i], key))
@@ -61,7 +60,8 @@ OPT(opt_audiodev)
 }
 
 static const Option rows[] = {
-    {.name = "audiodev", .arg = "[driver=]none,id=id[,prop[=value][,...]]",
+    {.name = "audiodev",
+     .arg = "[driver=]none,id=id[,prop[=value][,...]]",
      .doc = "where sound goes; no device makes sound yet, and 'none' is the one driver",
      .apply = opt_audiodev},
     {0},

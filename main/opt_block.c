@@ -61,8 +61,8 @@ typedef struct Drive {
 
 static void drive_free(Drive *d)
 {
-    char *all[] = {d->file,   d->id,     d->format, d->interface, d->media, d->serial,
-                   d->cache,  d->werror, d->rerror, d->aio,       d->group};
+    char *all[] = {d->file,  d->id,     d->format, d->interface, d->media, d->serial,
+                   d->cache, d->werror, d->rerror, d->aio,       d->group};
 
     for (unsigned i = 0; i < COUNT_OF(all); i++)
         xfree(all[i]);
@@ -73,9 +73,9 @@ typedef struct CacheMode {
     bool direct, no_flush, writethrough;
 } CacheMode;
 static const CacheMode cache_modes[] = {
-    {"none", true, false, false},        {"off", true, false, false},
-    {"writeback", false, false, false},  {"writethrough", false, false, true},
-    {"directsync", true, false, true},   {"unsafe", false, true, false},
+    {"none", true, false, false},       {"off", true, false, false},
+    {"writeback", false, false, false}, {"writethrough", false, false, true},
+    {"directsync", true, false, true},  {"unsafe", false, true, false},
 };
 
 static bool apply_cache(json_t *o, Drive *d, Error *err)
@@ -98,8 +98,9 @@ static bool apply_cache(json_t *o, Drive *d, Error *err)
         d->writethrough = m->writethrough;
         return true;
     }
-    return !d->cache || error_set(err, "invalid cache option '%s' (none, writeback, writethrough, "
-                                       "directsync, unsafe)",
+    return !d->cache || error_set(err,
+                                  "invalid cache option '%s' (none, writeback, writethrough, "
+                                  "directsync, unsafe)",
                                   d->cache);
 }
 
@@ -191,7 +192,8 @@ static BlockNode *temporary_overlay(BlockGraph *g, BlockNode *base, Error *err)
 
     if (fd < 0) {
         json_decref(o);
-        error_set_errno(err, qcow2 ? errno : ENOSYS, "Could not create temporary overlay '%s'", path);
+        error_set_errno(err, qcow2 ? errno : ENOSYS, "Could not create temporary overlay '%s'",
+                        path);
         return NULL;
     }
     close(fd);
@@ -254,8 +256,9 @@ static bool drive_make(Setup *s, Drive *d, json_t *o, Error *err)
     if (!one_of("bus type", interface, "none ide scsi floppy pflash mtd sd virtio xen", err))
         return false;
     if (!board_has_bus(interface))
-        return error_set(err, "if=%s: machine '%s' has no %s controller yet (if=none and -blockdev "
-                              "open images without one)",
+        return error_set(err,
+                         "if=%s: machine '%s' has no %s controller yet (if=none and -blockdev "
+                         "open images without one)",
                          interface, s->m->board->name, interface);
     name = d->id ? xstrdup(d->id) : xasprintf("%s%u", interface, s->n_drives);
     s->n_drives++;
@@ -301,7 +304,7 @@ static bool add_disk(Config *c, const char *file, const char *rest)
 
     strbuf_addf(&b, "file=");
     for (const char *p = file; *p; p++)
-        strbuf_addf(&b, *p == ',' ? ",,"  : "%c", *p);
+        strbuf_addf(&b, *p == ',' ? ",," : "%c", *p);
     strbuf_addf(&b, "%s", rest);
     config_later(c, STAGE_BLOCK, make_drive, "drive", strbuf_str(&b));
     strbuf_free(&b);
@@ -329,14 +332,20 @@ OPT_FLAG(opt_snapshot, snapshot)
 static const Option block_rows[] = {
     {.name = "fda", .alias = NULL, .arg = "file", .doc = "floppy disk 0", .apply = opt_fda},
     {.name = "fdb", .arg = "file", .doc = "floppy disk 1", .apply = opt_fdb},
-    {.name = "hda", .arg = "file", .doc = "hard disk 0; a name without option is this one", .apply = opt_hda},
+    {.name = "hda",
+     .arg = "file",
+     .doc = "hard disk 0; a name without option is this one",
+     .apply = opt_hda},
     {.name = "hdb", .arg = "file", .doc = "hard disk 1", .apply = opt_hdb},
     {.name = "hdc", .arg = "file", .doc = "hard disk 2", .apply = opt_hdc},
     {.name = "hdd", .arg = "file", .doc = "hard disk 3", .apply = opt_hdd},
     {.name = "cdrom", .arg = "file", .doc = "CD-ROM", .apply = opt_cdrom},
-    {.name = "blockdev", .arg = "[driver=]driver,node-name=N,...",
-     .doc = "open an image or make a filter; JSON is fine\nhelp: list of drivers", .apply = opt_blockdev},
-    {.name = "drive", .arg = "[file=F][,if=type][,format=F][,id=N]...",
+    {.name = "blockdev",
+     .arg = "[driver=]driver,node-name=N,...",
+     .doc = "open an image or make a filter; JSON is fine\nhelp: list of drivers",
+     .apply = opt_blockdev},
+    {.name = "drive",
+     .arg = "[file=F][,if=type][,format=F][,id=N]...",
      .doc = "an image and the drive it is in\n"
             "if=none: for a -device with drive=id\n"
             "cache=none|writeback|writethrough|directsync|unsafe, readonly=on, snapshot=on,\n"
@@ -345,7 +354,9 @@ static const Option block_rows[] = {
     {.name = "mtdblock", .arg = "file", .doc = "on-board flash memory", .apply = opt_mtdblock},
     {.name = "sd", .arg = "file", .doc = "SD card", .apply = opt_sd},
     {.name = "pflash", .arg = "file", .doc = "parallel flash", .apply = opt_pflash},
-    {.name = "snapshot", .doc = "write to temporary files instead of images", .apply = opt_snapshot},
+    {.name = "snapshot",
+     .doc = "write to temporary files instead of images",
+     .apply = opt_snapshot},
     {0},
 };
 OPTIONS_REGISTER(block, 30, "Block device options", block_rows)

@@ -57,7 +57,8 @@ OPT(opt_add_fd)
 }
 
 static const Option rows[] = {
-    {.name = "add-fd", .arg = "fd=fd,set=set[,opaque=opaque]",
+    {.name = "add-fd",
+     .arg = "fd=fd,set=set[,opaque=opaque]",
      .doc = "add the open descriptor 'fd' to set 'set'; /dev/fdset/SET is its file name",
      .apply = opt_add_fd},
     {0},

@@ -65,7 +65,7 @@ static void machine_refused(const char *name, const char *arch, Error *err)
 
 static const Board *pick_board(const Config *c, Error *err)
 {
-    static const char *const missing[] = {"q35",   "pc-q35", "pc-i440fx", "microvm",
+    static const char *const missing[] = {"q35",   "pc-q35",   "pc-i440fx", "microvm",
                                           "isapc", "x-remote", "virt"};
     const char *name = c->board;
     const Board *b = board_find(name, c->arch);

@@ -119,8 +119,8 @@ static void definition_fill(Definition *d, const CpuArch *a, const char *name)
     d->name = xstrdup(name);
     d->typename = xasprintf("%s-%s-cpu", name, a->name);
     d->migration_safe = strcmp(name, "max") && strcmp(name, "host");
-    json_array_foreach(missing, i, s) * (char **)list_add(&d->unavailable, &type_str) =
-        xstrdup(json_string_value(s));
+    json_array_foreach (missing, i, s)
+        *(char **)list_add(&d->unavailable, &type_str) = xstrdup(json_string_value(s));
     json_decref(missing);
 }
 
@@ -176,8 +176,7 @@ static bool model_text(const ModelInfo *i, StrBuf *out, Error *err)
     json_t *value;
 
     strbuf_add(out, i->name);
-    json_object_foreach(i->props, key, value)
-    {
+    json_object_foreach (i->props, key, value) {
         if (strchr(key, ',') || (json_is_string(value) && strchr(json_string_value(value), ',')))
             return error_set(err, "Property '%s' holds a comma", key);
         if (json_is_boolean(value))

@@ -71,7 +71,7 @@ static void show_cpus(HmpCall *h, const json_t *r)
     json_t *c;
     size_t i;
 
-    json_array_foreach(r, i, c)
+    json_array_foreach (r, i, c)
         hmp_print(h, "%c CPU #%lld: thread_id=%lld\n", i == h->cpu_index ? '*' : ' ',
                   number_of(c, "cpu-index"), number_of(c, "thread-id"));
 }
@@ -83,14 +83,13 @@ static void show_hotpluggable(HmpCall *h, const json_t *r)
     size_t i;
 
     hmp_print(h, "Hotpluggable CPUs:\n");
-    json_array_foreach(r, i, c)
-    {
+    json_array_foreach (r, i, c) {
         hmp_print(h, "  type: \"%s\"\n  vcpus_count: \"%lld\"\n", text_of(c, "type"),
                   number_of(c, "vcpus-count"));
         if (json_object_get(c, "qom-path"))
             hmp_print(h, "  qom_path: \"%s\"\n", text_of(c, "qom-path"));
         hmp_print(h, "  CPUInstance Properties:\n");
-        json_object_foreach(json_object_get(c, "props"), key, value)
+        json_object_foreach (json_object_get(c, "props"), key, value)
             hmp_print(h, "    %s: \"%lld\"\n", key, (long long)json_integer_value(value));
     }
 }
@@ -106,7 +105,7 @@ static void show_chardevs(HmpCall *h, const json_t *r)
     json_t *c;
     size_t i;
 
-    json_array_foreach(r, i, c)
+    json_array_foreach (r, i, c)
         hmp_print(h, "%s: filename=%s\n", text_of(c, "label"), text_of(c, "filename"));
 }
 
@@ -115,7 +114,7 @@ static void show_iothreads(HmpCall *h, const json_t *r)
     json_t *t;
     size_t i;
 
-    json_array_foreach(r, i, t)
+    json_array_foreach (r, i, t)
         hmp_print(h, "%s:\n  thread_id=%lld\n  poll-max-ns=%lld\n", text_of(t, "id"),
                   number_of(t, "thread-id"), number_of(t, "poll-max-ns"));
 }

@@ -86,8 +86,7 @@ static const char *request_name(const json_t *j, bool oob_allowed, bool *oob, Er
         error_set(err, "QMP input must be a JSON object");
         return NULL;
     }
-    json_object_foreach((json_t *)j, key, value)
-    {
+    json_object_foreach ((json_t *)j, key, value) {
         bool is_oob = oob_allowed && !strcmp(key, "exec-oob");
 
         if (is_oob || !strcmp(key, "execute")) {

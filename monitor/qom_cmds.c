@@ -43,8 +43,7 @@ static void fields_add(List *l, const Type *t)
     json_t *schema = t ? reflect_schema(t, FIELD_PROP) : json_array(), *j;
     size_t i;
 
-    json_array_foreach(schema, i, j)
-    {
+    json_array_foreach (schema, i, j) {
         const char *name = json_string_value(json_object_get(j, "name"));
         const Field *f = reflect_find(t, name, FIELD_PROP);
 
@@ -66,11 +65,12 @@ static void features_add(List *l, const CpuArch *a, const char *text)
     const char *key;
 
     property_add(l, "unavailable-features", "strList", NULL, NULL);
-    json_object_foreach(features, key, value) property_add(l, key,
-                                                           json_is_boolean(value)   ? "bool"
-                                                           : json_is_integer(value) ? "int"
-                                                                                    : "string",
-                                                           NULL, NULL);
+    json_object_foreach (features, key, value)
+        property_add(l, key,
+                     json_is_boolean(value)   ? "bool"
+                     : json_is_integer(value) ? "int"
+                                              : "string",
+                     NULL, NULL);
     json_decref(features);
 }
 

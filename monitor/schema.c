@@ -35,8 +35,7 @@ static bool entry_exists(const Schema *s, const char *name)
     size_t i;
     json_t *e;
 
-    json_array_foreach(s->out, i, e)
-    {
+    json_array_foreach (s->out, i, e) {
         if (!strcmp(json_string_value(json_object_get(e, "name")), name))
             return true;
     }
@@ -137,8 +136,7 @@ static void describe_union(Schema *s, json_t *e, const Type *t, const char *own)
     members_add(s, members, t->elem);
     snprintf(name, sizeof name, "%s-tag", own);
     tag_describe(s, t, name);
-    json_array_foreach(members, i, m)
-    {
+    json_array_foreach (members, i, m) {
         if (!strcmp(json_string_value(json_object_get(m, "name")), t->tag))
             json_object_set_new(m, "type", json_string(name));
     }
@@ -278,7 +276,8 @@ COMMAND_FN(query_qmp_schema)
         command_describe(&s, c);
     for (const Event *e = event_next(NULL); e; e = event_next(e))
         event_describe(&s, e);
-    json_array_foreach(s.out, i, e) * (json_t **)list_add(ret, &type_any) = json_incref(e);
+    json_array_foreach (s.out, i, e)
+        *(json_t **)list_add(ret, &type_any) = json_incref(e);
     json_decref(s.out);
     xfree(s.types);
     return true;

@@ -41,7 +41,8 @@ JsonMember *json_members(const json_t *object, size_t *n)
     json_t *value;
 
     *n = 0;
-    json_object_foreach((json_t *)object, key, value) all[(*n)++] = (JsonMember){key, value};
+    json_object_foreach ((json_t *)object, key, value)
+        all[(*n)++] = (JsonMember){key, value};
     qsort(all, *n, sizeof *all, by_bucket);
     return all;
 }

@@ -304,7 +304,7 @@ void x86_log_event(X86Cpu *x, unsigned vector, bool soft, uint64_t error)
               vector == EX_PF ? "CR2" : "env->regs[R_EAX]", vector == EX_PF ? x->cr2 : c->r[R_AX]);
 }
 
-#define X86_ARCH(nm, new_fn, dbg, mdls)                                                                      \
+#define X86_ARCH(nm, new_fn, dbg, mdls)                                                            \
     {                                                                                              \
         .name = nm, .state = &cpu_type, .cpu_size = sizeof(X86Cpu), .new = new_fn,                 \
         .free = arch_free, .reset = arch_reset, .irq_pending = x86_irq_pending,                    \
@@ -312,7 +312,8 @@ void x86_log_event(X86Cpu *x, unsigned vector, bool soft, uint64_t error)
         .page_fault = x86_page_fault, .align_fault = x86_align_fault, .translate = x86_translate,  \
         .pc_to_linear = arch_pc_to_linear, .disasm = x86_disasm, .dump = arch_dump,                \
         .pre_save = arch_pre_save, .loaded = arch_loaded, .flags_dead = x86_flags_dead_hook,       \
-        .debug = &dbg, .models = &mdls, .mappings = x86_mappings, .elf_machine = 62, .core_note = x86_core_note                                                                              \
+        .debug = &dbg, .models = &mdls, .mappings = x86_mappings, .elf_machine = 62,               \
+        .core_note = x86_core_note                                                                 \
     }
 
 const CpuArch x86_arch_64 = X86_ARCH("x86_64", arch_new_64, x86_debug_64, x86_query_64);

@@ -92,9 +92,9 @@ void x86_update_sys(X86Cpu *x)
         uint8_t is_cr4, bit;
         uint32_t mode;
     } map[] = {
-        {0, 0, MODE_PE},    {0, 1, MODE_MP},        {0, 2, MODE_EM},
-        {0, 3, MODE_TS},    {1, 2, MODE_TSD},       {1, 9, MODE_OSFXSR},
-        {1, 11, MODE_UMIP}, {1, 12, MODE_LA57}, {1, 16, MODE_FSGSBASE}, {1, 18, MODE_OSXSAVE},
+        {0, 0, MODE_PE},        {0, 1, MODE_MP},       {0, 2, MODE_EM},    {0, 3, MODE_TS},
+        {1, 2, MODE_TSD},       {1, 9, MODE_OSFXSR},   {1, 11, MODE_UMIP}, {1, 12, MODE_LA57},
+        {1, 16, MODE_FSGSBASE}, {1, 18, MODE_OSXSAVE},
     };
     uint32_t m = 0;
 

@@ -152,7 +152,8 @@ static void step(Tr *t)
     bool shadow = t->shadow_next, mov_ss = t->shadow_next == SHADOW_SS;
     uint32_t mode = t->mode;
 
-    if ((UNLIKELY(b->stop) && b->size >= b->stop) || !fetch(t, &i, &result, shadow) || (mov_ss && !tr_is64(t) && !is_shadow_move(&i, result))) {
+    if ((UNLIKELY(b->stop) && b->size >= b->stop) || !fetch(t, &i, &result, shadow) ||
+        (mov_ss && !tr_is64(t) && !is_shadow_move(&i, result))) {
         if (shadow)
             end_shadow(t);
         else

@@ -55,7 +55,7 @@ static const uint64_t hole_start = 3 * GIB, hole_start_max = 3 * GIB + GIB / 2, 
 typedef struct Pc {
     bool acpi, hpet, entry64; /* options */
     Region ram, low, shadow, high, above_4g, rom, rom_alias;
-    uint64_t low_end; /* of RAM below 4 GiB */
+    uint64_t low_end;                  /* of RAM below 4 GiB */
     unsigned com_or_used[SHARED_COMS]; /* inputs of com_or */
     Device *bus, *pic, *ioapic, *hpet_dev, *pm, *rtc, *com[4];
     IrqSplit isa[ISA_IRQS];

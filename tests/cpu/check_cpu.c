@@ -188,8 +188,7 @@ static void pick_rows(Check *k)
     for (unsigned i = 0; i < x86_row_count() && k->n_rows < MAX_ROWS; i++) {
         const X86Row *r = x86_row(i);
 
-        if (r->attr & XA_TEST && wanted(k, r->name) &&
-            x86_has(k->features, r->feature)) {
+        if (r->attr & XA_TEST && wanted(k, r->name) && x86_has(k->features, r->feature)) {
             k->rows[k->n_rows++] = i;
         }
     }

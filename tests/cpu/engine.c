@@ -175,9 +175,7 @@ static void load_state(RheaEngine *e, const CpuState *in, bool is32)
     X86Cpu *x = e->x;
 
     x86_seg_set(x, SEG_CS,
-                (X86Seg){.sel = is32 ? 0x23 : 0x33,
-                         .attr = is32 ? code32 : code64,
-                         .limit = ~0u});
+                (X86Seg){.sel = is32 ? 0x23 : 0x33, .attr = is32 ? code32 : code64, .limit = ~0u});
     memcpy(x->cpu.r, in->r, sizeof(in->r));
     X86_PC(&x->cpu) = in->rip;
     x86_set_flags(x, in->flags, FL_ALL | EFL_DF);

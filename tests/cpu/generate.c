@@ -120,9 +120,8 @@ static void put_opcode(Gen *g, const X86Row *r)
     if (MAP_IS_VEX(r->map)) {
         put_vex(g, r);
     } else {
-        if (!g->is32 &&
-            ((r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) ||
-             aimed_xb(g, 0))) {
+        if (!g->is32 && ((r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) ||
+                         aimed_xb(g, 0))) {
             unsigned rex = 0x40 | aimed_xb(g, below(g, 16));
 
             if (r->select >> 16 & KEY_W) {

@@ -270,8 +270,8 @@ void program_image(const CpuProgram *p, uint8_t *image)
 {
     uint64_t at = p->at - CODE_PAGE;
     uint32_t distance = (uint32_t)(EXIT_PAGE - (program_end(p) + 5)), exit = EXIT_PAGE;
-    uint8_t jump[EXIT_JUMP] = {p->is32 ? 0xea : 0xe9, [5] = p->is32 ? SELECTOR_64 : 0xf4,
-                               [6] = p->is32 ? 0 : 0xf4};
+    uint8_t jump[EXIT_JUMP] = {
+        p->is32 ? 0xea : 0xe9, [5] = p->is32 ? SELECTOR_64 : 0xf4, [6] = p->is32 ? 0 : 0xf4};
 
     memcpy(jump + 1, p->is32 ? &exit : &distance, 4);
     memset(image, 0xf4, CODE_SIZE);

@@ -300,9 +300,11 @@ START_TEST(a_cycle_or_a_missing_file_is_named)
 
     place_make(&p);
     ck_assert_ptr_null(node_open_image(p.g, "/nowhere/disk", "raw", NULL, 0, &p.err));
-    ck_assert_msg(strstr(p.err.msg, "Could not open '/nowhere/disk': No such file"), "%s", p.err.msg);
+    ck_assert_msg(strstr(p.err.msg, "Could not open '/nowhere/disk': No such file"), "%s",
+                  p.err.msg);
     ck_assert_ptr_null(node_open_image(p.g, p.path[0], "rwa", NULL, 0, &p.err));
-    ck_assert_msg(strstr(p.err.msg, "Unknown driver 'rwa'") && strstr(p.err.msg, "'raw'"), "%s", p.err.msg);
+    ck_assert_msg(strstr(p.err.msg, "Unknown driver 'rwa'") && strstr(p.err.msg, "'raw'"), "%s",
+                  p.err.msg);
     ck_assert_ptr_null(node_open_image(p.g, "foo:bar", NULL, NULL, 0, &p.err));
     ck_assert_msg(strstr(p.err.msg, "Unknown protocol 'foo'"), "%s", p.err.msg);
     place_clear(&p);

@@ -312,28 +312,26 @@ START_TEST(the_schema_is_closed)
     static const char *const references[] = {"arg-type", "ret-type", "element-type"};
     size_t i, k;
 
-    json_array_foreach(schema, i, e)
-    {
+    json_array_foreach (schema, i, e) {
         const char *name = json_string_value(json_object_get(e, "name"));
 
         ck_assert_msg(!json_object_get(names, name), "%s twice", name);
         json_object_set(names, name, e);
     }
-    json_array_foreach(schema, i, e)
-    {
+    json_array_foreach (schema, i, e) {
         for (unsigned r = 0; r < COUNT_OF(references); r++) {
             const char *to = json_string_value(json_object_get(e, references[r]));
 
             ck_assert_msg(!to || json_object_get(names, to), "%s", to);
         }
-        json_array_foreach(json_object_get(e, "members"), k, member)
-        {
+        json_array_foreach (json_object_get(e, "members"), k, member) {
             const char *to = json_string_value(json_object_get(member, "type"));
 
             ck_assert_msg(!to || json_object_get(names, to), "%s", to);
         }
-        json_array_foreach(json_object_get(e, "variants"), k, member) ck_assert_ptr_nonnull(
-            json_object_get(names, json_string_value(json_object_get(member, "type"))));
+        json_array_foreach (json_object_get(e, "variants"), k, member)
+            ck_assert_ptr_nonnull(
+                json_object_get(names, json_string_value(json_object_get(member, "type"))));
     }
     e = json_object_get(names, "device_add");
     ck_assert_str_eq(json_string_value(json_array_get(json_object_get(e, "features"), 1)),

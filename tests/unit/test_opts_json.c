@@ -185,7 +185,7 @@ START_TEST(strings_may_stand_in_single_quotes)
 }
 END_TEST
 
-UNIT_MAIN("opts_json", strings_may_stand_in_single_quotes, keys_are_nested_by_dots_and_lists_by_numbers,
-          bare_words_are_flags_where_they_are_allowed, contradictions_are_refused_by_name,
-          depth_and_length_are_capped, help_is_told_apart, flat_and_nested_are_inverse,
-          text_stands_for_any_scalar, members_are_taken_out_one_by_one)
+UNIT_MAIN("opts_json", strings_may_stand_in_single_quotes,
+          keys_are_nested_by_dots_and_lists_by_numbers, bare_words_are_flags_where_they_are_allowed,
+          contradictions_are_refused_by_name, depth_and_length_are_capped, help_is_told_apart,
+          flat_and_nested_are_inverse, text_stands_for_any_scalar, members_are_taken_out_one_by_one)

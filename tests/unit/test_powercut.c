@@ -142,10 +142,10 @@ typedef struct Run {
     BlockPort *port;
     BlockNode *node;
     unsigned seed;
-    uint32_t stamp;               /* of the last write */
-    uint32_t flushed[SECTORS];    /* stamp each sector had at the last flush */
-    uint32_t written[SECTORS];    /* and has now */
-    bool touched[SECTORS];        /* in between */
+    uint32_t stamp;            /* of the last write */
+    uint32_t flushed[SECTORS]; /* stamp each sector had at the last flush */
+    uint32_t written[SECTORS]; /* and has now */
+    bool touched[SECTORS];     /* in between */
 } Run;
 
 static unsigned roll(Run *r)
@@ -187,7 +187,10 @@ static void copy_with_crash(Run *r)
 
 static BlockNode *image_open(Run *r, unsigned disk, Error *err)
 {
-    return node_open(r->g, json_pack("{ss s{sssi}}", "driver", "qcow2", "file", "driver", "test-disk", "index", disk), 0, err);
+    return node_open(
+        r->g,
+        json_pack("{ss s{sssi}}", "driver", "qcow2", "file", "driver", "test-disk", "index", disk),
+        0, err);
 }
 
 static void say(void *arg, const char *line)
@@ -218,7 +221,8 @@ static void crash(Run *r, unsigned long number)
     n = image_open(r, 1, &err);
     ck_assert_msg(n != NULL, "crash %lu: %s", number, err.msg);
     ck_assert_msg(n->drv->check(n, 0, &rep, &err), "crash %lu: %s", number, err.msg);
-    ck_assert_msg(!rep.corruptions && !rep.check_errors, "crash %lu: %s", number, strbuf_str(&text));
+    ck_assert_msg(!rep.corruptions && !rep.check_errors, "crash %lu: %s", number,
+                  strbuf_str(&text));
     ck_assert_int_eq(node_read(n, 0, all, SIZE), 0);
     for (unsigned s = 0; s < SECTORS; s++) {
         uint32_t is = stamp_of(all + s * SECTOR);
@@ -246,7 +250,8 @@ static void guest_step(Run *r)
     }
     memset(&r->touched[s], true, n);
     if (what == 1 || what == 2) {
-        ck_assert_int_eq(block_zero(r->port, s * SECTOR, n * SECTOR, what == 1 ? BLOCK_MAY_UNMAP : 0), 0);
+        ck_assert_int_eq(
+            block_zero(r->port, s * SECTOR, n * SECTOR, what == 1 ? BLOCK_MAY_UNMAP : 0), 0);
         for (unsigned i = 0; i < n; i++)
             r->written[s + i] = 0;
         return;
@@ -263,9 +268,9 @@ static void guest_step(Run *r)
 
 static void run_start(Run *r, unsigned seed)
 {
-    static const char *const options[][2] = {{"cluster-size", "4096"},  {"cluster-size", "65536"},
-                                             {"cluster-size", "512"},   {"refcount-bits", "1"},
-                                             {"extended-l2", "true"},   {"cluster-size", "16384"}};
+    static const char *const options[][2] = {{"cluster-size", "4096"}, {"cluster-size", "65536"},
+                                             {"cluster-size", "512"},  {"refcount-bits", "1"},
+                                             {"extended-l2", "true"},  {"cluster-size", "16384"}};
     const char *const *o = options[seed % COUNT_OF(options)];
     Error err = {0};
     BlockNode *file;
@@ -274,9 +279,12 @@ static void run_start(Run *r, unsigned seed)
     *r = (Run){.seed = seed, .g = graph_new(NULL, NULL)};
     for (unsigned i = 0; i < 2; i++)
         disks[i] = xnew(Disk);
-    file = node_open(r->g, json_pack("{sssssi}", "driver", "test-disk", "node-name", "file0", "index", 0), 0, &err);
+    file = node_open(r->g,
+                     json_pack("{sssssi}", "driver", "test-disk", "node-name", "file0", "index", 0),
+                     0, &err);
     ck_assert_msg(file != NULL, "%s", err.msg);
-    j = json_pack("{sssisssb}", "file", "file0", "size", SIZE, "version", "v3", "lazy-refcounts", 0);
+    j = json_pack("{sssisssb}", "file", "file0", "size", SIZE, "version", "v3", "lazy-refcounts",
+                  0);
     json_object_set_new(j, o[0], !strcmp(o[1], "true") ? json_true() : json_integer(atoi(o[1])));
     ck_assert_msg(block_driver_find("qcow2")->create(r->g, j, &err), "%s", err.msg);
     json_decref(j);

@@ -130,8 +130,7 @@ bool options_check(const Type *t, const json_t *options, Error *err)
     json_t *value;
     unsigned n;
 
-    json_object_foreach((json_t *)options, key, value)
-    {
+    json_object_foreach ((json_t *)options, key, value) {
         n = 0;
         if ((t && reflect_find(t, key, FIELD_PROP)) ||
             (protocol && reflect_find(protocol, key, FIELD_PROP)))

@@ -199,8 +199,7 @@ static void keep_secrets(Convert *v, const json_t *o)
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)o, key, value)
-    {
+    json_object_foreach ((json_t *)o, key, value) {
         if (strcmp(key, "key-secret") && strcmp(key, "encrypt.key-secret"))
             continue;
         if (!v->secrets)

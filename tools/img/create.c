@@ -76,8 +76,7 @@ static void add_others(StrBuf *out, const BlockDriver *d, json_t *left, const ch
     json_t *v;
     void *next;
 
-    json_object_foreach_safe(left, next, key, v)
-    {
+    json_object_foreach_safe (left, next, key, v) {
         if (strncmp(key, prefix, strlen(prefix)) != 0)
             continue;
         add_option(out, d, key, json_string_value(v));

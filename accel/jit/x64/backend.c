@@ -474,8 +474,8 @@ static void follow(Cpu *c, const Block *b, unsigned recipe)
         c->cc = ((Vcpu *)c->accel)->signal_cc;
     } else if (recipe) {
         __builtin_memcpy(&n, b->pc_map, 4);
-        x64_recipe_follow(
-            c, (const Recipe *)(const void *)(b->pc_map + 8 + n * sizeof(PcEntry)), recipe);
+        x64_recipe_follow(c, (const Recipe *)(const void *)(b->pc_map + 8 + n * sizeof(PcEntry)),
+                          recipe);
     }
 }
 
