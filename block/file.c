@@ -285,15 +285,26 @@ static int open_path(BlockNode *n, const char *path, Error *err)
     return fd;
 }
 
-static uint64_t file_size(int fd, bool device)
+/* Bytes, or -errno. */
+static int64_t file_size(int fd, bool device)
 {
-    uint64_t size = 0;
+    uint64_t size;
     off_t end;
 
     if (device && !ioctl(fd, BLKGETSIZE64, &size))
-        return size;
+        return (int64_t)size;
     end = lseek(fd, 0, SEEK_END);
-    return end < 0 ? 0 : (uint64_t)end;
+    return end < 0 ? -errno : end;
+}
+
+static bool learn_size(BlockNode *n, const File *f, Error *err)
+{
+    int64_t size = file_size(f->fd, f->device);
+
+    if (size < 0)
+        return error_set_errno(err, (int)-size, "Could not get the size of '%s'", n->filename);
+    n->size = (uint64_t)size;
+    return true;
 }
 
 static uint32_t direct_alignment(int fd, bool device)
@@ -352,7 +363,8 @@ static bool file_open_as(BlockNode *n, const FileOptions *o, bool device, Error 
     if (!check_kind(n->filename, &st, device, err))
         return false;
     device = f->device = !S_ISREG(st.st_mode);
-    n->size = file_size(f->fd, device);
+    if (!learn_size(n, f, err))
+        return false;
     n->zero_init = !device;
     if (f->direct)
         n->request_align = direct_alignment(f->fd, device);
@@ -477,7 +489,8 @@ static bool file_truncate(BlockNode *n, uint64_t size, Preallocation p, bool exa
     uint64_t was = n->size;
 
     if (f->device) {
-        n->size = file_size(f->fd, true);
+        if (!learn_size(n, f, err))
+            return false;
         if ((exact && size != n->size) || size > n->size)
             return error_set(err, "Cannot resize device files ('%s' has %" PRIu64 " bytes)",
                              n->filename, (uint64_t)n->size);

@@ -221,7 +221,8 @@ void node_submit(BlockNode *n, BlockReq *r)
         r = zero_instead(n, r);
     if (UNLIKELY(n->bitmaps && op_modifies(r->op) && !(r->flags & BLOCK_UNCHANGED)))
         r = track(n, r);
-    if ((r->op == BLOCK_FLUSH && n->flags & NODE_NO_FLUSH) ||
+    /* no-flush is about the storage: a format writes its metadata back all the same. */
+    if ((r->op == BLOCK_FLUSH && n->flags & NODE_NO_FLUSH && n->drv->kind == DRIVER_PROTOCOL) ||
         (r->flags & BLOCK_UNCHANGED && n->drv->submit && n->drv->kind != DRIVER_FILTER)) {
         blockreq_complete(r, 0); /* dropped; nothing is below to be copied */
     } else if (UNLIKELY(n->request_align > 1 && align_needed(n, r))) {
