@@ -19,7 +19,7 @@ T ?= 60
 RUN ?=
 
 .PHONY: all run check check-unit check-cpu check-functional check-guest check-boots check-libvirt check-asan check-tsan check-locks
-.PHONY: lint format fuzz bench install clean distclean help objs unit-programs fuzz-programs
+.PHONY: check-nightly lint format fuzz bench install clean distclean help objs unit-programs fuzz-programs
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
@@ -189,6 +189,19 @@ N ?= 20
 check-boots: all
 	@$(call run-if-there,$(SRC)/tests/functional/check-boots,$(N))
 
+# The same tests as `check`, at lengths that take hours.
+check-nightly: all unit-programs
+	+@rc=0; \
+	TIMEOUT=10000 CK_TIMEOUT_MULTIPLIER=100 POWERCUTS=10000 MODEL_OPS=1000000 \
+	    $(SRC)/tools/run-units $(addprefix $(B)/tests/unit/,test_powercut test_block_model) || rc=1; \
+	RHEA_CRASHES=1000 RHEA_MODEL_SEEDS=100 RHEA_FAULTS_MOST=200 RANDOM_QMP_COMMANDS=10000 \
+	    $(SRC)/tests/functional/run test_crash test_model test_syscall_faults test_qmp_random || rc=1; \
+	CASES=20000000 $(SUB_MAKE) check-cpu || rc=1; \
+	for t in check-boots check-libvirt check-asan check-tsan check-locks; do \
+	    echo "== $$t"; $(SUB_MAKE) $$t || rc=1; \
+	done; \
+	$(SUB_MAKE) fuzz T=600 || rc=1; exit $$rc
+
 # Debian's libvirt, as root, in namespaces of its own; RECORD=1 renews tests/functional/data.
 RECORD ?=
 check-libvirt: all
@@ -269,6 +282,7 @@ help:
 	@echo 'make check-asan         unit and instruction tests under AddressSanitizer and UBSan'
 	@echo 'make check-tsan         unit tests under ThreadSanitizer'
 	@echo 'make check-locks        unit and functional tests with lock ranks checked'
+	@echo 'make check-nightly      the same tests at lengths that take hours, and all of the above'
 	@echo 'make lint               floors, banned calls, licence lines, sizes, format'
 	@echo 'make format             reformat the sources'
 	@echo 'make fuzz T=60          fuzz each target for T seconds'
