@@ -178,7 +178,7 @@ check-cpu: $(B)/tests/cpu/check-cpu
 check-functional: all
 	@$(SRC)/tools/fetch-guest "$(RHEA_GUESTS)" || \
 	    echo "SKIPPED: some of the guests of $(RHEA_GUESTS) could not be fetched"
-	@$(call run-if-there,$(SRC)/tests/functional/run)
+	@$(call run-if-there,$(SRC)/tests/functional/run,-j $(shell nproc))
 
 # The bare-metal guests alone, on both back ends.
 check-guest: all
