@@ -19,7 +19,7 @@ T ?= 60
 RUN ?=
 
 .PHONY: all run check check-unit check-cpu check-functional check-guest check-boots check-libvirt check-asan check-tsan check-locks
-.PHONY: check-nightly lint format fuzz bench install clean distclean help objs unit-programs fuzz-programs
+.PHONY: check-nightly lint format fuzz bench docs install clean distclean help objs unit-programs fuzz-programs
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
@@ -251,17 +251,30 @@ run: all
 BIN = $(DESTDIR)$(PREFIX)/bin
 COMPAT = $(DESTDIR)$(PREFIX)/lib/rhea/compat
 
-install: all
+# Manual pages, completion and reference are what the programs say of themselves.
+$(B)/docs/reference.md: $(B)/rhea $(TOOLS:%=$(B)/rhea-%) $(SRC)/tools/make-docs
+	$(call quiet,DOCS)$(SRC)/tools/make-docs $(B) $(@D)
+docs: $(B)/docs/reference.md
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+COMPLETIONS = $(SHARE)/bash-completion/completions
+
+install: all docs
 	install -D $(B)/rhea $(BIN)/rhea
 	for a in $(ARCHS); do ln -sf rhea $(BIN)/rhea-system-$$a || exit 1; done
 	mkdir -p $(COMPAT)
 	for t in $(TOOLS); do install -D $(B)/rhea-$$t $(BIN)/rhea-$$t && ln -sf ../../../bin/rhea-$$t $(COMPAT)/qemu-$$t || exit 1; done
 	for a in $(ARCHS); do ln -sf ../../../bin/rhea $(COMPAT)/qemu-system-$$a || exit 1; done
-	install -D -m 644 $(SRC)/LICENSE $(DESTDIR)$(PREFIX)/share/doc/rhea/LICENSE
+	install -D -m 644 $(SRC)/LICENSE $(SHARE)/doc/rhea/LICENSE
+	install -D -m 644 $(B)/docs/reference.md $(SHARE)/doc/rhea/reference.md
+	for p in rhea $(TOOLS:%=rhea-%); do install -D -m 644 $(B)/docs/man1/$$p.1 $(SHARE)/man/man1/$$p.1 || exit 1; done
+	for a in $(ARCHS); do ln -sf rhea.1 $(SHARE)/man/man1/rhea-system-$$a.1 || exit 1; done
+	install -D -m 644 $(B)/docs/completion $(COMPLETIONS)/rhea
+	for n in $(TOOLS:%=rhea-%) $(ARCHS:%=rhea-system-%); do ln -sf rhea $(COMPLETIONS)/$$n || exit 1; done
 
 ifeq ($(abspath $(B)),$(CURDIR))
 clean:
-	rm -rf rhea rhea-system-* compat $(foreach f,$(MK_FILES),$(patsubst $(SRC)/%/files.mk,%,$(f)))
+	rm -rf rhea rhea-* compat docs $(foreach f,$(MK_FILES),$(patsubst $(SRC)/%/files.mk,%,$(f)))
 else
 clean:
 	rm -rf $(B) $(B)-asan $(B)-tsan $(B)-locks $(B)-fuzz
@@ -289,6 +302,7 @@ help:
 	@echo 'make golden             write tests/golden anew'
 	@echo 'make bench              speed'
 	@echo 'make objs               compile only (with -k: as much as possible)'
+	@echo 'make docs               manual pages, completion, reference: build/docs'
 	@echo 'make install            to PREFIX (see ./configure --help), honours DESTDIR'
 	@echo 'make clean              remove what was built'
 	@echo 'V=1 shows commands; B=DIR builds in DIR; RUN="..." is put before test runners'

@@ -2,15 +2,18 @@
 /*
  * log - where log lines go and which are made
  *
- * All state here is set by the command line before other threads start, and only read after it.
+ * Set by the command line before other threads start, and by the monitor on the main thread; any thread reads.
  * One call is one fwrite: the stream's own lock keeps lines whole, and nothing is called under it.
  */
+#define _GNU_SOURCE
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/opts.h"
@@ -37,6 +40,7 @@ const LogItem log_items[] = {
 
 typedef struct TracePattern {
     char *glob;
+    bool on;
     struct TracePattern *next;
 } TracePattern;
 
@@ -94,6 +98,22 @@ bool log_parse(const char *items, uint32_t *mask, Error *err)
     return true;
 }
 
+/* From one file to another the stream stays, since other threads may be writing to it. */
+static void stream_set(FILE *f)
+{
+    FILE *old = log_file;
+
+    if (f && old) {
+        fflush(old);
+        dup3(fileno(f), fileno(old), O_CLOEXEC);
+        fclose(f);
+        return;
+    }
+    __atomic_store_n(&log_file, f, __ATOMIC_RELEASE);
+    if (old)
+        fclose(old);
+}
+
 bool log_open(const char *path, uint32_t mask, Error *err)
 {
     FILE *f = NULL;
@@ -104,16 +124,14 @@ bool log_open(const char *path, uint32_t mask, Error *err)
             return error_set_errno(err, errno, "cannot open log file '%s'", path);
         setvbuf(f, NULL, _IOLBF, 64 * KIB);
     }
-    if (log_file)
-        fclose(log_file);
-    log_file = f;
-    log_mask_ = mask;
+    stream_set(f);
+    log_set_mask(mask);
     return true;
 }
 
 void log_set_mask(uint32_t mask)
 {
-    log_mask_ = mask;
+    __atomic_store_n(&log_mask_, mask, __ATOMIC_RELAXED);
 }
 
 void log_set_program(const char *name)
@@ -149,7 +167,9 @@ static void log_vwrite(FILE *f, const char *prefix, const char *fmt, va_list ap,
 
 static FILE *log_stream(void)
 {
-    return log_file ? log_file : stderr;
+    FILE *f = __atomic_load_n(&log_file, __ATOMIC_ACQUIRE);
+
+    return f ? f : stderr;
 }
 
 /* Messages are lines whether or not their writer ended them. */
@@ -264,15 +284,20 @@ void trace_register(TracePoint *t)
 {
     t->next = trace_registered;
     trace_registered = t;
-    for (const TracePattern *p = trace_patterns; p; p = p->next)
-        t->on |= fnmatch(p->glob, t->name, 0) == 0;
+    for (const TracePattern *p = trace_patterns; p; p = p->next) {
+        if (!fnmatch(p->glob, t->name, 0)) {
+            t->on = p->on;
+            break; /* the newest decides */
+        }
+    }
 }
 
-static bool trace_match(TracePoint *t, const char *glob)
+static bool trace_match(TracePoint *t, const TracePattern *p)
 {
-    bool match = fnmatch(glob, t->name, 0) == 0;
+    bool match = fnmatch(p->glob, t->name, 0) == 0;
 
-    t->on |= match;
+    if (match)
+        __atomic_store_n(&t->on, p->on, __ATOMIC_RELAXED);
     return match;
 }
 
@@ -287,19 +312,40 @@ const TracePoint *trace_next(const TracePoint *t)
     return at != trace_last && at + 1 != trace_last ? at[1] : NULL;
 }
 
-unsigned trace_enable(const char *glob)
+/* The pattern with that text, now the newest. */
+static TracePattern *pattern_put(const char *glob)
 {
-    TracePattern *p = xnew(TracePattern);
+    TracePattern **at = &trace_patterns, *p;
+
+    while (*at && strcmp((*at)->glob, glob))
+        at = &(*at)->next;
+    p = *at;
+    if (p) {
+        *at = p->next;
+    } else {
+        p = xnew(TracePattern);
+        p->glob = xstrdup(glob);
+    }
+    p->next = trace_patterns;
+    return trace_patterns = p;
+}
+
+unsigned trace_set(const char *glob, bool on)
+{
+    TracePattern *p = pattern_put(glob);
     unsigned n = 0;
 
-    p->glob = xstrdup(glob);
-    p->next = trace_patterns;
-    trace_patterns = p;
+    p->on = on;
     for (TracePoint *const *t = trace_first; t != trace_last; t++)
-        n += trace_match(*t, glob);
+        n += trace_match(*t, p);
     for (TracePoint *t = trace_registered; t; t = t->next)
-        n += trace_match(t, glob);
+        n += trace_match(t, p);
     return n;
+}
+
+unsigned trace_enable(const char *glob)
+{
+    return trace_set(glob, true);
 }
 
 void trace_write(const TracePoint *t, const char *fmt, ...)

@@ -3,7 +3,7 @@
  * log - what we tell: -d items, guest mistakes, warnings, tracepoints
  *
  * The one place with process-wide state: where the log goes and what is switched on is set once by
- * the command line before threads start.  One call writes one whole piece, under the stream's own lock.
+ * the command line before threads start, or changed by the monitor.  One call writes one whole piece, under the stream's own lock.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -45,7 +45,7 @@ void log_set_stamp(bool on, const char *guest); /* -msg: the time, and the guest
 extern uint32_t log_mask_; /* read through log_on() only */
 static inline bool log_on(uint32_t mask)
 {
-    return UNLIKELY(log_mask_ & mask);
+    return UNLIKELY(__atomic_load_n(&log_mask_, __ATOMIC_RELAXED) & mask);
 }
 
 void log_write(const char *fmt, ...) PRINTF_LIKE(1, 2); /* as is, to the log */
@@ -87,13 +87,14 @@ typedef struct TracePoint {
 } TracePoint;
 void trace_register(TracePoint *t);
 const TracePoint *trace_next(const TracePoint *t); /* those of TRACE(); NULL starts */
-unsigned trace_enable(const char *glob); /* how many matched; also those registered later */
+unsigned trace_set(const char *glob, bool on); /* how many matched; also those registered later */
+unsigned trace_enable(const char *glob);       /* trace_set(glob, true) */
 void trace_write(const TracePoint *t, const char *fmt, ...) PRINTF_LIKE(2, 3); /* one line */
 #define TRACE(id, ...)                                                                             \
     do {                                                                                           \
         static TracePoint tp_ = {#id, false, NULL};                                                \
         static TracePoint *const at_ __attribute__((section("rhea_trace"), used)) = &tp_;          \
-        if (UNLIKELY(tp_.on))                                                                      \
+        if (UNLIKELY(__atomic_load_n(&tp_.on, __ATOMIC_RELAXED)))                                                                      \
             trace_write(&tp_, __VA_ARGS__);                                                        \
     } while (0)
 

@@ -131,6 +131,8 @@ const char *opts_get(Opts *o, const char *key)
 {
     const char *value = NULL;
 
+    if (o->n_asked < OPTS_ASKED_MAX)
+        o->asked[o->n_asked++] = key;
     for (unsigned i = 0; i < o->n; i++) {
         if (name_is(o->o[i].key, key)) {
             o->o[i].used = true;
@@ -143,8 +145,14 @@ const char *opts_get(Opts *o, const char *key)
 bool opts_all_used(const Opts *o, Error *err)
 {
     for (unsigned i = 0; i < o->n; i++) {
-        if (!o->o[i].used)
-            return error_set(err, "Invalid parameter '%s'", o->o[i].key);
+        const char *near;
+
+        if (o->o[i].used)
+            continue;
+        near = nearest_name(o->o[i].key, o->asked, o->n_asked);
+        return error_set(
+            err, near ? "Invalid parameter '%s'; did you mean '%s'?" : "Invalid parameter '%s'",
+            o->o[i].key, near);
     }
     return true;
 }

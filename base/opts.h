@@ -12,15 +12,19 @@ typedef struct Opt {
     char *key, *value;
     bool used;
 } Opt; /* a bare `key` has value "on"; `nokey` as given */
+enum { OPTS_ASKED_MAX = 24 };
 typedef struct Opts {
     Opt *o;
     unsigned n;
+    const char *asked[OPTS_ASKED_MAX]; /* keys of opts_get(), which live longer: to suggest one */
+    unsigned n_asked;
 } Opts;
 
 /* @first: the key of a leading item without '='; NULL: none.  `,,` is a comma.  JSON text ({...}) is taken too. */
 bool opts_parse(Opts *out, const char *text, const char *first, Error *err);
 const char *opts_get(Opts *o, const char *key); /* last one wins; marks it used; NULL if absent */
-bool opts_all_used(const Opts *o, Error *err);  /* else the message names the first unknown key */
+/* Else the message names the first unknown key, and one that was asked for and is near. */
+bool opts_all_used(const Opts *o, Error *err);
 void opts_free(Opts *o);
 bool name_is(const char *a, const char *b); /* equal, where '-' and '_' are the same */
 

@@ -261,7 +261,7 @@ static bool apply_value(const Field *f, void *obj, const json_t *v, uint8_t use,
 
     if (f->type->meta == META_STRUCT && json_is_object(v))
         return opts_json_apply(f->type, field_at(f, obj, 0), v, use, err);
-    if (json_is_string(v) && !type_is_text(f->type) && f->count <= 1)
+    if (json_is_string(v) && !type_is_text(f->type) && f->type->meta != META_ANY && f->count <= 1)
         return reflect_set(f, obj, json_string_value(v), err);
     one = json_object();
     json_object_set(one, f->name, (json_t *)v);

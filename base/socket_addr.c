@@ -326,6 +326,27 @@ static int inherited(const SocketAddr *a, Error *err)
     return (int)fd;
 }
 
+bool socket_addr_take_fd(SocketAddr *a, int (*take)(void *arg, const char *name, Error *err),
+                         void *arg, Error *err)
+{
+    uint64_t number;
+    struct stat st;
+    int fd;
+
+    if (a->kind != SOCKET_FD || parse_u64(a->fd, &number))
+        return true;
+    fd = take(arg, a->fd, err);
+    if (fd < 0)
+        return false;
+    if (fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        close(fd);
+        return error_set(err, "File descriptor '%s' is not a socket", a->fd);
+    }
+    xfree(a->fd);
+    a->fd = xasprintf("%d", fd);
+    return true;
+}
+
 static int new_socket(int family, int type)
 {
     return socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

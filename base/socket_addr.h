@@ -37,6 +37,10 @@ json_t *socket_addr_to_json(const SocketAddr *a);
 char *socket_addr_text(const SocketAddr *a); /* "127.0.0.1:4444", "unix:path"; caller frees */
 bool socket_addr_of(SocketAddr *a, int fd, bool peer, Error *err); /* of a socket's end */
 
+/* If it is a descriptor by name: @take it (-1: its message) and be its number.  False also if it is no socket. */
+bool socket_addr_take_fd(SocketAddr *a, int (*take)(void *arg, const char *name, Error *err),
+                         void *arg, Error *err);
+
 /* All descriptors are close-on-exec and non-blocking.  -1: failed.  A file descriptor of kind fd is
  * taken over. */
 int socket_listen(const SocketAddr *a, int backlog, Error *err);

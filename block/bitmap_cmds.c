@@ -127,14 +127,22 @@ static bool remove_prepare(Machine *m, Action *act, Error *err)
         act->node->drv->bitmap_ops->remove &&
         !act->node->drv->bitmap_ops->remove(act->node, bitmap_name(act->bitmap), err))
         return false;
+    bitmap_set_busy(act->bitmap, true); /* no later action may use it */
+    act->flag = true;
     return true;
 }
 static void remove_commit(Action *act)
 {
+    bitmap_set_busy(act->bitmap, false);
     bitmap_free(act->bitmap);
 }
+static void remove_abort(Action *act)
+{
+    if (act->flag)
+        bitmap_set_busy(act->bitmap, false);
+}
 ACTION(remove, .type = "block-dirty-bitmap-remove", .args = &name_type, .prepare = remove_prepare,
-       .commit = remove_commit)
+       .commit = remove_commit, .abort = remove_abort)
 
 static bool clear_prepare(Machine *m, Action *act, Error *err)
 {

@@ -2,8 +2,8 @@
 /*
  * blkdebug - a filter that fails or holds requests by rules (QEMU 7.2, BlockdevOptionsBlkdebug)
  *
- * A request is a sequence of events by its kind (events_of); each arms the errors, moves the state and meets the
- * breakpoints that name it.  Events of inside a format (l2_load, ...) are known by name, but never happen here.
+ * Events arm the errors, move the state and meet the breakpoints that name them.  A format above that knows of
+ * us announces what it does (node_event); under all others a request is a sequence of events by its kind.
  */
 #include "block/blkdebug.h"
 
@@ -15,59 +15,59 @@
 #include "block/block_priv.h"
 #include "block/open.h"
 
-static const char *const event_names[] = {"l1_update",
-                                          "l1_grow_alloc_table",
-                                          "l1_grow_write_table",
-                                          "l1_grow_activate_table",
-                                          "l2_load",
-                                          "l2_update",
-                                          "l2_update_compressed",
-                                          "l2_alloc_cow_read",
-                                          "l2_alloc_write",
-                                          "read_aio",
-                                          "read_backing_aio",
-                                          "read_compressed",
-                                          "write_aio",
-                                          "write_compressed",
-                                          "vmstate_load",
-                                          "vmstate_save",
-                                          "cow_read",
-                                          "cow_write",
-                                          "reftable_load",
-                                          "reftable_grow",
-                                          "reftable_update",
-                                          "refblock_load",
-                                          "refblock_update",
-                                          "refblock_update_part",
-                                          "refblock_alloc",
-                                          "refblock_alloc_hookup",
-                                          "refblock_alloc_write",
-                                          "refblock_alloc_write_blocks",
-                                          "refblock_alloc_write_table",
-                                          "refblock_alloc_switch_table",
-                                          "cluster_alloc",
-                                          "cluster_alloc_bytes",
-                                          "cluster_free",
-                                          "flush_to_os",
-                                          "flush_to_disk",
-                                          "pwritev_rmw_head",
-                                          "pwritev_rmw_after_head",
-                                          "pwritev_rmw_tail",
-                                          "pwritev_rmw_after_tail",
-                                          "pwritev",
-                                          "pwritev_zero",
-                                          "pwritev_done",
-                                          "empty_image_prepare",
-                                          "l1_shrink_write_table",
-                                          "l1_shrink_free_l2_clusters",
-                                          "cor_write",
-                                          "cluster_alloc_space",
-                                          "none",
-                                          NULL};
+static const char *const event_names[BLOCK_EVENTS + 1] = {"l1_update",
+                                                          "l1_grow_alloc_table",
+                                                          "l1_grow_write_table",
+                                                          "l1_grow_activate_table",
+                                                          "l2_load",
+                                                          "l2_update",
+                                                          "l2_update_compressed",
+                                                          "l2_alloc_cow_read",
+                                                          "l2_alloc_write",
+                                                          "read_aio",
+                                                          "read_backing_aio",
+                                                          "read_compressed",
+                                                          "write_aio",
+                                                          "write_compressed",
+                                                          "vmstate_load",
+                                                          "vmstate_save",
+                                                          "cow_read",
+                                                          "cow_write",
+                                                          "reftable_load",
+                                                          "reftable_grow",
+                                                          "reftable_update",
+                                                          "refblock_load",
+                                                          "refblock_update",
+                                                          "refblock_update_part",
+                                                          "refblock_alloc",
+                                                          "refblock_alloc_hookup",
+                                                          "refblock_alloc_write",
+                                                          "refblock_alloc_write_blocks",
+                                                          "refblock_alloc_write_table",
+                                                          "refblock_alloc_switch_table",
+                                                          "cluster_alloc",
+                                                          "cluster_alloc_bytes",
+                                                          "cluster_free",
+                                                          "flush_to_os",
+                                                          "flush_to_disk",
+                                                          "pwritev_rmw_head",
+                                                          "pwritev_rmw_after_head",
+                                                          "pwritev_rmw_tail",
+                                                          "pwritev_rmw_after_tail",
+                                                          "pwritev",
+                                                          "pwritev_zero",
+                                                          "pwritev_done",
+                                                          "empty_image_prepare",
+                                                          "l1_shrink_write_table",
+                                                          "l1_shrink_free_l2_clusters",
+                                                          "cor_write",
+                                                          "cluster_alloc_space",
+                                                          "none",
+                                                          NULL};
 static const char *const iotype_names[] = {
     "read", "write", "write-zeroes", "discard", "flush", "block-status", NULL};
 
-enum { RULES_MAX = 64, STAGES = 2 };
+enum { RULES_MAX = 64, STAGES = 3 };
 
 typedef struct Rule {
     const char *event;    /* of event_names; NULL: free */
@@ -78,11 +78,17 @@ typedef struct Rule {
     bool once, armed;
 } Rule;
 
+/* A thread in the middle of a format, until it may go on. */
+typedef struct Sleeper {
+    _Atomic int go;
+} Sleeper;
+
 typedef struct Break {
     char *tag;
     const char *event;
-    BlockReq *held; /* NULL: not met yet */
-    unsigned stage; /* where it goes on */
+    BlockReq *held;   /* NULL: not met yet, ... */
+    Sleeper *sleeper; /* ... or by an announced event */
+    unsigned stage;   /* where it goes on */
     struct Break *next;
 } Break;
 
@@ -92,6 +98,8 @@ typedef struct Debug {
     Break *breaks;
     int state;
     uint64_t max_transfer;
+    bool wants_done; /* something waits for pwritev_done */
+    BlockEvents events;
 } Debug;
 
 /* --- rules --- */
@@ -167,6 +175,7 @@ static bool rule_add(Debug *s, const json_t *o, bool sets_state, Error *err)
                 .error = (int)number,
                 .at = sector < 0 ? -1 : sector * 512,
                 .once = rule_flag(o, "once")};
+    s->wants_done |= r->event == event_names[EVENT_PWRITEV_DONE];
     return true;
 }
 
@@ -240,12 +249,14 @@ static bool config_read(Debug *s, const char *path, Error *err)
 
 /* --- requests --- */
 
-static const char *const events_of[BLOCK_OPS][STAGES] = {
-    [BLOCK_READ] = {"read_aio"},
-    [BLOCK_WRITE] = {"write_aio", "pwritev"},
-    [BLOCK_ZERO] = {"write_aio", "pwritev_zero"},
-    [BLOCK_FLUSH] = {"flush_to_os", "flush_to_disk"},
+/* Of a request.  The first ones are told by formats that announce theirs; EVENT_L1_UPDATE (0): none. */
+static const BlockEvent events_of[BLOCK_OPS][STAGES] = {
+    [BLOCK_READ] = {EVENT_READ_AIO},
+    [BLOCK_WRITE] = {EVENT_WRITE_AIO, EVENT_NONE, EVENT_PWRITEV},
+    [BLOCK_ZERO] = {EVENT_WRITE_AIO, EVENT_NONE, EVENT_PWRITEV_ZERO},
+    [BLOCK_FLUSH] = {EVENT_FLUSH_TO_OS, EVENT_FLUSH_TO_DISK},
 };
+enum { OWN_STAGE = 2 }; /* from here on they are the filter's */
 
 static void event_locked(Debug *s, const char *event)
 {
@@ -279,21 +290,67 @@ static int error_locked(Debug *s, const BlockReq *r)
     return 0;
 }
 
+static void debug_fire(BlockNode *n, BlockEvent e);
+
+/* By calls that wait: in pieces, and with an event behind. */
 static void pieces_run(void *arg)
 {
     BlockReq *r = arg;
     BlockNode *n = r->node;
-    uint64_t most = ((Debug *)n->state)->max_transfer;
+    Debug *s = n->state;
+    uint64_t most = s->max_transfer ? s->max_transfer : r->size;
     AUTO_FREE struct iovec *part = xnew_n(struct iovec, (size_t)r->n_iov + 1);
     int rc = 0;
 
+    node_grow(n, r);
     for (uint64_t done = 0; done < r->size && !rc; done += most) {
         uint64_t len = MIN(most, r->size - done);
         int n_iov = r->n_iov ? iov_slice(r->iov, r->n_iov, done, len, part) : 0;
 
         rc = node_io(n->file, r->op, r->at + done, n_iov ? part : NULL, n_iov, len, r->flags);
     }
+    if (r->op == BLOCK_WRITE || r->op == BLOCK_ZERO)
+        debug_fire(n, EVENT_PWRITEV_DONE);
     blockreq_complete(r, rc);
+}
+
+/* The breakpoint that an event meets. */
+static Break *break_met_locked(Debug *s, const char *event)
+{
+    Break *b = s->breaks;
+
+    while (b && (b->held || b->sleeper || b->event != event))
+        b = b->next;
+    if (b)
+        printf("blkdebug: Suspended request '%s'\n", b->tag);
+    return b;
+}
+
+static void debug_fire(BlockNode *n, BlockEvent e)
+{
+    Debug *s = n->state;
+    Sleeper here = {0};
+    Break *met = NULL;
+
+    WITH_LOCK (&s->lock) {
+        event_locked(s, event_names[e]);
+        met = break_met_locked(s, event_names[e]);
+        if (met)
+            met->sleeper = &here;
+    }
+    if (!met)
+        return;
+    worker_waits(true);
+    while (!atomic_load(&here.go))
+        futex_wait(&here.go, 0);
+    worker_waits(false);
+}
+
+static bool needs_pieces(const Debug *s, const BlockReq *r)
+{
+    if (s->wants_done && (r->op == BLOCK_WRITE || r->op == BLOCK_ZERO) && r->size)
+        return true;
+    return s->max_transfer && r->size > s->max_transfer;
 }
 
 static void debug_go(BlockNode *n, BlockReq *r, unsigned stage)
@@ -304,19 +361,16 @@ static void debug_go(BlockNode *n, BlockReq *r, unsigned stage)
 
     WITH_LOCK (&s->lock) {
         for (; !met && stage < STAGES; stage++) {
-            const char *event = events_of[r->op][stage];
+            BlockEvent e = events_of[r->op][stage];
 
-            if (!event)
+            if (!e || e == EVENT_NONE)
                 continue;
-            event_locked(s, event);
-            for (met = s->breaks;
-                 met && (met->held || met->event != name_of(event_names, event, NULL));)
-                met = met->next;
+            event_locked(s, event_names[e]);
+            met = break_met_locked(s, event_names[e]);
         }
         if (met) {
             met->held = r;
             met->stage = stage;
-            printf("blkdebug: Suspended request '%s'\n", met->tag);
         } else {
             rc = error_locked(s, r);
         }
@@ -325,7 +379,7 @@ static void debug_go(BlockNode *n, BlockReq *r, unsigned stage)
         return;
     if (rc)
         blockreq_complete(r, rc);
-    else if (!s->max_transfer || r->size <= s->max_transfer)
+    else if (!needs_pieces(s, r))
         node_forward(n->file, r, 0);
     else if (r->ctx)
         block_work(n->graph, pieces_run, r);
@@ -335,7 +389,7 @@ static void debug_go(BlockNode *n, BlockReq *r, unsigned stage)
 
 static void debug_submit(BlockNode *n, BlockReq *r)
 {
-    debug_go(n, r, 0);
+    debug_go(n, r, ((Debug *)n->state)->events.announced ? OWN_STAGE : 0);
 }
 
 /* --- breakpoints --- */
@@ -363,6 +417,7 @@ int blkdebug_break(BlockNode *n, const char *event, const char *tag)
     WITH_LOCK (&s->lock) {
         b->next = s->breaks;
         s->breaks = b;
+        s->wants_done |= known == event_names[EVENT_PWRITEV_DONE];
     }
     return 0;
 }
@@ -374,7 +429,7 @@ static Break *break_take(Debug *s, const char *tag, bool only_held)
 
     WITH_LOCK (&s->lock)
         for (Break **at = &s->breaks; *at && !b; at = b ? at : &(*at)->next)
-            if (!strcmp((*at)->tag, tag) && ((*at)->held || !only_held)) {
+            if (!strcmp((*at)->tag, tag) && ((*at)->held || (*at)->sleeper || !only_held)) {
                 b = *at;
                 *at = b->next;
             }
@@ -384,16 +439,22 @@ static Break *break_take(Debug *s, const char *tag, bool only_held)
 static int break_end(BlockNode *n, Break *b)
 {
     BlockReq *r = b ? b->held : NULL;
+    Sleeper *sleeper = b ? b->sleeper : NULL;
     unsigned stage = b ? b->stage : 0;
 
     if (!b)
         return -ENOENT;
-    if (r)
+    if (r || sleeper)
         printf("blkdebug: Resuming request '%s'\n", b->tag);
     xfree(b->tag);
     xfree(b);
     if (r)
         debug_go(n, r, stage);
+    if (sleeper) {
+        atomic_store(&sleeper->go, 1);
+        futex_wake(
+            &sleeper->go); /* whose stack it was on may be gone, which is fine with futexes */
+    }
     return 0;
 }
 
@@ -423,7 +484,7 @@ bool blkdebug_is_suspended(BlockNode *n, const char *tag)
     if (s)
         WITH_LOCK (&s->lock)
             for (const Break *b = s->breaks; b; b = b->next)
-                is |= b->held && !strcmp(b->tag, tag);
+                is |= (b->held || b->sleeper) && !strcmp(b->tag, tag);
     return is;
 }
 
@@ -475,6 +536,8 @@ static bool debug_open(BlockNode *n, const void *options, Error *err)
 
     lock_init(&s->lock, "blkdebug", RANK_QUEUE);
     s->state = 1;
+    s->events.fire = debug_fire;
+    n->events = &s->events;
     if ((o->config && !config_read(s, o->config, err)) || !rules_add(s, &o->inject, false, err) ||
         !rules_add(s, &o->set, true, err))
         return false;

@@ -63,6 +63,7 @@ typedef enum ChildRole {
     ROLE_FILTERED = 4, /* the one node that a filter stands for */
     ROLE_BACKING = 8,
     ROLE_PRIMARY = 16, /* shown as "file" */
+    ROLE_ALONE = 32,   /* nobody else may write it */
 } ChildRole;
 
 typedef struct ChildSlot {
@@ -92,10 +93,65 @@ enum { /* node_open flags; also BlockNode.flags */
        NODE_UNMAP = 128,      /* discard=unmap */
        NODE_AUTO_READ_ONLY = 256,
        NODE_CHECK = 512,      /* open for check or repair: tolerate what repair can mend */
-       NODE_SNAPSHOT_TEMP = 1024,
-       NODE_COPY_ON_READ = 2048,
        NODE_PROBED = 4096, /* format was guessed: raw refuses writes that would change the guess */
 };
+
+/* What a format does just now, for a blkdebug filter right below it (QEMU's BlkdebugEvent). */
+typedef enum BlockEvent {
+    EVENT_L1_UPDATE,
+    EVENT_L1_GROW_ALLOC_TABLE,
+    EVENT_L1_GROW_WRITE_TABLE,
+    EVENT_L1_GROW_ACTIVATE_TABLE,
+    EVENT_L2_LOAD,
+    EVENT_L2_UPDATE,
+    EVENT_L2_UPDATE_COMPRESSED,
+    EVENT_L2_ALLOC_COW_READ,
+    EVENT_L2_ALLOC_WRITE,
+    EVENT_READ_AIO,
+    EVENT_READ_BACKING_AIO,
+    EVENT_READ_COMPRESSED,
+    EVENT_WRITE_AIO,
+    EVENT_WRITE_COMPRESSED,
+    EVENT_VMSTATE_LOAD,
+    EVENT_VMSTATE_SAVE,
+    EVENT_COW_READ,
+    EVENT_COW_WRITE,
+    EVENT_REFTABLE_LOAD,
+    EVENT_REFTABLE_GROW,
+    EVENT_REFTABLE_UPDATE,
+    EVENT_REFBLOCK_LOAD,
+    EVENT_REFBLOCK_UPDATE,
+    EVENT_REFBLOCK_UPDATE_PART,
+    EVENT_REFBLOCK_ALLOC,
+    EVENT_REFBLOCK_ALLOC_HOOKUP,
+    EVENT_REFBLOCK_ALLOC_WRITE,
+    EVENT_REFBLOCK_ALLOC_WRITE_BLOCKS,
+    EVENT_REFBLOCK_ALLOC_WRITE_TABLE,
+    EVENT_REFBLOCK_ALLOC_SWITCH_TABLE,
+    EVENT_CLUSTER_ALLOC,
+    EVENT_CLUSTER_ALLOC_BYTES,
+    EVENT_CLUSTER_FREE,
+    EVENT_FLUSH_TO_OS,
+    EVENT_FLUSH_TO_DISK,
+    EVENT_PWRITEV_RMW_HEAD,
+    EVENT_PWRITEV_RMW_AFTER_HEAD,
+    EVENT_PWRITEV_RMW_TAIL,
+    EVENT_PWRITEV_RMW_AFTER_TAIL,
+    EVENT_PWRITEV,
+    EVENT_PWRITEV_ZERO,
+    EVENT_PWRITEV_DONE,
+    EVENT_EMPTY_IMAGE_PREPARE,
+    EVENT_L1_SHRINK_WRITE_TABLE,
+    EVENT_L1_SHRINK_FREE_L2_CLUSTERS,
+    EVENT_COR_WRITE,
+    EVENT_CLUSTER_ALLOC_SPACE,
+    EVENT_NONE,
+    BLOCK_EVENTS
+} BlockEvent;
+typedef struct BlockEvents {
+    void (*fire)(BlockNode *n, BlockEvent e); /* may wait until somebody resumes it */
+    bool announced; /* the format above tells its events, so requests do not stand for them */
+} BlockEvents;
 
 struct BlockNode {
     BlockGraph *graph;
@@ -128,14 +184,15 @@ struct BlockNode {
     DirtyBitmap *bitmaps;
     BlockNode *next;
     int detect_zeroes; /* off, on, unmap */
-    void *copy_on_write; /* private of jobs */
     const char *op_blocker; /* why commands must not touch it now; NULL: they may */
+    BlockEvents *events;    /* NULL: this is not a blkdebug node */
 };
 
 /* --- drivers --- */
 
 typedef enum DriverKind { DRIVER_PROTOCOL, DRIVER_FORMAT, DRIVER_FILTER } DriverKind;
 typedef enum Preallocation { PREALLOC_OFF, PREALLOC_METADATA, PREALLOC_FALLOC, PREALLOC_FULL } Preallocation;
+extern const Type preallocation_type; /* its names */
 
 typedef struct CheckReport {
     uint64_t corruptions, leaks, check_errors; /* found; after repair: still there */
@@ -143,6 +200,7 @@ typedef struct CheckReport {
     uint64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
     uint64_t image_end_offset;
     bool quiet; /* do not print each finding */
+    bool unsupported; /* out, when check() fails: the format cannot be repaired */
     void (*say)(void *arg, const char *line); /* each finding, without newline; may be NULL */
     void *arg;
 } CheckReport;
@@ -221,6 +279,7 @@ struct BlockDriver {
      * stay the caller's. */
     bool (*create_file)(BlockGraph *g, const char *filename, json_t *options, Error *err);
     const Type *create_options; /* PROP fields of -o, for help and checks */
+    /* @options may have "force": true beside those of amend_options: what loses data is meant so. */
     bool (*amend)(BlockNode *n, json_t *options, void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg, Error *err);
     bool (*check)(BlockNode *n, unsigned fix, CheckReport *rep, Error *err);
     bool (*set_backing)(BlockNode *n, const char *file, const char *format, Error *err); /* record; NULL: none */
@@ -254,6 +313,14 @@ void graph_set_objects(BlockGraph *g, Objects *o);
 /* How image files are opened instead of open(2): "/dev/fdset/N" is the machine's.  -errno. */
 void graph_set_opener(BlockGraph *g, int (*fn)(void *arg, const char *path, int flags, unsigned mode), void *arg);
 int graph_open_path(BlockGraph *g, const char *path, int flags);
+/* Who is told that an image turned out to be corrupt.  On any thread, the node's `meta` may be held. */
+typedef struct BlockCorruption {
+    const char *msg;
+    bool has_place, fatal; /* fatal: it cannot be written any more */
+    uint64_t offset, size; /* of the access, in the file */
+} BlockCorruption;
+void graph_set_watcher(BlockGraph *g, void (*fn)(void *arg, BlockNode *n, const BlockCorruption *c), void *arg);
+void node_corrupted(BlockNode *n, const BlockCorruption *c);
 Objects *graph_objects(const BlockGraph *g);
 Loop *graph_service_loop(BlockGraph *g); /* a thread of the block layer's own: network protocols, throttling; started on first use */
 
@@ -262,6 +329,10 @@ BlockNode *node_open(BlockGraph *g, json_t *options, uint32_t flags, Error *err)
 /* By name as people say it: path, nbd:..., json:{...}; format @fmt, or guessed if NULL.  @options: further keys, consumed, may be NULL. */
 BlockNode *node_open_image(BlockGraph *g, const char *filename, const char *fmt, json_t *options,
                            uint32_t flags, Error *err);
+/* An overlay in a file that is gone when we are. */
+BlockNode *node_open_temporary(BlockNode *base, Error *err);
+/* @n, whose reference it takes, below a filter; NULL stays NULL. */
+BlockNode *node_open_filter(BlockNode *n, const char *driver, Error *err);
 BlockNode *node_find(BlockGraph *g, const char *name);
 BlockNode *node_next(BlockGraph *g, BlockNode *n); /* NULL starts */
 BlockPort *port_find(BlockGraph *g, const char *name);
@@ -294,8 +365,20 @@ void node_forward(BlockNode *child, BlockReq *r, uint64_t offset);
 /* A request of the core's own for a part of @r: done() is called at once on the completing thread. Freed by blockreq_free. */
 BlockReq *blockreq_child(BlockReq *r, BlockOp op, uint64_t at, uint64_t size, void (*done)(BlockReq *));
 void blockreq_free(BlockReq *r);
+/* fn() runs on the main thread every @seconds until periodic_stop(), if a loop serves the graph (in tools none does).
+ * It must not wait: lock_try(&n->meta). */
+typedef struct Periodic {
+    BlockNode *n; /* NULL: not started */
+    void (*fn)(BlockNode *n);
+    int64_t every, due; /* ns */
+    struct Periodic *next;
+} Periodic;
+void periodic_start(Periodic *p, BlockNode *n, unsigned seconds, void (*fn)(BlockNode *n));
+void periodic_stop(Periodic *p);
 /* On a worker thread, soon.  The pool grows while workers wait. */
 void block_work(BlockGraph *g, void (*fn)(void *arg), void *arg);
+/* fn(r) there, or at once if the submitter waits; for submit() of filters. */
+void blockreq_work(BlockReq *r, void (*fn)(void *r));
 
 /* Waiting; threads that may block.  0 or -errno. */
 int node_read(BlockNode *n, uint64_t at, void *buf, size_t size);
@@ -314,6 +397,13 @@ int64_t node_allocated_size(BlockNode *n);
 
 /* For create: makes the protocol file @filename (empty, @size bytes if the protocol needs it) and opens it. */
 BlockNode *block_create_file(BlockGraph *g, const char *filename, uint64_t size, json_t *options, Error *err);
+
+/* Formats, on threads that may block; @file: their child. */
+static inline void node_event(BlockNode *file, BlockEvent e)
+{
+    if (file->events)
+        file->events->fire(file, e);
+}
 
 static inline bool node_is_read_only(const BlockNode *n)
 {

@@ -19,6 +19,7 @@ enum { /* BlockReq.how */
 void ctx_push(BlockCtx *c, BlockReq *r);
 void ctx_wake(BlockCtx *c);
 bool ctx_is_mine(const BlockCtx *c);
+Loop *ctx_loop(const BlockCtx *c); /* NULL: none */
 bool ctx_is_dedicated(const BlockCtx *c); /* its thread serves nothing else and may block */
 struct Ring *ctx_ring(BlockCtx *c);       /* NULL: no io_uring here, or not this thread's */
 void ctx_enter(BlockCtx *c);              /* a request came ... */
@@ -76,6 +77,7 @@ int iov_slice(const struct iovec *iov, int n, uint64_t skip, uint64_t size, stru
 void iov_zero(const struct iovec *iov, int n, uint64_t skip, uint64_t size);
 void iov_gather(const struct iovec *iov, int n, uint64_t skip, void *to, size_t size);
 void iov_scatter(const struct iovec *iov, int n, uint64_t skip, const void *from, size_t size);
+void node_grow(BlockNode *n, const BlockReq *r); /* by what is passed on; node_forward() does it */
 static inline bool op_modifies(BlockOp op)
 {
     return op == BLOCK_WRITE || op == BLOCK_ZERO || op == BLOCK_DISCARD;
@@ -98,9 +100,13 @@ struct BlockGraph {
     Objects *objects;
     int (*opener)(void *arg, const char *path, int flags, unsigned mode); /* NULL: open(2) */
     void *opener_arg;
+    void (*watcher)(void *arg, BlockNode *n, const BlockCorruption *c); /* NULL: nobody */
+    void *watcher_arg;
+    Periodic *periodics;
     Workers *workers;
     BlockNode *nodes;
     BlockPort *ports;
+    struct ThrottleGroup *throttles; /* those with names */
     unsigned serial; /* of generated names */
     Loop *service;
     pthread_t service_thread;

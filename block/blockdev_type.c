@@ -15,7 +15,7 @@ ENUM_TYPE(preallocation_type, PreallocMode, prealloc_names);
 static const char *const discard_names[] = {"ignore", "unmap", NULL};
 static ENUM_TYPE(discard_type, BlockdevDiscardOptions, discard_names);
 static const char *const zeroes_names[] = {"off", "on", "unmap", NULL};
-static ENUM_TYPE(zeroes_type, BlockdevDetectZeroesOptions, zeroes_names);
+ENUM_TYPE(detect_zeroes_type, BlockdevDetectZeroesOptions, zeroes_names);
 
 typedef struct CacheOptions {
     char pad;
@@ -52,7 +52,7 @@ static const Field generic_fields[] = {
     OPTIONAL(read_only, "read-only", &type_bool, "never written"),
     OPTIONAL(auto_read_only, "auto-read-only", &type_bool, "read-only if it cannot be written"),
     OPTIONAL(share, "force-share", &type_bool, "others may write; for reading only"),
-    OPTIONAL(zeroes, "detect-zeroes", &zeroes_type, "writes of zeroes are made cheap"),
+    OPTIONAL(zeroes, "detect-zeroes", &detect_zeroes_type, "writes of zeroes are made cheap"),
 };
 static const Type generic_type = {.name = "BlockdevGeneric",
                                   .meta = META_STRUCT,
@@ -123,22 +123,3 @@ static const Type *const ref_choices[] = {&type_str, &blockdev_options_type, NUL
 static const Type *const ref_null_choices[] = {&type_str, &blockdev_options_type, &type_null, NULL};
 ALTERNATE_TYPE(blockdev_ref_type, BlockdevRef, ref_choices);
 ALTERNATE_TYPE(blockdev_ref_null_type, BlockdevRefOrNull, ref_null_choices);
-
-/* --- blockdev-create --- */
-
-typedef struct CreateBase {
-    char *driver;
-} CreateBase;
-static const Field create_fields[] = {ARG(CreateBase, driver, "driver", "format or protocol")};
-static STRUCT_TYPE(create_base_type, CreateBase, create_fields);
-static bool create_variant(unsigned i, Variant *out)
-{
-    for (const BlockDriver *d = NULL; (d = block_driver_next(d));)
-        if (d->create && !i--) {
-            *out = (Variant){d->name, &type_any};
-            return true;
-        }
-    return false;
-}
-UNION_TYPE(blockdev_create_type, BlockdevCreateOptions, &create_base_type, "driver",
-           create_variant);

@@ -9,6 +9,8 @@ extern const Type blockdev_options_type;  /* a union by "driver": json_t * */
 extern const Type blockdev_ref_type;      /* a name or options: json_t * */
 extern const Type blockdev_ref_null_type; /* or null */
 extern const Type blockdev_create_type;   /* BlockdevCreateOptions */
-extern const Type preallocation_type;     /* PreallocMode */
+/* Which driver makes an image of @options, which lose their "driver"; NULL: none, or it takes others. */
+const BlockDriver *blockdev_create_driver(json_t *options, Error *err);
+extern const Type detect_zeroes_type; /* BlockdevDetectZeroesOptions */
 
 #endif

@@ -103,11 +103,13 @@ static int save_held(BlockNode *n, uint64_t at, uint64_t size, bool *reading)
 {
     Cbw *s = n->state;
     uint64_t end = MIN(at + size, (uint64_t)n->size), len;
+    uint64_t piece =
+        s->compress ? s->cluster : MAX(s->cluster, (uint32_t)PIECE); /* whole clusters */
     void *buf = NULL;
     int rc = 0;
 
-    while (!rc && bitmap_next_area(s->todo, at, end, s->compress ? s->cluster : PIECE, &at, &len)) {
-        buf = buf ? buf : xalloc_aligned(4096, PIECE);
+    while (!rc && bitmap_next_area(s->todo, at, end, piece, &at, &len)) {
+        buf = buf ? buf : xalloc_aligned(4096, piece);
         rc = save_area(n, at, len, buf, reading);
         if (!rc)
             bitmap_reset(s->todo, at, len);
@@ -166,18 +168,12 @@ int cbw_read_old(BlockNode *n, uint64_t at, const struct iovec *iov, int n_iov, 
 
 /* --- guest requests --- */
 
-typedef struct Write {
-    BlockNode *n;
-    BlockReq *r;
-    GateHold hold;
-} Write;
-
 static void write_run(void *arg)
 {
-    Write *w = arg;
-    BlockNode *n = w->n;
-    BlockReq *r = w->r;
+    BlockReq *r = arg;
+    BlockNode *n = r->node;
     Cbw *s = n->state;
+    GateHold hold;
     bool reading;
     int rc = cbw_error(n) ? 0 : cbw_save(n, r->at, r->size, &reading);
 
@@ -186,12 +182,11 @@ static void write_run(void *arg)
         rc = 0;
     }
     if (!rc) {
-        w->hold = hold_of(n, r->at, r->size, false);
-        gate_take_wait(n->gate, &w->hold);
+        hold = hold_of(n, r->at, r->size, false);
+        gate_take_wait(n->gate, &hold);
         rc = node_io(n->file, r->op, r->at, r->iov, r->n_iov, r->size, r->flags);
-        gate_drop(n->gate, &w->hold);
+        gate_drop(n->gate, &hold);
     }
-    xfree(w);
     blockreq_complete(r, rc);
 }
 
@@ -199,20 +194,13 @@ static void cbw_submit(BlockNode *n, BlockReq *r)
 {
     Cbw *s = n->state;
     uint64_t c = s->cluster, at = ALIGN_DOWN(r->at, c), first;
-    Write *w;
 
     if (!op_modifies(r->op) || r->flags & BLOCK_UNCHANGED ||
         !bitmap_next_dirty(s->todo, at, MIN(ALIGN_UP(r->at + r->size, c), (uint64_t)n->size),
-                           &first)) {
+                           &first))
         node_forward(n->file, r, 0); /* bits never come back: what is saved stays saved */
-        return;
-    }
-    w = xnew(Write);
-    *w = (Write){.n = n, .r = r};
-    if (r->ctx)
-        block_work(n->graph, write_run, w);
     else
-        write_run(w);
+        blockreq_work(r, write_run);
 }
 
 static const ChildSlot cbw_children[] = {
@@ -264,10 +252,8 @@ static void access_run(void *arg)
 
 static void access_submit(BlockNode *n, BlockReq *r)
 {
-    if (r->ctx)
-        block_work(n->graph, access_run, r);
-    else
-        access_run(r);
+    (void)n;
+    blockreq_work(r, access_run);
 }
 
 static int access_status(BlockNode *n, uint64_t at, uint64_t size, Extent *out)

@@ -1,291 +1,265 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * cipher - sectors under AES, digests, key derivation, random bytes by gnutls; cipher.h has the contract
+ * cipher - sectors under block ciphers, digests, key derivation, random bytes, by nettle; cipher.h has the
+ * contract
  *
- * XTS: IEEE 1619; IV generators: cryptsetup's "On-disk format", LUKS1 specification, appendix.  A gnutls
- * handle carries the IV, so each call takes one from a list of idle ones.  gnutls has no XTS over AES-192:
- * that is made of CBC with a zero IV (XTS of one block is E(P ^ T) ^ T).
+ * XTS: IEEE 1619, whole sectors, done here since nettle's own takes one block at a time.  IV generators:
+ * cryptsetup's "LUKS1 On-Disk Format", appendix.  Contexts are only read once the keys are set.
  */
 #include "block/cipher.h"
 
 #include <errno.h>
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
+#include <nettle/cbc.h>
+#include <nettle/ctr.h>
+#include <nettle/hmac.h>
+#include <nettle/md5.h>
+#include <nettle/nettle-meta.h>
+#include <nettle/pbkdf2.h>
+#include <nettle/ripemd160.h>
+#include <nettle/sha.h>
+#include <sys/random.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "base/lock.h"
 
-enum { SECTOR = 512, BLOCK = 16 };
-
-typedef struct Engine {
-    gnutls_cipher_hd_t data;
-    gnutls_cipher_hd_t tweak; /* of ESSIV, or the second key of XTS over AES-192; NULL: none */
-    struct Engine *next;
-} Engine;
+enum { SECTOR = 512, BLOCK_MAX = 16, STATE_MAX = sizeof(struct sha512_ctx) };
 
 struct Cipher {
     CipherSpec spec;
-    gnutls_cipher_algorithm_t data_algo, tweak_algo; /* tweak_algo 0: none */
-    uint8_t data_key[CIPHER_KEY_MAX], tweak_key[DIGEST_MAX];
-    size_t data_key_size, tweak_key_size;
-    Lock lock;
-    Engine *idle;
+    const struct nettle_cipher *algo, *iv_algo; /* iv_algo: ESSIV */
+    void *encrypt, *decrypt, *tweak, *iv;       /* keys; tweak: XTS, iv: ESSIV */
 };
-
-static const uint8_t zero_iv[BLOCK];
 
 /* --- digests --- */
 
-static const struct {
-    gnutls_digest_algorithm_t digest;
-    gnutls_mac_algorithm_t mac;
-    size_t size;
-} digests[DIGEST_COUNT] = {
-    [DIGEST_SHA1] = {GNUTLS_DIG_SHA1, GNUTLS_MAC_SHA1, 20},
-    [DIGEST_SHA224] = {GNUTLS_DIG_SHA224, GNUTLS_MAC_SHA224, 28},
-    [DIGEST_SHA256] = {GNUTLS_DIG_SHA256, GNUTLS_MAC_SHA256, 32},
-    [DIGEST_SHA384] = {GNUTLS_DIG_SHA384, GNUTLS_MAC_SHA384, 48},
-    [DIGEST_SHA512] = {GNUTLS_DIG_SHA512, GNUTLS_MAC_SHA512, 64},
+static const struct nettle_hash *const digests[DIGEST_COUNT] = {
+    [DIGEST_SHA1] = &nettle_sha1,         [DIGEST_SHA224] = &nettle_sha224,
+    [DIGEST_SHA256] = &nettle_sha256,     [DIGEST_SHA384] = &nettle_sha384,
+    [DIGEST_SHA512] = &nettle_sha512,     [DIGEST_MD5] = &nettle_md5,
+    [DIGEST_RIPEMD160] = &nettle_ripemd160,
 };
 
 size_t digest_size(Digest d)
 {
-    return digests[d].size;
+    return digests[d]->digest_size;
 }
 
 bool digest_of(Digest d, const void *p, size_t size, uint8_t *out, Error *err)
 {
-    int rc = gnutls_hash_fast(digests[d].digest, p, size, out);
+    alignas(16) uint8_t state[STATE_MAX];
 
-    return rc == 0 || error_set(err, "cannot compute a digest: %s", gnutls_strerror(rc));
+    (void)err;
+    assert(digests[d]->context_size <= sizeof state);
+    digests[d]->init(state);
+    digests[d]->update(state, size, p);
+    digests[d]->digest(state, digests[d]->digest_size, out);
+    return true;
+}
+
+typedef struct Mac {
+    const struct nettle_hash *hash;
+    alignas(16) uint8_t outer[STATE_MAX];
+    alignas(16) uint8_t inner[STATE_MAX];
+    alignas(16) uint8_t state[STATE_MAX];
+} Mac;
+
+static void mac_update(void *ctx, size_t size, const uint8_t *p)
+{
+    Mac *m = ctx;
+
+    m->hash->update(m->state, size, p);
+}
+
+static void mac_digest(void *ctx, size_t size, uint8_t *out)
+{
+    Mac *m = ctx;
+
+    hmac_digest(m->outer, m->inner, m->state, m->hash, size, out);
 }
 
 bool digest_pbkdf2(Digest d, const void *pass, size_t pass_size, const uint8_t *salt,
                    size_t salt_size, uint64_t iterations, uint8_t *out, size_t out_size, Error *err)
 {
-    gnutls_datum_t key = {(unsigned char *)pass, (unsigned)pass_size};
-    gnutls_datum_t salt_datum = {(unsigned char *)salt, (unsigned)salt_size};
-    int rc;
+    Mac m = {.hash = digests[d]};
 
     if (iterations == 0 || iterations > UINT32_MAX)
         return error_set(err, "an iteration count of %" PRIu64 " is not possible", iterations);
-    rc = gnutls_pbkdf2(digests[d].mac, &key, &salt_datum, (unsigned)iterations, out, out_size);
-    return rc == 0 || error_set(err, "cannot derive a key: %s", gnutls_strerror(rc));
+    hmac_set_key(m.outer, m.inner, m.state, m.hash, pass_size, pass);
+    pbkdf2(&m, mac_update, mac_digest, m.hash->digest_size, (unsigned)iterations, salt_size, salt,
+           out_size, out);
+    explicit_bzero(&m, sizeof m);
+    return true;
 }
 
 bool random_fill(void *p, size_t size, Error *err)
 {
-    int rc = gnutls_rnd(GNUTLS_RND_KEY, p, size);
+    for (size_t done = 0; done < size;) {
+        ssize_t n = getrandom((char *)p + done, size - done, 0);
 
-    return rc == 0 || error_set(err, "cannot get random bytes: %s", gnutls_strerror(rc));
-}
-
-/* --- engines --- */
-
-static void engine_free(Engine *e)
-{
-    if (e->data)
-        gnutls_cipher_deinit(e->data);
-    if (e->tweak)
-        gnutls_cipher_deinit(e->tweak);
-    xfree(e);
-}
-
-static int engine_init(gnutls_cipher_hd_t *h, gnutls_cipher_algorithm_t algo, const uint8_t *key,
-                       size_t size)
-{
-    gnutls_datum_t k = {(unsigned char *)key, (unsigned)size};
-    gnutls_datum_t iv = {(unsigned char *)zero_iv, BLOCK};
-
-    return algo ? gnutls_cipher_init(h, algo, &k, &iv) : 0;
-}
-
-static Engine *engine_new(const Cipher *c, int *rc)
-{
-    Engine *e = xnew(Engine);
-
-    *rc = engine_init(&e->data, c->data_algo, c->data_key, c->data_key_size);
-    if (*rc == 0)
-        *rc = engine_init(&e->tweak, c->tweak_algo, c->tweak_key, c->tweak_key_size);
-    if (*rc == 0)
-        return e;
-    engine_free(e);
-    return NULL;
-}
-
-static Engine *engine_take(Cipher *c)
-{
-    Engine *e = NULL;
-    int rc;
-
-    WITH_LOCK (&c->lock) {
-        if ((e = c->idle))
-            c->idle = e->next;
+        if (n < 0 && errno != EINTR)
+            return error_set_errno(err, errno, "cannot get random bytes");
+        done += n < 0 ? 0 : (size_t)n;
     }
-    return e ? e : engine_new(c, &rc);
-}
-
-static void engine_give(Cipher *c, Engine *e)
-{
-    WITH_LOCK (&c->lock) {
-        e->next = c->idle;
-        c->idle = e;
-    }
+    return true;
 }
 
 /* --- keys --- */
 
-static gnutls_cipher_algorithm_t cbc_of(size_t bits)
+static const struct {
+    CipherAlgo algo;
+    unsigned bits;
+    const char *family;
+    const struct nettle_cipher *cipher;
+} ciphers[] = {
+    {CIPHER_AES, 128, "AES", &nettle_aes128},
+    {CIPHER_AES, 192, "AES", &nettle_aes192},
+    {CIPHER_AES, 256, "AES", &nettle_aes256},
+    {CIPHER_SERPENT, 128, "Serpent", &nettle_serpent128},
+    {CIPHER_SERPENT, 192, "Serpent", &nettle_serpent192},
+    {CIPHER_SERPENT, 256, "Serpent", &nettle_serpent256},
+    {CIPHER_TWOFISH, 128, "Twofish", &nettle_twofish128},
+    {CIPHER_TWOFISH, 192, "Twofish", &nettle_twofish192},
+    {CIPHER_TWOFISH, 256, "Twofish", &nettle_twofish256},
+    {CIPHER_CAST5, 128, "CAST5", &nettle_cast128},
+};
+
+static const struct nettle_cipher *cipher_find(CipherAlgo algo, size_t key_size, Error *err)
 {
-    return bits == 128   ? GNUTLS_CIPHER_AES_128_CBC
-           : bits == 192 ? GNUTLS_CIPHER_AES_192_CBC
-                         : GNUTLS_CIPHER_AES_256_CBC;
+    const char *family = "";
+
+    for (unsigned i = 0; i < COUNT_OF(ciphers); i++) {
+        if (ciphers[i].algo == algo && ciphers[i].bits == key_size * 8)
+            return ciphers[i].cipher;
+        family = ciphers[i].algo == algo ? ciphers[i].family : family;
+    }
+    error_set(err, "No %s cipher with key size %zu available", family, key_size);
+    return NULL;
 }
 
-static bool is_xts_of_cbc(const CipherSpec *s)
+static void *key_new(const struct nettle_cipher *c, const uint8_t *key, bool encrypt)
 {
-    return s->mode == CIPHER_XTS && s->bits == 192;
+    void *ctx = xalloc(c->context_size);
+
+    (encrypt ? c->set_encrypt_key : c->set_decrypt_key)(ctx, key);
+    return ctx;
 }
 
-static bool essiv_key(Cipher *c, const uint8_t *key, Error *err)
+static void key_free(void *ctx, const struct nettle_cipher *c)
 {
-    size_t n = digest_size(c->spec.iv_digest);
+    if (ctx)
+        explicit_bzero(ctx, c->context_size);
+    xfree(ctx);
+}
 
-    if (is_xts_of_cbc(&c->spec))
-        return error_set(err, "essiv is not available for aes-192 in xts mode");
-    if (n != 16 && n != 24 && n != 32)
-        return error_set(err, "No AES cipher with key size %zu available for essiv", n);
-    c->tweak_algo = cbc_of(n * 8);
-    c->tweak_key_size = n;
-    return digest_of(c->spec.iv_digest, key, cipher_key_size(&c->spec), c->tweak_key, err);
+/* ESSIV encrypts sector numbers with a digest of the key. */
+static bool essiv_set(Cipher *c, const uint8_t *key, Error *err)
+{
+    uint8_t digest[DIGEST_MAX];
+
+    c->iv_algo = cipher_find(c->spec.algo, digest_size(c->spec.iv_digest), err);
+    if (!c->iv_algo || !digest_of(c->spec.iv_digest, key, cipher_key_size(&c->spec), digest, err))
+        return false;
+    c->iv = key_new(c->iv_algo, digest, true);
+    explicit_bzero(digest, sizeof digest);
+    return true;
 }
 
 Cipher *cipher_new(const CipherSpec *spec, const uint8_t *key, Error *err)
 {
     Cipher *c = xnew(Cipher);
-    Engine *e;
-    int rc = 0;
 
-    lock_init(&c->lock, "cipher", RANK_QUEUE);
     c->spec = *spec;
-    c->data_key_size = cipher_key_size(spec);
-    memcpy(c->data_key, key, c->data_key_size);
-    c->data_algo = spec->mode == CIPHER_CBC ? cbc_of(spec->bits)
-                   : spec->bits == 128      ? GNUTLS_CIPHER_AES_128_XTS
-                                            : GNUTLS_CIPHER_AES_256_XTS;
-    if (spec->iv == CIPHER_ESSIV && !essiv_key(c, key, err))
-        goto fail;
-    if (is_xts_of_cbc(spec)) {
-        c->data_algo = c->tweak_algo = cbc_of(192);
-        c->data_key_size = c->tweak_key_size = 24;
-        memcpy(c->tweak_key, key + 24, 24);
+    c->algo = cipher_find(spec->algo, spec->bits / 8, err);
+    if (!c->algo || (spec->mode == CIPHER_XTS && c->algo->block_size != BLOCK_MAX &&
+                     !error_set(err, "Unsupported cipher mode xts")) ||
+        (spec->iv == CIPHER_ESSIV && !essiv_set(c, key, err))) {
+        cipher_free(c);
+        return NULL;
     }
-    e = engine_new(c, &rc);
-    if (e) {
-        engine_give(c, e);
-        return c;
-    }
-    error_set(err, "cannot set up the cipher: %s", gnutls_strerror(rc));
-fail:
-    cipher_free(c);
-    return NULL;
+    c->encrypt = key_new(c->algo, key, true);
+    c->decrypt = key_new(c->algo, key, false);
+    if (spec->mode == CIPHER_XTS)
+        c->tweak = key_new(c->algo, key + spec->bits / 8, true);
+    return c;
 }
 
 void cipher_free(Cipher *c)
 {
     if (!c)
         return;
-    while (c->idle) {
-        Engine *e = c->idle;
-
-        c->idle = e->next;
-        engine_free(e);
-    }
-    explicit_bzero(c->data_key, sizeof c->data_key);
-    explicit_bzero(c->tweak_key, sizeof c->tweak_key);
-    lock_fini(&c->lock);
+    key_free(c->encrypt, c->algo);
+    key_free(c->decrypt, c->algo);
+    key_free(c->tweak, c->algo);
+    key_free(c->iv, c->iv_algo);
     xfree(c);
 }
 
 /* --- sectors --- */
 
-/* One block without chaining. */
-static int one_block(gnutls_cipher_hd_t h, uint8_t *block, bool encrypt)
-{
-    gnutls_cipher_set_iv(h, (void *)(uintptr_t)zero_iv, BLOCK);
-    return encrypt ? gnutls_cipher_encrypt2(h, block, BLOCK, block, BLOCK)
-                   : gnutls_cipher_decrypt2(h, block, BLOCK, block, BLOCK);
-}
-
-static int make_iv(const Cipher *c, Engine *e, uint64_t sector, uint8_t *iv)
+static void make_iv(const Cipher *c, uint64_t sector, uint8_t *iv)
 {
     put_le64(iv, c->spec.iv == CIPHER_PLAIN ? (uint32_t)sector : sector);
-    memset(iv + 8, 0, 8);
-    return c->spec.iv == CIPHER_ESSIV ? one_block(e->tweak, iv, true) : 0;
+    memset(iv + 8, 0, BLOCK_MAX - 8);
+    if (c->iv)
+        c->iv_algo->encrypt(c->iv, c->iv_algo->block_size, iv, iv);
 }
 
-static void xor_block(uint8_t *to, const uint8_t *with)
+static void xor_sector(uint8_t *to, const uint8_t *with)
 {
-    put_le64(to, get_le64(to) ^ get_le64(with));
-    put_le64(to + 8, get_le64(to + 8) ^ get_le64(with + 8));
+    for (unsigned i = 0; i < SECTOR; i += 8)
+        put_le64(to + i, get_le64(to + i) ^ get_le64(with + i));
 }
 
-/* Times x in GF(2^128). */
-static void next_tweak(uint8_t *t)
-{
-    uint64_t low = get_le64(t), high = get_le64(t + 8);
-
-    put_le64(t, low << 1 ^ (high >> 63 ? 0x87 : 0));
-    put_le64(t + 8, high << 1 | low >> 63);
-}
-
-static int xts_of_cbc(Engine *e, const uint8_t *iv, uint8_t *buf, bool encrypt)
+static void xts_sector(const Cipher *c, uint8_t *iv, uint8_t *buf, bool encrypt)
 {
     uint8_t tweaks[SECTOR];
-    int rc;
 
-    memcpy(tweaks, iv, BLOCK);
-    if ((rc = one_block(e->tweak, tweaks, true)) < 0)
-        return rc;
-    for (unsigned at = BLOCK; at < SECTOR; at += BLOCK) {
-        memcpy(tweaks + at, tweaks + at - BLOCK, BLOCK);
-        next_tweak(tweaks + at);
+    c->algo->encrypt(c->tweak, BLOCK_MAX, tweaks, iv);
+    for (unsigned at = BLOCK_MAX; at < SECTOR; at += BLOCK_MAX) { /* times x in GF(2^128) */
+        uint64_t low = get_le64(tweaks + at - 16), high = get_le64(tweaks + at - 8);
+
+        put_le64(tweaks + at, low << 1 ^ (high >> 63 ? 0x87 : 0));
+        put_le64(tweaks + at + 8, high << 1 | low >> 63);
     }
-    for (unsigned at = 0; at < SECTOR && rc >= 0; at += BLOCK) {
-        xor_block(buf + at, tweaks + at);
-        rc = one_block(e->data, buf + at, encrypt);
-        xor_block(buf + at, tweaks + at);
-    }
-    return rc;
+    xor_sector(buf, tweaks);
+    if (encrypt)
+        c->algo->encrypt(c->encrypt, SECTOR, buf, buf);
+    else
+        c->algo->decrypt(c->decrypt, SECTOR, buf, buf);
+    xor_sector(buf, tweaks);
 }
 
-static int cipher_sector(const Cipher *c, Engine *e, uint64_t sector, uint8_t *buf, bool encrypt)
+static void cipher_sector(const Cipher *c, uint64_t sector, uint8_t *buf, bool encrypt)
 {
-    uint8_t iv[BLOCK];
-    int rc = make_iv(c, e, sector, iv);
+    const struct nettle_cipher *a = c->algo;
+    uint8_t iv[BLOCK_MAX];
 
-    if (rc < 0)
-        return rc;
-    if (is_xts_of_cbc(&c->spec))
-        return xts_of_cbc(e, iv, buf, encrypt);
-    gnutls_cipher_set_iv(e->data, iv, BLOCK);
-    return encrypt ? gnutls_cipher_encrypt2(e->data, buf, SECTOR, buf, SECTOR)
-                   : gnutls_cipher_decrypt2(e->data, buf, SECTOR, buf, SECTOR);
+    make_iv(c, sector, iv);
+    switch (c->spec.mode) {
+    case CIPHER_XTS: xts_sector(c, iv, buf, encrypt); break;
+    case CIPHER_CTR: ctr_crypt(c->encrypt, a->encrypt, a->block_size, iv, SECTOR, buf, buf); break;
+    case CIPHER_CBC:
+        if (encrypt)
+            cbc_encrypt(c->encrypt, a->encrypt, a->block_size, iv, SECTOR, buf, buf);
+        else
+            cbc_decrypt(c->decrypt, a->decrypt, a->block_size, iv, SECTOR, buf, buf);
+        break;
+    case CIPHER_ECB:
+        if (encrypt)
+            a->encrypt(c->encrypt, SECTOR, buf, buf);
+        else
+            a->decrypt(c->decrypt, SECTOR, buf, buf);
+        break;
+    case CIPHER_MODES: break;
+    }
 }
 
-static int cipher_run(Cipher *c, uint64_t sector, uint8_t *buf, size_t size, bool encrypt)
+static int cipher_run(const Cipher *c, uint64_t sector, uint8_t *buf, size_t size, bool encrypt)
 {
-    Engine *e = engine_take(c);
-    int rc = 0;
-
     assert(size % SECTOR == 0);
-    if (!e)
-        return -ENOMEM;
-    for (size_t at = 0; at < size && rc >= 0; at += SECTOR)
-        rc = cipher_sector(c, e, sector++, buf + at, encrypt);
-    engine_give(c, e);
-    return rc < 0 ? -EIO : 0;
+    for (size_t at = 0; at < size; at += SECTOR)
+        cipher_sector(c, sector++, buf + at, encrypt);
+    return 0;
 }
 
 int cipher_encrypt(Cipher *c, uint64_t sector, uint8_t *buf, size_t size)

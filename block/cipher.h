@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * cipher - sectors under a block cipher, digests, key derivation, random bytes (gnutls)
+ * cipher - sectors under a block cipher, digests, key derivation, random bytes (nettle)
  *
  * A Cipher may be used by several threads at once.
  */
@@ -10,20 +10,24 @@
 #include "base/base.h"
 #include "base/error.h"
 
-typedef enum CipherMode { CIPHER_XTS, CIPHER_CBC } CipherMode;
-typedef enum CipherIv { CIPHER_PLAIN, CIPHER_PLAIN64, CIPHER_ESSIV } CipherIv;
+typedef enum CipherAlgo { CIPHER_AES, CIPHER_SERPENT, CIPHER_TWOFISH, CIPHER_CAST5 } CipherAlgo;
+typedef enum CipherMode { CIPHER_XTS, CIPHER_CBC, CIPHER_CTR, CIPHER_ECB, CIPHER_MODES } CipherMode;
+typedef enum CipherIv { CIPHER_PLAIN, CIPHER_PLAIN64, CIPHER_ESSIV, CIPHER_IVS } CipherIv;
 typedef enum Digest {
     DIGEST_SHA1,
     DIGEST_SHA224,
     DIGEST_SHA256,
     DIGEST_SHA384,
     DIGEST_SHA512,
+    DIGEST_MD5,
+    DIGEST_RIPEMD160,
     DIGEST_COUNT
 } Digest;
 enum { DIGEST_MAX = 64, CIPHER_KEY_MAX = 64 };
 
 typedef struct CipherSpec {
-    unsigned bits; /* AES with 128, 192 or 256; XTS keys are twice as long */
+    CipherAlgo algo;
+    unsigned bits; /* 128, 192 or 256, CAST5: 128; XTS keys are twice as long */
     CipherMode mode;
     CipherIv iv;
     Digest iv_digest; /* ESSIV */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* cipher_none - cipher.h in a build without gnutls: there are no ciphers, digests and random keys */
+/* cipher_none - cipher.h in a build without nettle: there are no ciphers, digests and random keys */
 #include <errno.h>
 
 #include "block/cipher.h"
 
 static bool not_built(Error *err)
 {
-    return error_set(err, "encrypted images are not built in (./configure --enable-gnutls)");
+    return error_set(err, "encrypted images are not built in (./configure --enable-nettle)");
 }
 
 Cipher *cipher_new(const CipherSpec *spec, const uint8_t *key, Error *err)
@@ -38,7 +38,7 @@ int cipher_decrypt(Cipher *c, uint64_t sector, uint8_t *buf, size_t size)
 
 size_t digest_size(Digest d)
 {
-    static const uint8_t sizes[DIGEST_COUNT] = {20, 28, 32, 48, 64};
+    static const uint8_t sizes[DIGEST_COUNT] = {20, 28, 32, 48, 64, 16, 20};
 
     return sizes[d];
 }

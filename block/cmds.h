@@ -8,9 +8,12 @@
 #include "core/command.h"
 #include "core/machine.h"
 
+extern const Type new_image_mode_type; /* NewImageMode: 0 existing, 1 absolute-paths */
+
 /* A node by the name of a drive or its own. */
 BlockNode *block_cmd_node(Machine *m, const char *name, Error *err);
 BlockPort *block_cmd_port(Machine *m, const char *device, const char *id, Error *err);
+void block_events_begin(Machine *m); /* what happens in m->graph is told from now on */
 DirtyBitmap *block_cmd_bitmap(Machine *m, const char *node, const char *name, BlockNode **on, Error *err);
 
 /* An action of `transaction`, or a command that is one: prepare does it, then commit or abort. */

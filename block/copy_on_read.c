@@ -4,11 +4,6 @@
  */
 #include "block/block_priv.h"
 
-typedef struct Cor {
-    BlockNode *n;
-    BlockReq *r;
-} Cor;
-
 static bool cor_open(BlockNode *n, const void *options, Error *err)
 {
     (void)options, (void)err;
@@ -36,30 +31,20 @@ static int populate(BlockNode *top, uint64_t at, uint64_t size)
 
 static void cor_run(void *arg)
 {
-    Cor *c = arg;
-    BlockReq *r = c->r;
-    BlockNode *top = node_skip_filters(c->n);
+    BlockReq *r = arg;
+    BlockNode *n = r->node, *top = node_skip_filters(n);
 
     if (!node_is_read_only(top))
         populate(top, r->at, r->size); /* a full disk does not make the read fail */
-    blockreq_complete(r, node_io(c->n->file, BLOCK_READ, r->at, r->iov, r->n_iov, r->size, 0));
-    xfree(c);
+    blockreq_complete(r, node_io(n->file, BLOCK_READ, r->at, r->iov, r->n_iov, r->size, 0));
 }
 
 static void cor_submit(BlockNode *n, BlockReq *r)
 {
-    Cor *c;
-
-    if (r->op != BLOCK_READ) {
-        node_forward(n->file, r, 0);
-        return;
-    }
-    c = xnew(Cor);
-    *c = (Cor){n, r};
-    if (r->ctx)
-        block_work(n->graph, cor_run, c);
+    if (r->op == BLOCK_READ)
+        blockreq_work(r, cor_run);
     else
-        cor_run(c);
+        node_forward(n->file, r, 0);
 }
 
 static const ChildSlot cor_children[] = {

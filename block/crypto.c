@@ -57,7 +57,7 @@ typedef struct CreateOnly {
     CryptoCreate c;
 } CreateOnly;
 
-static const Field create_fields[] = {CRYPTO_CREATE_FIELDS(CreateOnly, c, "")};
+static const Field create_fields[] = {CRYPTO_CREATE_FIELDS(CreateOnly, c, "", CRYPTO_KEY_DOC)};
 STRUCT_TYPE(crypto_create_type, CryptoCreate, create_fields);
 
 static const Field amend_fields[] = {
@@ -67,51 +67,112 @@ static const Field amend_fields[] = {
              "New secret to set in the matching keyslots. Empty string to erase"),
     PROP_STR(CryptoAmend, old_secret, "old-secret", NULL,
              "Select all keyslots that match this password"),
-    PROP(CryptoAmend, keyslot, "keyslot", -1, "Select a single keyslot to modify explicitly"),
+    PROP(CryptoAmend, keyslot, "keyslot", CRYPTO_ANY_SLOT,
+         "Select a single keyslot to modify explicitly"),
     PROP(CryptoAmend, iter_time, "iter-time", 0, "Time to spend in PBKDF in milliseconds"),
 };
 STRUCT_TYPE(crypto_amend_type, CryptoAmend, amend_fields);
 
-static const char *const hash_names[DIGEST_COUNT] = {"sha1", "sha224", "sha256", "sha384",
-                                                     "sha512"};
-static const char *const cipher_names[] = {"aes-128", "aes-192", "aes-256"};
-static const char *const mode_names[] = {[CIPHER_XTS] = "xts", [CIPHER_CBC] = "cbc"};
-static const char *const iv_names[] = {
+/* Each ends with NULL. */
+static const char *const hash_names[DIGEST_COUNT + 1] = {
+    [DIGEST_MD5] = "md5",       [DIGEST_SHA1] = "sha1",     [DIGEST_SHA224] = "sha224",
+    [DIGEST_SHA256] = "sha256", [DIGEST_SHA384] = "sha384", [DIGEST_SHA512] = "sha512",
+    [DIGEST_RIPEMD160] = "ripemd160"};
+static const char *const mode_names[CIPHER_MODES + 1] = {
+    [CIPHER_ECB] = "ecb", [CIPHER_CBC] = "cbc", [CIPHER_XTS] = "xts", [CIPHER_CTR] = "ctr"};
+static const char *const iv_names[CIPHER_IVS + 1] = {
     [CIPHER_PLAIN] = "plain", [CIPHER_PLAIN64] = "plain64", [CIPHER_ESSIV] = "essiv"};
 
+static const struct {
+    const char *name; /* as an option */
+    CipherAlgo algo;
+    unsigned bits;
+    const char *header; /* as in the header, which has the size of the key beside it */
+} ciphers[] = {
+    {"aes-128", CIPHER_AES, 128, "aes"},
+    {"aes-192", CIPHER_AES, 192, "aes"},
+    {"aes-256", CIPHER_AES, 256, "aes"},
+    {"cast5-128", CIPHER_CAST5, 128, "cast5"},
+    {"serpent-128", CIPHER_SERPENT, 128, "serpent"},
+    {"serpent-192", CIPHER_SERPENT, 192, "serpent"},
+    {"serpent-256", CIPHER_SERPENT, 256, "serpent"},
+    {"twofish-128", CIPHER_TWOFISH, 128, "twofish"},
+    {"twofish-192", CIPHER_TWOFISH, 192, "twofish"},
+    {"twofish-256", CIPHER_TWOFISH, 256, "twofish"},
+};
+
+/* In ciphers[]. */
+static unsigned cipher_index(const CipherSpec *s)
+{
+    unsigned i = 0;
+
+    while (ciphers[i].algo != s->algo || ciphers[i].bits != s->bits)
+        i++;
+    return i;
+}
+
 /* The index of @value, or of @otherwise if it is NULL; -1: unknown. */
-static int name_index(const char *const *names, unsigned n, const char *option, const char *value,
+static int name_index(const char *const *names, const char *option, const char *value,
                       int otherwise, Error *err)
 {
+    char known[128] = "";
+
     if (!value)
         return otherwise;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; names[i]; i++) {
         if (!strcmp(names[i], value))
             return (int)i;
-    error_set(err, "Parameter '%s' does not accept value '%s' (known: %s ... %s)", option, value,
-              names[0], names[n - 1]);
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+                 names[i]);
+    }
+    error_set(err, "Parameter '%s' does not accept value '%s' (known: %s)", option, value, known);
     return -1;
+}
+
+static bool parse_cipher(CipherSpec *s, const char *name, Error *err)
+{
+    const char *names[COUNT_OF(ciphers) + 1];
+    int found;
+
+    for (unsigned i = 0; i < COUNT_OF(ciphers); i++)
+        names[i] = ciphers[i].name;
+    names[COUNT_OF(ciphers)] = NULL;
+    if ((found = name_index(names, "cipher-alg", name ? name : "aes-256", 0, err)) < 0)
+        return false;
+    s->algo = ciphers[found].algo;
+    s->bits = ciphers[found].bits;
+    return true;
+}
+
+/* Combinations that there are only one by one. */
+static bool check_spec(const CipherSpec *s, Error *err)
+{
+    if (s->algo != CIPHER_CAST5)
+        return true;
+    if (s->mode == CIPHER_XTS)
+        return error_set(err, "Unsupported cipher mode xts (cast5-128: cbc, ctr, ecb)");
+    if (s->iv == CIPHER_ESSIV)
+        return error_set(err, "Cipher cast5-128 not supported with essiv");
+    return true;
 }
 
 static bool parse_create(Crypto *c, const CryptoCreate *p, Error *err)
 {
-    int cipher =
-        name_index(cipher_names, COUNT_OF(cipher_names), "cipher-alg", p->cipher_alg, 2, err);
-    int mode = name_index(mode_names, COUNT_OF(mode_names), "cipher-mode", p->cipher_mode,
-                          CIPHER_XTS, err);
-    int iv =
-        name_index(iv_names, COUNT_OF(iv_names), "ivgen-alg", p->ivgen_alg, CIPHER_PLAIN64, err);
-    int iv_hash = name_index(hash_names, DIGEST_COUNT, "ivgen-hash-alg", p->ivgen_hash_alg,
-                             DIGEST_SHA256, err);
-    int hash = name_index(hash_names, DIGEST_COUNT, "hash-alg", p->hash_alg, DIGEST_SHA256, err);
+    int mode = name_index(mode_names, "cipher-mode", p->cipher_mode, CIPHER_XTS, err);
+    int iv = name_index(iv_names, "ivgen-alg", p->ivgen_alg, CIPHER_PLAIN64, err);
+    int iv_hash =
+        name_index(hash_names, "ivgen-hash-alg", p->ivgen_hash_alg, DIGEST_SHA256, err);
+    int hash = name_index(hash_names, "hash-alg", p->hash_alg, DIGEST_SHA256, err);
 
-    if (cipher < 0 || mode < 0 || iv < 0 || iv_hash < 0 || hash < 0)
+    if (mode < 0 || iv < 0 || iv_hash < 0 || hash < 0 ||
+        !parse_cipher(&c->spec, p->cipher_alg, err))
         return false;
     c->luks = true;
-    c->spec =
-        (CipherSpec){128 + 64 * (unsigned)cipher, (CipherMode)mode, (CipherIv)iv, (Digest)iv_hash};
+    c->spec.mode = (CipherMode)mode;
+    c->spec.iv = (CipherIv)iv;
+    c->spec.iv_digest = (Digest)iv_hash;
     c->hash = (Digest)hash;
-    return true;
+    return check_spec(&c->spec, err);
 }
 
 static uint32_t material_size(const Crypto *c)
@@ -153,6 +214,18 @@ bool crypto_luks_probe(const void *head, size_t size)
     return size >= HEADER_SIZE && !memcmp(head, "LUKS\xba\xbe\0\1", 8);
 }
 
+/* By its name in the header and the size of the key. */
+static bool find_cipher(CipherSpec *s, const char *name, uint32_t key_size, Error *err)
+{
+    for (unsigned i = 0; i < COUNT_OF(ciphers); i++) {
+        s->algo = ciphers[i].algo;
+        s->bits = ciphers[i].bits;
+        if (!strcmp(ciphers[i].header, name) && cipher_key_size(s) == key_size)
+            return true;
+    }
+    return error_set(err, "Algorithm '%s' with key size %u bytes not supported", name, key_size);
+}
+
 static bool parse_names(Crypto *c, const uint8_t *h, Error *err)
 {
     char cipher[33] = {0}, mode[33] = {0}, hash[33] = {0};
@@ -162,31 +235,30 @@ static bool parse_names(Crypto *c, const uint8_t *h, Error *err)
     memcpy(cipher, h + 8, 32);
     memcpy(mode, h + 40, 32);
     memcpy(hash, h + 72, 32);
-    if (strcmp(cipher, "aes"))
-        return error_set(err, "Algorithm '%s' with key size %u bytes not supported", cipher,
-                         get_be32(h + 108));
     if (!(iv = strchr(mode, '-')))
         return error_set(err, "Unexpected cipher mode string format '%s'", mode);
     *iv++ = 0;
     if ((iv_hash = strchr(iv, ':')))
         *iv_hash++ = 0;
-    if ((i = name_index(hash_names, DIGEST_COUNT, "hash-alg", hash, 0, err)) < 0)
+    if ((i = name_index(hash_names, "hash-alg", hash, 0, err)) < 0)
         return false;
     c->hash = (Digest)i;
-    if ((i = name_index(mode_names, COUNT_OF(mode_names), "cipher-mode", mode, 0, err)) < 0)
+    if ((i = name_index(mode_names, "cipher-mode", mode, 0, err)) < 0)
         return false;
     c->spec.mode = (CipherMode)i;
-    if ((i = name_index(iv_names, COUNT_OF(iv_names), "ivgen-alg", iv, 0, err)) < 0)
+    if ((i = name_index(iv_names, "ivgen-alg", iv, 0, err)) < 0)
         return false;
     c->spec.iv = (CipherIv)i;
+    if (!find_cipher(&c->spec, cipher, get_be32(h + 108), err))
+        return false;
     if (c->spec.iv != CIPHER_ESSIV)
-        return true;
+        return check_spec(&c->spec, err);
     if (!iv_hash)
         return error_set(err, "Missing IV generator hash specification");
-    if ((i = name_index(hash_names, DIGEST_COUNT, "ivgen-hash-alg", iv_hash, 0, err)) < 0)
+    if ((i = name_index(hash_names, "ivgen-hash-alg", iv_hash, 0, err)) < 0)
         return false;
     c->spec.iv_digest = (Digest)i;
-    return true;
+    return check_spec(&c->spec, err);
 }
 
 static bool check_slots(const Crypto *c, Error *err)
@@ -214,8 +286,6 @@ static bool check_slots(const Crypto *c, Error *err)
 
 static bool parse_header(Crypto *c, const uint8_t *h, Error *err)
 {
-    uint32_t key_size = get_be32(h + 108);
-
     if (memcmp(h, "LUKS\xba\xbe", 6))
         return error_set(err, "Volume is not in LUKS format");
     if (get_be16(h + 6) != 1)
@@ -223,10 +293,6 @@ static bool parse_header(Crypto *c, const uint8_t *h, Error *err)
     if (!parse_names(c, h, err))
         return false;
     c->luks = true;
-    c->spec.bits = key_size * 8 / (c->spec.mode == CIPHER_XTS ? 2 : 1);
-    if (key_size > CIPHER_KEY_MAX || cipher_key_size(&c->spec) != key_size ||
-        (c->spec.bits != 128 && c->spec.bits != 192 && c->spec.bits != 256))
-        return error_set(err, "Algorithm 'aes' with key size %u bytes not supported", key_size);
     c->payload = get_be32(h + 104);
     memcpy(c->digest, h + 112, DIGEST_SIZE);
     memcpy(c->digest_salt, h + 132, SALT_SIZE);
@@ -262,7 +328,7 @@ static bool write_header(const Crypto *c, const CryptoIo *io, Error *err)
                   c->spec.iv == CIPHER_ESSIV ? hash_names[c->spec.iv_digest] : "");
     int rc;
 
-    text_put(h + 8, "aes");
+    text_put(h + 8, ciphers[cipher_index(&c->spec)].header);
     text_put(h + 40, mode);
     text_put(h + 72, hash_names[c->hash]);
     put_be32(h + 104, c->payload);
@@ -360,6 +426,18 @@ static void secret_drop(Secret *s)
     if (s->p)
         secret_free(s->p, s->size);
     s->p = NULL;
+}
+
+bool crypto_secret_check(struct Objects *set, const char *option, const char *id, Error *err)
+{
+    Secret s = {0};
+
+    if (!id)
+        return error_set(err, "Parameter '%s' is required for cipher", option);
+    if (!secret_take(&s, set, id, err))
+        return false;
+    secret_drop(&s);
+    return true;
 }
 
 static bool key_digest(const Crypto *c, const uint8_t *key, uint8_t *out, Error *err)
@@ -598,7 +676,7 @@ Crypto *crypto_aes_open(struct Objects *set, const char *key_secret, bool need_k
     Crypto *c = xnew(Crypto);
     Secret pass = {0};
 
-    c->spec = (CipherSpec){128, CIPHER_CBC, CIPHER_PLAIN64, DIGEST_SHA1};
+    c->spec = (CipherSpec){CIPHER_AES, 128, CIPHER_CBC, CIPHER_PLAIN64, DIGEST_SHA1};
     if (!need_key)
         return c;
     if (secret_take(&pass, set, key_secret, err)) {
@@ -661,7 +739,7 @@ json_t *crypto_info(const Crypto *c)
     if (c->spec.iv == CIPHER_ESSIV)
         json_object_set_new(j, "ivgen-hash-alg", json_string(hash_names[c->spec.iv_digest]));
     json_object_set_new(j, "hash-alg", json_string(hash_names[c->hash]));
-    json_object_set_new(j, "cipher-alg", json_string(cipher_names[c->spec.bits / 64 - 2]));
+    json_object_set_new(j, "cipher-alg", json_string(ciphers[cipher_index(&c->spec)].name));
     json_object_set_new(j, "uuid", json_string(c->uuid));
     json_object_set_new(j, "cipher-mode", json_string(mode_names[c->spec.mode]));
     json_object_set_new(j, "slots", slots_info(c));
@@ -672,19 +750,20 @@ json_t *crypto_info(const Crypto *c)
 
 /* --- amend --- */
 
+/* Bit i: slot i. */
 static unsigned slots_active(const Crypto *c)
 {
-    unsigned n = 0;
+    unsigned active = 0;
 
     for (unsigned i = 0; i < SLOTS; i++)
-        n += c->slots[i].active;
-    return n;
+        active |= c->slots[i].active ? 1u << i : 0;
+    return active;
 }
 
 static bool amend_add(Crypto *c, const CryptoAmend *p, struct Objects *set, const CryptoIo *io,
                       Error *err)
 {
-    int slot = (int)p->keyslot;
+    int slot = p->keyslot == CRYPTO_ANY_SLOT ? -1 : (int)p->keyslot;
     Secret pass = {0};
     bool ok;
 
@@ -697,7 +776,7 @@ static bool amend_add(Crypto *c, const CryptoAmend *p, struct Objects *set, cons
             slot = i;
     if (slot < 0)
         return error_set(err, "Can't add a keyslot - all keyslots are in use");
-    if (c->slots[slot].active)
+    if (c->slots[slot].active && !p->force)
         return error_set(err, "Refusing to overwrite active keyslot %i - please erase it first",
                          slot);
     ok = secret_take(&pass, set, p->new_secret, err) &&
@@ -730,7 +809,9 @@ static bool amend_which(const Crypto *c, const CryptoAmend *p, struct Objects *s
     if (!matching)
         return error_set(err, "No keyslots match given (old) password for erase operation");
     if (*which && !(*which & matching))
-        return error_set(err, "Given keyslot %d does not match the (old) password",
+        return error_set(err,
+                         "Given keyslot %d doesn't contain the given old password for erase "
+                         "operation",
                          (int)p->keyslot);
     *which = *which ? *which : matching;
     return true;
@@ -748,13 +829,19 @@ static bool amend_erase(Crypto *c, const CryptoAmend *p, struct Objects *set, co
     if (p->keyslot < 0 && !p->old_secret)
         return error_set(err, "To erase keyslot(s), either explicit keyslot index or the password "
                               "currently contained in them must be given");
-    if (p->keyslot >= 0 && !c->slots[p->keyslot].active)
+    if (p->keyslot >= 0 && !c->slots[p->keyslot].active && !p->force)
         return error_set(err, "Given keyslot %d is already erased (inactive)", (int)p->keyslot);
     if (!amend_which(c, p, set, io, &which, err))
         return false;
-    if ((unsigned)__builtin_popcount(which) >= slots_active(c))
-        return error_set(err, "Attempt to erase the only active keyslot(s), which will erase all "
-                              "the data in the image irreversibly - refusing operation");
+    if (!p->force && !(slots_active(c) & ~which))
+        return p->old_secret && p->keyslot < 0
+                   ? error_set(err, "All the active keyslots match the (old) password that was "
+                                    "given and erasing them will erase all the data in the image "
+                                    "irreversibly - refusing operation")
+                   : error_set(err,
+                               "Attempt to erase the only active keyslot %d which will erase all "
+                               "the data in the image irreversibly - refusing operation",
+                               (int)p->keyslot);
     for (unsigned i = 0; i < SLOTS; i++)
         if ((which & 1u << i) && !slot_erase(c, i, io, err))
             return false;
@@ -766,13 +853,15 @@ bool crypto_amend(Crypto *c, const CryptoAmend *p, struct Objects *set, const Cr
 {
     if (!c->luks || !c->cipher)
         return error_set(err, "Key slots can be changed only in a LUKS image that is unlocked");
-    if (p->keyslot < -1 || p->keyslot >= SLOTS)
+    if (!p->state)
+        return error_set(err, "Parameter 'state' is missing (active, inactive)");
+    if (strcmp(p->state, "active") && strcmp(p->state, "inactive"))
+        return error_set(err,
+                         "Parameter 'state' does not accept value '%s' (known: active, inactive)",
+                         p->state);
+    if (p->keyslot != CRYPTO_ANY_SLOT && (p->keyslot < 0 || p->keyslot >= SLOTS))
         return error_set(err, "Invalid keyslot %" PRId64 " specified, must be between 0 and %d",
                          p->keyslot, SLOTS - 1);
-    if (p->state && !strcmp(p->state, "active"))
-        return amend_add(c, p, set, io, err);
-    if (p->state && !strcmp(p->state, "inactive"))
-        return amend_erase(c, p, set, io, err);
-    return error_set(err, "Parameter 'state' %s (active, inactive)",
-                     p->state ? "has an unknown value" : "is missing");
+    return !strcmp(p->state, "active") ? amend_add(c, p, set, io, err)
+                                       : amend_erase(c, p, set, io, err);
 }

@@ -4,7 +4,7 @@
  *
  * Used by the luks driver and by qcow2 (encrypt.format).  Secrets are objects, named by id.  Once
  * opened, crypto_encrypt() and crypto_decrypt() may be called by any thread; the rest belongs to
- * whoever owns the Crypto.  Without CONFIG_GNUTLS opening fails with a message that says so.
+ * whoever owns the Crypto.  Without CONFIG_NETTLE opening fails with a message that says so.
  */
 #ifndef BLOCK_CRYPTO_H
 #define BLOCK_CRYPTO_H
@@ -33,10 +33,10 @@ typedef struct CryptoCreate {
     uint64_t iter_time; /* ms */
 } CryptoCreate;
 extern const Type crypto_create_type; /* PROP fields "key-secret", "cipher-alg", ... */
+#define CRYPTO_KEY_DOC "ID of the secret that provides the keyslot passphrase"
 /* The same fields within another struct @S, whose member @m is a CryptoCreate. */
-#define CRYPTO_CREATE_FIELDS(S, m, prefix)                                                         \
-    PROP_STR(S, m.key_secret, prefix "key-secret", NULL,                                           \
-             "ID of the secret that provides the keyslot passphrase"),                             \
+#define CRYPTO_CREATE_FIELDS(S, m, prefix, key_doc)                                                \
+    PROP_STR(S, m.key_secret, prefix "key-secret", NULL, key_doc),                                 \
         PROP_STR(S, m.cipher_alg, prefix "cipher-alg", NULL,                                       \
                  "Name of encryption cipher algorithm"),                                           \
         PROP_STR(S, m.cipher_mode, prefix "cipher-mode", NULL, "Name of encryption cipher mode"),  \
@@ -46,14 +46,19 @@ extern const Type crypto_create_type; /* PROP fields "key-secret", "cipher-alg",
         PROP_STR(S, m.hash_alg, prefix "hash-alg", NULL, "Name of encryption hash algorithm"),     \
         PROP(S, m.iter_time, prefix "iter-time", 0, "Time to spend in PBKDF in milliseconds")
 
+#define CRYPTO_ANY_SLOT INT64_MIN
 /* -o of amend. */
 typedef struct CryptoAmend {
     char *state; /* "active", "inactive" */
     char *new_secret, *old_secret;
-    int64_t keyslot; /* -1: not said */
+    int64_t keyslot; /* CRYPTO_ANY_SLOT: not said */
     uint64_t iter_time;
+    bool force; /* not an option: overwrite slots, erase the last one */
 } CryptoAmend;
 extern const Type crypto_amend_type;
+
+/* Is there a secret @id?  @option: how users say it, for the message. */
+bool crypto_secret_check(struct Objects *set, const char *option, const char *id, Error *err);
 
 bool crypto_luks_probe(const void *head, size_t size);
 

@@ -35,6 +35,11 @@ bool ctx_is_mine(const BlockCtx *c)
     return atomic_load_explicit(&c->owner, memory_order_relaxed) == (uintptr_t)pthread_self();
 }
 
+Loop *ctx_loop(const BlockCtx *c)
+{
+    return c ? c->loop : NULL;
+}
+
 bool ctx_is_dedicated(const BlockCtx *c)
 {
     return !c->loop;

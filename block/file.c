@@ -540,13 +540,11 @@ typedef struct FileCreate {
     bool nocow;
 } FileCreate;
 
-static const char *const prealloc_names[] = {"off", "metadata", "falloc", "full", NULL};
-static ENUM_TYPE(prealloc_type, PreallocMode, prealloc_names);
 static const Field create_fields[] = {
     PROP_SIZE(FileCreate, extent_size_hint, "extent_size_hint", 1 << 20,
               "Extent size hint for the image file, 0 to disable"),
     PROP(FileCreate, nocow, "nocow", false, "Turn off copy-on-write (valid only on btrfs)"),
-    PROP_ENUM(FileCreate, preallocation, "preallocation", &prealloc_type, 0,
+    PROP_ENUM(FileCreate, preallocation, "preallocation", &preallocation_type, 0,
               "Preallocation mode (allowed values: off, falloc, full)"),
     PROP_SIZE(FileCreate, size, "size", 0, "Virtual disk size"),
 };

@@ -82,6 +82,13 @@ static bool is_old_zero(BlockNode *n, const Extent *e, uint64_t at, uint64_t siz
     return e->kind == EXTENT_ZERO || (e->kind == EXTENT_UNALLOCATED && !backed(n, at, size));
 }
 
+/* The format announces its events, and so do we what we do for it. */
+static void event(BlockNode *n, BlockEvent e)
+{
+    if (n->file && n->file->events && n->file->events->announced)
+        node_event(n->file, e);
+}
+
 /* --- waiting: on workers and on threads that may block --- */
 
 static int read_special(BlockNode *n, const Extent *e, uint64_t at, uint64_t size, const Span *s)
@@ -105,10 +112,14 @@ static int read_part(BlockNode *n, const Extent *e, Span *s)
     int rc = 0;
 
     switch (e->kind) {
-    case EXTENT_DATA: return io_span(e->child, BLOCK_READ, e->child_at, s, e->size, 0);
+    case EXTENT_DATA:
+        event(n, EVENT_READ_AIO);
+        return io_span(e->child, BLOCK_READ, e->child_at, s, e->size, 0);
     case EXTENT_SPECIAL: return read_special(n, e, e->at, e->size, s);
     case EXTENT_UNALLOCATED:
         has = backed(n, e->at, e->size);
+        if (has)
+            event(n, EVENT_READ_BACKING_AIO);
         if (has)
             rc = io_span(n->backing, BLOCK_READ, e->at, s, has, 0);
         iov_zero(s->iov, s->n, s->skip + has, e->size - has);
@@ -147,6 +158,7 @@ static int read_wait(BlockNode *n, uint64_t at, uint64_t size, Span s)
         len = MIN(e.at + e.size - at, size);
         if (e.kind == EXTENT_SPECIAL) {
             len = MIN(len, (uint64_t)BOUNCE_MAX);
+            event(n, e.flags & EXTENT_COMPRESSED ? EVENT_READ_COMPRESSED : EVENT_READ_AIO);
             rc = read_special(n, &e, at, len, &s);
         } else {
             rc = read_part(n, &e, &s);
@@ -198,6 +210,8 @@ static int fill_extent(BlockNode *n, const Extent *e, uint64_t at, uint64_t size
     char *buf;
     int rc = 0;
 
+    if (!size) /* something must be written, or the child would end before the extent */
+        fresh = false;
     if (fresh && (head || tail)) {
         WITH_LOCK (&n->meta) {
             if (head)
@@ -210,19 +224,27 @@ static int fill_extent(BlockNode *n, const Extent *e, uint64_t at, uint64_t size
     }
     head = head_zero && fresh ? 0 : head;
     tail = tail_zero && fresh ? 0 : tail;
+    if (!head && !tail)
+        event(n, EVENT_WRITE_AIO);
     if (!head && !tail && !n->encrypted)
-        return !size ? 0 : io_span(e->child, BLOCK_WRITE, e->child_at + (at - e->at), s, size, 0);
+        return io_span(e->child, BLOCK_WRITE, e->child_at + (at - e->at), s, size, 0);
     all = head + size + tail;
     buf = try_alloc(all);
     if (!buf)
         return -ENOMEM;
+    if (head)
+        event(n, EVENT_COW_READ);
     rc = head ? read_old(n, at - head, buf, head) : 0;
+    if (!rc && tail)
+        event(n, EVENT_COW_READ);
     if (!rc && tail)
         rc = read_old(n, at + size, buf + head + size, tail);
     if (s->iov)
         iov_gather(s->iov, s->n, s->skip, buf + head, size);
     if (!rc && n->encrypted)
         rc = n->drv->encode(n, e, at - head, buf, all);
+    if (!rc && (head || tail))
+        event(n, size ? EVENT_WRITE_AIO : EVENT_COW_WRITE);
     if (!rc)
         rc = node_write(e->child, e->child_at + (at - head - e->at), buf, all);
     xfree(buf);
@@ -254,6 +276,8 @@ static int64_t write_some(BlockNode *n, uint64_t at, uint64_t size, const Span *
     if (rc)
         return rc;
     len = MIN(e.at + e.size - at, size);
+    if (e.flags & EXTENT_WRITABLE)
+        event(n, EVENT_WRITE_AIO);
     if (e.flags & EXTENT_WRITABLE && e.kind == EXTENT_DATA) {
         rc = io_span(e.child, BLOCK_WRITE, e.child_at, s, len, 0);
         return rc ? rc : (int64_t)len;
@@ -295,13 +319,18 @@ static int write_wait(BlockNode *n, uint64_t at, uint64_t size, Span s)
     return 0;
 }
 
-/* Whole clusters that read as zeroes from below need no room. */
-static bool populate_zero(BlockNode *n, uint64_t at, uint64_t size, int *rc)
+/* Whole clusters that read as zeroes from below need no room: *@size of them. */
+static bool populate_zero(BlockNode *n, uint64_t at, uint64_t *size_at, int *rc)
 {
+    uint64_t size = *size_at;
     BlockNode *in;
     Extent b;
 
-    if (!n->backing || !n->drv->zero || at % n->cluster_size || size % n->cluster_size)
+    if (!n->backing || !n->drv->zero || at % n->cluster_size)
+        return false;
+    if (at + size < n->size)
+        size = ALIGN_DOWN(size, (uint64_t)n->cluster_size);
+    if (!size)
         return false;
     if (at < n->backing->size) {
         *rc = node_status_above(n->backing, NULL, at, size, &b, &in);
@@ -310,6 +339,7 @@ static bool populate_zero(BlockNode *n, uint64_t at, uint64_t size, int *rc)
     }
     WITH_LOCK (&n->meta)
         *rc = n->drv->zero(n, at, size, BLOCK_MAY_UNMAP);
+    *size_at = size;
     return !*rc;
 }
 
@@ -328,7 +358,7 @@ static int populate(BlockNode *n, uint64_t at, uint64_t size)
         if (rc)
             return rc;
         len = MIN(e.size, (uint64_t)BOUNCE_MAX);
-        if (e.kind != EXTENT_UNALLOCATED || populate_zero(n, at, len, &rc)) {
+        if (e.kind != EXTENT_UNALLOCATED || populate_zero(n, at, &len, &rc)) {
             at += e.kind != EXTENT_UNALLOCATED ? e.size : len;
             continue;
         }
@@ -429,6 +459,7 @@ static int compress_wait(BlockNode *n, const BlockReq *r)
             break;
         }
         iov_gather(r->iov, r->n_iov, done, buf, len);
+        event(n, EVENT_WRITE_COMPRESSED);
         rc = n->drv->write_compressed(n, r->at + done, buf, len);
         done += len;
     }
@@ -440,9 +471,12 @@ int format_flush(BlockNode *n)
 {
     int rc = 0;
 
+    event(n, EVENT_FLUSH_TO_OS);
     if (n->drv->flush && atomic_load(&n->meta_dirty))
         WITH_LOCK (&n->meta)
             rc = n->drv->flush(n);
+    if (!rc)
+        event(n, EVENT_FLUSH_TO_DISK);
     for (BlockChild *c = n->children; c && !rc; c = c->next)
         if (!(c->role & ROLE_BACKING) && !node_is_read_only(c->node))
             rc = node_flush(c->node);

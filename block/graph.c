@@ -473,6 +473,19 @@ void graph_set_opener(BlockGraph *g,
     g->opener_arg = arg;
 }
 
+void graph_set_watcher(BlockGraph *g, void (*fn)(void *arg, BlockNode *n, const BlockCorruption *c),
+                       void *arg)
+{
+    g->watcher = fn;
+    g->watcher_arg = arg;
+}
+
+void node_corrupted(BlockNode *n, const BlockCorruption *c)
+{
+    if (n->graph->watcher)
+        n->graph->watcher(n->graph->watcher_arg, n, c);
+}
+
 int graph_open_path(BlockGraph *g, const char *path, int flags)
 {
     int fd = g->opener ? g->opener(g->opener_arg, path, flags, 0) : open(path, flags);

@@ -8,6 +8,11 @@
 #include "base/alloc.h"
 #include "base/opts_json.h"
 
+const ChildSlot image_children[] = {
+    {"file", ROLE_DATA | ROLE_META | ROLE_PRIMARY, true},
+    {0},
+};
+
 static bool parse(const Type *t, void *o, const json_t *options, Error *err)
 {
     reflect_defaults(t, o, FIELD_PROP);
@@ -19,7 +24,7 @@ bool image_create_file(BlockGraph *g, const BlockDriver *d, const char *filename
 {
     AUTO_FREE void *o = xalloc(d->create_options->size);
     BlockNode *file = NULL;
-    bool ok = parse(d->create_options, o, options, err) &&
+    bool ok = parse(d->create_options, o, options, err) && fn(g, NULL, filename, o, err) &&
               (file = block_create_file(g, filename, 0, NULL, err)) &&
               fn(g, file, filename, o, err);
 
@@ -34,12 +39,12 @@ bool image_create(BlockGraph *g, const BlockDriver *d, json_t *options, ImageFor
 {
     AUTO_FREE void *o = xalloc(d->create_options->size);
     AUTO_FREE char *name = json_take_str(options, "file");
-    BlockNode *file = name ? node_find(g, name) : NULL;
+    BlockNode *file = node_find(g, name);
     bool ok;
 
     if (!file)
-        return error_set(err, "Cannot find device='' nor node-name='%s'", name ? name : "");
-    ok = parse(d->create_options, o, options, err) &&
+        return error_set(err, "Cannot find device='%s' nor node-name='%s'", name, name);
+    ok = parse(d->create_options, o, options, err) && fn(g, NULL, file->filename, o, err) &&
          node_truncate(file, 0, PREALLOC_OFF, false, err) && fn(g, file, file->filename, o, err);
     reflect_free(d->create_options, o);
     return ok;

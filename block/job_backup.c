@@ -65,11 +65,11 @@ static int backup_run(Job *j, Error *err)
         block_port_hold(b->port, NULL);
         rc = cbw_save(b->cbw, at, len, &reading);
         block_port_release(b->port, NULL);
-        if (rc && job_survives(j, rc, reading)) {
-            rc = 0;
+        if (rc) {
+            rc = job_failed(j, rc, reading);
             continue;
         }
-        if (!rc && !job_moved(j, len))
+        if (!job_moved(j, len))
             rc = -ECANCELED;
         at += len;
     }

@@ -39,12 +39,12 @@ static int commit_run(Job *j, Error *err)
             if (e.kind != EXTENT_UNALLOCATED)
                 rc = job_copy(c->from, c->to, at, len, buf, 0, &reading);
         }
-        if (rc && job_survives(j, rc, reading)) {
-            rc = 0;
+        if (rc) {
+            rc = job_failed(j, rc, reading);
             continue;
         }
         at += len;
-        if (!rc && !job_moved(j, len))
+        if (!job_moved(j, len))
             rc = -ECANCELED;
     }
     xfree(buf);
@@ -54,20 +54,12 @@ static int commit_run(Job *j, Error *err)
 static void commit_finish(Job *j, bool ok)
 {
     Commit *c = (Commit *)j;
-    const char *name = c->backing_name ? c->backing_name : c->base->filename;
 
     block_port_free(c->from);
     block_port_free(c->to);
     c->overlay->op_blocker = c->top->op_blocker = c->base->op_blocker = NULL;
-    if (ok) {
-        graph_drain_begin(c->top->graph, NULL);
-        if (c->overlay->drv->set_backing && !node_is_read_only(c->overlay) &&
-            !c->overlay->drv->set_backing(c->overlay, name, c->base->drv->name, &j->err))
-            j->result = -EIO;
-        else if (!node_set_child(c->overlay, "backing", c->base, &j->err))
-            j->result = -EPERM;
-        graph_drain_end(c->top->graph, NULL);
-    }
+    if (ok)
+        job_change_backing(j, c->overlay, c->base, c->backing_name);
     if (c->reopened)
         node_reopen(c->base, NULL, c->base->flags | NODE_READ_ONLY, NULL);
     node_unref(c->top);

@@ -14,8 +14,6 @@ static const char *const bitmap_sync_names[] = {"on-success", "never", "always",
 static ENUM_TYPE(bitmap_sync_type, BitmapSyncMode, bitmap_sync_names);
 static const char *const copy_names[] = {"background", "write-blocking", NULL};
 static ENUM_TYPE(copy_type, MirrorCopyMode, copy_names);
-static const char *const mode_names[] = {"existing", "absolute-paths", NULL};
-static ENUM_TYPE(mode_type, NewImageMode, mode_names);
 
 /* One struct for all of them; each command lists the members it has. */
 typedef struct Args {
@@ -216,21 +214,22 @@ static const Type mirror_type = {.name = "BlockdevMirror",
                                  .fields = mirror_fields,
                                  .n_fields = COUNT_OF(mirror_fields)};
 
+/* @made: the target is a new image. */
 static bool mirror(Machine *m, const Args *a, const char *id, BlockNode *n, BlockNode *target,
-                   bool zero, Error *err)
+                   bool made, Error *err)
 {
     BlockJobArgs j = common(a, NULL, id);
     MirrorArgs x = {.sync = a->sync,
+                    .copy = a->has_copy ? a->copy : COPY_BACKGROUND,
+                    .filter_name = a->filter,
                     .granularity = a->has_granularity ? a->granularity : 0,
                     .buf_size = a->has_buf_size ? (uint64_t)a->buf_size : 0,
                     .unmap = !a->has_unmap || a->unmap,
-                    .target_is_zero = zero,
-                    .keep_backing = target->backing != NULL};
+                    .target_is_zero = made && target->zero_init,
+                    .set_backing = made};
 
     if (a->sync > SYNC_NONE)
         return error_set(err, "Sync mode '%s' not supported", sync_names[a->sync]);
-    if (a->has_copy && a->copy)
-        return error_set(err, "copy-mode=write-blocking is not built yet (background is)");
     if (a->has_granularity && (a->granularity < 512 || a->granularity > 64 << 20))
         return error_set(err, "Parameter 'granularity' expects a value in range [512B, 64MB]");
     if (a->has_granularity && a->granularity & (a->granularity - 1))
@@ -255,7 +254,8 @@ COMMAND(blockdev_mirror, .name = "blockdev-mirror", .args = &mirror_type, .run =
 
 #define DRIVE_FIELDS                                                                               \
     ARG_STR_OPT(Args, format, "format", "format of the target"),                                   \
-        ARG_TYPE_OPT(Args, mode, "mode", &mode_type, "make the target, or use what is there")
+        ARG_TYPE_OPT(Args, mode, "mode", &new_image_mode_type,                                     \
+                     "make the target, or use what is there")
 static const Field drive_mirror_fields[] = {
     JOB_ID,
     ARG(Args, device, "device", "the drive or node to copy"),
@@ -272,39 +272,44 @@ static const Type drive_mirror_type = {.name = "DriveMirror",
                                        .fields = drive_mirror_fields,
                                        .n_fields = COUNT_OF(drive_mirror_fields)};
 
+static bool target_make(Machine *m, const Args *a, const BlockDriver *d, const BlockNode *source,
+                        const BlockNode *backing, Error *err)
+{
+    json_t *o = json_object();
+    bool ok;
+
+    json_object_set_new(o, "size", json_sprintf("%" PRIu64, (uint64_t)source->size));
+    if (backing) {
+        json_object_set_new(o, "backing_file", json_string(backing->filename));
+        json_object_set_new(o, "backing_fmt", json_string(backing->drv->name));
+    }
+    ok = d->create_file ? d->create_file(m->graph, a->target, o, err)
+                        : error_set(err, "Driver '%s' cannot make images", d->name);
+    json_decref(o);
+    return ok;
+}
+
 /* The file of drive-mirror and drive-backup, made if asked for. */
 static BlockNode *drive_target(Machine *m, const Args *a, BlockNode *source, Error *err)
 {
-    const BlockDriver *d =
-        block_driver_find(a->format ? a->format : node_skip_filters(source)->drv->name);
-    BlockNode *backing = node_skip_filters(source)->backing;
-    bool make = !a->has_mode || a->mode;
+    BlockNode *top = node_skip_filters(source), *below = a->sync == SYNC_TOP ? top->backing : NULL;
+    const BlockDriver *d = block_driver_find(a->format ? a->format : top->drv->name);
+    bool make = !a->has_mode || a->mode, has_backing = false;
     json_t *o;
 
     if (!d) {
         error_set(err, "Unknown driver '%s'", a->format);
         return NULL;
     }
-    if (make) {
-        o = json_object();
-        json_object_set_new(o, "size", json_sprintf("%" PRIu64, (uint64_t)source->size));
-        if (a->sync == SYNC_TOP && backing) {
-            json_object_set_new(o, "backing_file", json_string(backing->filename));
-            json_object_set_new(o, "backing_fmt", json_string(backing->drv->name));
-        }
-        if (d->create_file)
-            make = !d->create_file(m->graph, a->target, o, err);
-        else
-            error_set(err, "Driver '%s' cannot make images", d->name);
-        json_decref(o);
-        if (make)
-            return NULL;
-    }
-    o = a->sync == SYNC_TOP || !d->children ? json_object() : json_pack("{sn}", "backing");
-    if (!strcmp(d->name, "raw"))
-        json_object_del(o, "backing");
-    if (a->sync == SYNC_TOP && backing && !strcmp(d->name, "qcow2"))
-        json_object_set_new(o, "backing", json_string(backing->name));
+    if (make && !target_make(m, a, d, source, a->sync == SYNC_NONE ? top : below, err))
+        return NULL;
+    for (const ChildSlot *s = d->children; s && s->name; s++)
+        has_backing |= s->role & ROLE_BACKING;
+    o = json_object();
+    if (below && has_backing)
+        json_object_set_new(o, "backing", json_string(below->name));
+    else if (make && has_backing) /* as a mirror of nothing, only at the end */
+        json_object_set_new(o, "backing", json_null());
     if (a->node_name)
         json_object_set_new(o, "node-name", json_string(a->node_name));
     return node_open_image(m->graph, a->target, d->name, o, NODE_UNMAP, err);
@@ -315,7 +320,7 @@ COMMAND_FN(drive_mirror)
     const Args *a = args;
     const char *id;
     BlockNode *n = job_node(m, a, &id, err), *t = n ? drive_target(m, a, n, err) : NULL;
-    bool ok = t && mirror(m, a, id, n, t, t->zero_init && (!a->has_mode || a->mode), err);
+    bool ok = t && mirror(m, a, id, n, t, !a->has_mode || a->mode, err);
 
     node_unref(t);
     return ok;

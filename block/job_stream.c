@@ -37,10 +37,12 @@ static int stream_run(Job *j, Error *err)
                 rc = block_wait(s->port, &r);
             }
         }
-        if (rc && !job_survives(j, rc, false))
-            return rc;
-        if (rc)
+        if (rc) {
+            rc = job_failed(j, rc, true);
+            if (rc)
+                return rc;
             continue;
+        }
         at += len;
         if (!job_moved(j, len))
             return -ECANCELED;
@@ -51,20 +53,12 @@ static int stream_run(Job *j, Error *err)
 static void stream_finish(Job *j, bool ok)
 {
     Stream *s = (Stream *)j;
-    const char *name = s->backing_name ? s->backing_name : s->base ? s->base->filename : NULL;
 
     block_port_free(s->port);
     s->port = NULL;
     s->top->op_blocker = NULL;
-    if (ok) {
-        graph_drain_begin(s->top->graph, s->top);
-        if (s->top->drv->set_backing &&
-            !s->top->drv->set_backing(s->top, name, s->base ? s->base->drv->name : NULL, &j->err))
-            j->result = -EIO;
-        else if (!node_set_child(s->top, "backing", s->base, &j->err))
-            j->result = -EPERM;
-        graph_drain_end(s->top->graph, s->top);
-    }
+    if (ok)
+        job_change_backing(j, s->top, s->base, s->backing_name);
     if (s->base)
         node_unref(s->base);
     node_unref(s->top);

@@ -38,13 +38,16 @@ Job *commit_start(Jobs *s, const BlockJobArgs *a, BlockNode *active, BlockNode *
 Job *mirror_active_commit(Jobs *s, const BlockJobArgs *a, BlockNode *active, BlockNode *base,
                           Error *err);
 
+typedef enum MirrorCopy { COPY_BACKGROUND, COPY_WRITE_BLOCKING } MirrorCopy;
 typedef struct MirrorArgs {
     MirrorSync sync;
+    MirrorCopy copy;
     uint32_t granularity; /* 0: default */
     uint64_t buf_size;    /* 0: default */
     bool unmap, target_is_zero;
     BlockNode *replaces; /* NULL: the source */
-    bool keep_backing;   /* the target has its own chain: do not give it the source's */
+    bool set_backing;    /* at the end the target gets the backing file that @sync makes it need; else it keeps its own */
+    const char *filter_name; /* of the filter node of COPY_WRITE_BLOCKING; NULL: made up */
 } MirrorArgs;
 Job *mirror_start(Jobs *s, const BlockJobArgs *a, BlockNode *source, BlockNode *target,
                   const MirrorArgs *m, Error *err);
@@ -69,9 +72,14 @@ Job *block_job_new(Jobs *s, const JobClass *cls, const BlockJobArgs *a, Error *e
  * @from that failed. */
 int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *buf, uint32_t flags,
              bool *reading);
+/* The same for a caller that keeps the graph as it is. */
+int job_copy_held(BlockNode *from, BlockNode *to, uint64_t at, uint64_t size, void *buf,
+                  uint32_t flags, bool *reading);
 /* node_status_above on a job's thread; @p: a port of its own above @top. */
 int job_status_above(BlockPort *p, BlockNode *top, BlockNode *base, uint64_t at, uint64_t size,
                      Extent *out, BlockNode **in);
+/* At the end: the backing file of @overlay is @base (NULL: none), which the image calls @name (NULL: as it is called). */
+void job_change_backing(Job *j, BlockNode *overlay, BlockNode *base, const char *name);
 enum { JOB_CHUNK = 1 << 20 };
 /* Nobody else may touch @n while the job is on. */
 bool block_op_blocked(const BlockNode *n, Error *err);

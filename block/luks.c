@@ -8,8 +8,8 @@
 
 #include "base/alloc.h"
 #include "base/opts_json.h"
-#include "block/block.h"
 #include "block/crypto.h"
+#include "block/image_create.h"
 
 typedef struct LuksOptions {
     char *key_secret;
@@ -28,7 +28,7 @@ typedef struct LuksCreate {
 
 static const Field luks_create_fields[] = {
     PROP_SIZE(LuksCreate, size, "size", 0, "Virtual disk size"),
-    CRYPTO_CREATE_FIELDS(LuksCreate, crypto, ""),
+    CRYPTO_CREATE_FIELDS(LuksCreate, crypto, "", CRYPTO_KEY_DOC),
 };
 static STRUCT_TYPE(luks_create_type, LuksCreate, luks_create_fields);
 
@@ -179,7 +179,9 @@ static bool luks_create_file(BlockGraph *g, const char *filename, json_t *option
 {
     LuksCreate o = {0};
     uint64_t payload = parse_create(options, &o, err);
-    BlockNode *file = payload ? block_create_file(g, filename, payload + o.size, NULL, err) : NULL;
+    bool may =
+        payload && crypto_secret_check(graph_objects(g), "key-secret", o.crypto.key_secret, err);
+    BlockNode *file = may ? block_create_file(g, filename, payload + o.size, NULL, err) : NULL;
     bool ok = file && format_file(g, file, &o, payload, PREALLOC_OFF, err);
 
     if (file)
@@ -191,7 +193,7 @@ static bool luks_create_file(BlockGraph *g, const char *filename, json_t *option
 /* blockdev-create: {"file", "size", "preallocation", key-secret ...}. */
 static bool luks_create(BlockGraph *g, json_t *options, Error *err)
 {
-    static const char *const names[] = {"off", "metadata", "falloc", "full"};
+    const char *const *names = preallocation_type.names;
     AUTO_FREE char *name = json_take_str(options, "file");
     AUTO_FREE char *prealloc = json_take_str(options, "preallocation");
     BlockNode *file = name ? node_find(g, name) : NULL;
@@ -203,9 +205,9 @@ static bool luks_create(BlockGraph *g, json_t *options, Error *err)
     if (!file)
         return error_set(err, "Cannot find device='%s' nor node-name='%s'", name ? name : "",
                          name ? name : "");
-    while (prealloc && p < COUNT_OF(names) && strcmp(names[p], prealloc))
+    while (prealloc && names[p] && strcmp(names[p], prealloc))
         p++;
-    if (p == COUNT_OF(names))
+    if (!names[p])
         return error_set(err, "Parameter 'preallocation' does not accept value '%s'", prealloc);
     payload = parse_create(options, &o, err);
     ok = payload && format_file(g, file, &o, payload, p, err);
@@ -234,6 +236,8 @@ static bool luks_amend(BlockNode *n, json_t *options,
     bool ok;
 
     reflect_defaults(&crypto_amend_type, &o, FIELD_PROP);
+    o.force = json_is_true(json_object_get(options, "force"));
+    json_object_del(options, "force");
     ok = opts_json_apply(&crypto_amend_type, &o, options, FIELD_PROP, err) &&
          crypto_amend(luks_crypto(n), &o, graph_objects(n->graph), &io, err);
     reflect_free(&crypto_amend_type, &o);
@@ -242,17 +246,12 @@ static bool luks_amend(BlockNode *n, json_t *options,
     return ok;
 }
 
-static const ChildSlot luks_children[] = {
-    {"file", ROLE_DATA | ROLE_META | ROLE_PRIMARY, true},
-    {0},
-};
-
 static BlockDriver luks_driver = {
     .name = "luks",
     .doc = "LUKS version 1 encrypted volume",
     .kind = DRIVER_FORMAT,
     .options = &luks_type,
-    .children = luks_children,
+    .children = image_children,
     .state_size = sizeof(Luks),
     .probe = luks_probe,
     .open = luks_open,

@@ -8,6 +8,7 @@
 #include "block/blockdev_type.h"
 #include "block/cmds.h"
 #include "block/nbd_server.h"
+#include "core/fds.h"
 #include "io/secret.h"
 
 /* --- nbd-server-start, -stop --- */
@@ -38,6 +39,11 @@ static const Field start_fields[] = {
 };
 static STRUCT_TYPE(start_type, Start, start_fields);
 
+static int take_fd(void *m, const char *name, Error *err)
+{
+    return fds_take(m, name, err);
+}
+
 COMMAND_FN(nbd_server_start)
 {
     const Start *a = args;
@@ -58,7 +64,8 @@ COMMAND_FN(nbd_server_start)
         return false;
     socket_addr_init(&addr);
     j = json_pack("{sssO}", "type", address_names[a->addr.type], "data", a->addr.data);
-    ok = socket_addr_from_json(&addr, j, err) && (fd = socket_listen(&addr, 16, err)) >= 0;
+    ok = socket_addr_from_json(&addr, j, err) && socket_addr_take_fd(&addr, take_fd, m, err) &&
+         (fd = socket_listen(&addr, 16, err)) >= 0;
     json_decref(j);
     socket_addr_free(&addr);
     m->nbd = ok ? nbd_server_new(m->graph, &o, err) : NULL;
@@ -134,13 +141,11 @@ static const Type add_type = {.name = "NbdServerAddOptions",
 
 COMMAND_FN(nbd_server_add)
 {
-    Export *e = args;
-    BlockNode *n = block_cmd_node(m, e->device, err);
+    Export e = *(Export *)args;
+    BlockNode *n = block_cmd_node(m, e.device, err);
 
-    if (!n)
-        return false;
-    e->id = xstrdup(e->name ? e->name : e->device);
-    return add_export(m, e, n, err);
+    e.id = e.name ? e.name : e.device;
+    return n && add_export(m, &e, n, err);
 }
 COMMAND(nbd_server_add, .name = "nbd-server-add", .args = &add_type, .run = nbd_server_add,
         .doc = "Export a node by NBD.")

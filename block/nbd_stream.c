@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/now.h"
 #include "block/nbd_proto.h"
 
 /* The protocol has numbers of its own, which happen to be Linux's. */
@@ -39,10 +39,7 @@ int nbd_error_host(uint32_t error)
 
 int64_t nbd_now_ms(void)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+    return monotonic_ns() / 1000000;
 }
 
 ssize_t nbd_stream_recv(NbdStream *s, void *p, size_t n)

@@ -220,14 +220,35 @@ typedef struct Create {
     BlockGraph *g;
     const BlockDriver *drv;
     json_t *options;
+    BlockNode *opened[2]; /* nodes of options instead of names */
     bool ok;
 } Create;
+
+/* Drivers know nodes by their names. */
+static bool create_open(Create *c, Error *err)
+{
+    static const char *const keys[COUNT_OF(c->opened)] = {"file", "data-file"};
+
+    for (unsigned i = 0; i < COUNT_OF(keys); i++) {
+        json_t *o = json_object_get(c->options, keys[i]);
+
+        if (!json_is_object(o))
+            continue;
+        c->opened[i] = node_open(c->g, json_deep_copy(o), 0, err);
+        if (!c->opened[i])
+            return false;
+        json_object_set_new(c->options, keys[i], json_string(c->opened[i]->name));
+    }
+    return true;
+}
 
 static void create_on_main(void *arg)
 {
     Create *c = arg;
 
-    c->ok = c->drv->create(c->g, c->options, &c->job.err);
+    c->ok = create_open(c, &c->job.err) && c->drv->create(c->g, c->options, &c->job.err);
+    for (unsigned i = 0; i < COUNT_OF(c->opened); i++)
+        node_unref(c->opened[i]);
 }
 
 static int create_run(Job *j, Error *err)
@@ -272,19 +293,18 @@ static STRUCT_TYPE(create_args_type, CreateArgs, create_arg_fields);
 COMMAND_FN(blockdev_create)
 {
     const CreateArgs *a = args;
-    const char *driver = json_string_value(json_object_get(a->options, "driver"));
-    const BlockDriver *d = driver ? block_driver_find(driver) : NULL;
-    Create *c;
+    json_t *options = json_deep_copy(a->options);
+    const BlockDriver *d = blockdev_create_driver(options, err);
+    Create *c =
+        d ? (Create *)job_new(m->jobs, &create_class, a->job_id, NULL, true, false, err) : NULL;
 
-    if (!d || !d->create)
-        return error_set(err, "Driver '%s' does not support image creation", driver ? driver : "");
-    c = (Create *)job_new(m->jobs, &create_class, a->job_id, NULL, true, false, err);
-    if (!c)
+    if (!c) {
+        json_decref(options);
         return false;
+    }
     c->g = m->graph;
     c->drv = d;
-    c->options = json_deep_copy(a->options);
-    json_object_del(c->options, "driver");
+    c->options = options;
     job_start(&c->job);
     return true;
 }

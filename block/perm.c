@@ -94,6 +94,8 @@ static void child_wants(const BlockNode *n, const BlockChild *c, unsigned perm, 
         if (writes)
             *out_perm |= PERM_WRITE | PERM_RESIZE;
     }
+    if (c->role & ROLE_ALONE)
+        *out_shared &= ~(unsigned)(PERM_WRITE | PERM_RESIZE);
     if (n->flags & NODE_FORCE_SHARE)
         *out_shared = PERM_ALL;
 }

@@ -91,34 +91,37 @@ void block_port_set_writethrough(BlockPort *p, bool on)
 {
     p->writethrough = on;
 }
-bool block_port_throttle(BlockPort *p, const ThrottleLimits *l, Error *err)
+bool block_port_throttle(BlockPort *p, const char *group, const ThrottleLimits *l, Error *err)
 {
-    bool limited = throttle_is_limited(l);
+    ThrottleGroup *old = p->throttle, *new = NULL;
 
     if (!throttle_check(l, err))
         return false;
+    if (throttle_is_limited(l))
+        new = group || !old ? throttle_group_named(p->graph, group ? group : p->name)
+                            : throttle_group_ref(old);
     port_quiet(p);
-    if (limited && !p->throttle)
-        p->throttle = throttle_group_new(p->graph);
-    if (limited) {
-        throttle_group_set(p->throttle, l);
-    } else {
-        throttle_group_unref(p->throttle);
-        p->throttle = NULL;
-    }
+    p->throttle = new;
+    if (new)
+        throttle_group_set(new, l);
+    throttle_group_unref(old);
     port_loud(p);
     return true;
 }
-bool block_port_limits(BlockPort *p, ThrottleLimits *out)
+const char *block_port_limits(BlockPort *p, ThrottleLimits *out)
 {
-    if (p->throttle)
-        *out = throttle_group_get(p->throttle);
-    return p->throttle;
+    if (!p->throttle)
+        return NULL;
+    *out = throttle_group_get(p->throttle);
+    return throttle_group_name(p->throttle);
 }
 void block_port_set_exempt(BlockPort *p)
 {
-    assert(!p->drains);
     p->exempt = true;
+    if (p->drains) { /* by another job of a transaction */
+        p->drains = 1;
+        port_loud(p);
+    }
 }
 const BlockStats *block_port_stats(const BlockPort *p)
 {

@@ -7,6 +7,7 @@
  * qcow2_compress, qcow2_snapshot, qcow2_bitmap, qcow2_check, qcow2_create.
  */
 #include "base/log.h"
+#include "base/opts.h"
 #include "base/opts_json.h"
 #include "block/bitmap.h"
 #include "block/qcow2_priv.h"
@@ -70,57 +71,72 @@ static const OverlapName overlap_names[] = {
     {"main-header", META_HEADER},          {"active-l1", META_ACTIVE_L1},
     {"active-l2", META_ACTIVE_L2},         {"refcount-table", META_REFTABLE},
     {"refcount-block", META_REFBLOCK},     {"snapshot-table", META_SNAPSHOTS},
-    {"inactive-l1", META_INACTIVE_L1},     {"inactive-l2", META_NONE_}, /* not followed */
+    {"inactive-l1", META_INACTIVE_L1},     {"inactive-l2", META_INACTIVE_L2},
     {"bitmap-directory", META_BITMAP_DIR},
 };
-static const unsigned overlap_constant = BIT(META_HEADER) | BIT(META_ACTIVE_L1) |
-                                         BIT(META_REFTABLE) | BIT(META_SNAPSHOTS) |
-                                         BIT(META_BITMAP_DIR) | BIT(META_CRYPT);
-static const unsigned overlap_cached = ~1u;
+
+enum {
+    OVERLAP_NONE = 0,
+    OVERLAP_CONSTANT = BIT(META_HEADER) | BIT(META_ACTIVE_L1) | BIT(META_REFTABLE) |
+                       BIT(META_SNAPSHOTS) | BIT(META_BITMAP_DIR) | BIT(META_CRYPT),
+    OVERLAP_CACHED =
+        OVERLAP_CONSTANT | BIT(META_ACTIVE_L2) | BIT(META_REFBLOCK) | BIT(META_INACTIVE_L1),
+    OVERLAP_ALL = OVERLAP_CACHED | BIT(META_INACTIVE_L2),
+};
 
 static bool overlap_template(const char *name, unsigned *mask, Error *err)
 {
-    if (!strcmp(name, "none"))
-        *mask = 0;
-    else if (!strcmp(name, "constant"))
-        *mask = overlap_constant;
-    else if (!strcmp(name, "cached") || !strcmp(name, "all"))
-        *mask = overlap_cached;
-    else
-        return error_set(
-            err,
-            "Unsupported value '%s' for qcow2 option 'overlap-check'. Allowed are any of "
-            "the following: none, constant, cached, all",
-            name);
+    static const struct {
+        const char *name;
+        unsigned mask;
+    } templates[] = {{"none", OVERLAP_NONE},
+                     {"constant", OVERLAP_CONSTANT},
+                     {"cached", OVERLAP_CACHED},
+                     {"all", OVERLAP_ALL}};
+
+    for (unsigned i = 0; i < COUNT_OF(templates); i++)
+        if (!strcmp(name, templates[i].name)) {
+            *mask = templates[i].mask;
+            return true;
+        }
+    return error_set(err,
+                     "Unsupported value '%s' for qcow2 option 'overlap-check'. Allowed are any of "
+                     "the following: none, constant, cached, all",
+                     name);
+}
+
+/* One switch, on top of the template. */
+static bool overlap_switch(const char *name, const json_t *value, unsigned *mask, Error *err)
+{
+    const char *text = json_string_value(value);
+    bool on = json_is_true(value);
+    unsigned i = 0;
+
+    while (i < COUNT_OF(overlap_names) && strcmp(name, overlap_names[i].name))
+        i++;
+    if (i == COUNT_OF(overlap_names))
+        return error_set(err, "Block format 'qcow2' does not support the option 'overlap-check.%s'",
+                         name);
+    if (!json_is_boolean(value) && !(text && parse_bool(text, &on)))
+        return error_set(err, "Parameter 'overlap-check.%s' expects 'on' or 'off'", name);
+    *mask = on ? *mask | 1u << overlap_names[i].kind : *mask & ~(1u << overlap_names[i].kind);
     return true;
 }
 
 static bool overlap_parse(const json_t *j, unsigned *mask, Error *err)
 {
-    json_t *o;
-    char *name;
-    bool ok = true;
+    const char *template = json_string_value(json_object_get(j, "template")), *key;
+    json_t *value;
 
-    *mask = overlap_cached;
-    if (!j)
-        return true;
+    *mask = OVERLAP_CACHED;
     if (json_is_string(j))
         return overlap_template(json_string_value(j), mask, err);
-    o = json_deep_copy(j);
-    name = json_take_str(o, "template");
-    ok = !name || overlap_template(name, mask, err);
-    xfree(name);
-    for (unsigned i = 0; i < COUNT_OF(overlap_names) && ok; i++) {
-        unsigned bit = 1u << overlap_names[i].kind;
-        bool on = *mask & bit;
-
-        ok = json_take_bool(o, overlap_names[i].name, &on, err);
-        *mask = on ? *mask | bit : *mask & ~bit;
-    }
-    *mask &= ~1u;
-    ok = ok && json_all_taken(o, err);
-    json_decref(o);
-    return ok;
+    if (template && !overlap_template(template, mask, err))
+        return false;
+    json_object_foreach ((json_t *)(uintptr_t)j, key, value)
+        if (strcmp(key, "template") && !overlap_switch(key, value, mask, err))
+            return false;
+    return true;
 }
 
 typedef struct CacheSizes {
@@ -166,6 +182,17 @@ static int clean_l2(void *arg)
     return qcow2_writeback(arg);
 }
 
+static void clean_caches(BlockNode *n)
+{
+    Qcow2 *s = qcow2_of(n);
+
+    if (!lock_try(&n->meta)) /* in use, so the next time will do */
+        return;
+    cache_trim(s->l2);
+    cache_trim(s->rb);
+    lock_drop(&n->meta);
+}
+
 static bool make_caches(Qcow2 *s, const Qcow2Options *o, Error *err)
 {
     uint64_t slice = o->has_l2_cache_entry_size ? o->l2_cache_entry_size
@@ -177,6 +204,8 @@ static bool make_caches(Qcow2 *s, const Qcow2Options *o, Error *err)
                          "L2 cache entry size must be a power of two between 512 and the cluster "
                          "size (%u)",
                          s->cluster_size);
+    if (o->cache_clean_interval > UINT32_MAX)
+        return error_set(err, "Cache clean interval too big");
     s->slice_bytes = (unsigned)slice;
     s->slice_bits = (unsigned)__builtin_ctzll(slice / s->entry_size);
     s->rb_slice_bytes = MIN((unsigned)SLICE_DEFAULT, s->cluster_size);
@@ -187,8 +216,12 @@ static bool make_caches(Qcow2 *s, const Qcow2Options *o, Error *err)
         cache_new(s->n->file, s->slice_bytes, (unsigned)(sizes.l2 / s->slice_bytes), clean_l2, s);
     s->rb = cache_new(s->n->file, s->rb_slice_bytes, (unsigned)(sizes.rb / s->rb_slice_bytes),
                       clean_refcounts, s);
-    s->clean_interval =
-        o->has_cache_clean_interval ? (unsigned)o->cache_clean_interval : CLEAN_INTERVAL_DEFAULT;
+    cache_name_events(s->l2, EVENT_L2_LOAD, EVENT_L2_UPDATE);
+    cache_name_events(s->rb, EVENT_NONE, EVENT_REFBLOCK_UPDATE_PART);
+    periodic_start(&s->clean, s->n,
+                   o->has_cache_clean_interval ? (unsigned)o->cache_clean_interval
+                                               : CLEAN_INTERVAL_DEFAULT,
+                   clean_caches);
     return true;
 }
 
@@ -221,6 +254,7 @@ static bool read_tables(Qcow2 *s, Error *err)
     uint64_t size = (uint64_t)s->h.rt_clusters << s->cluster_bits;
 
     s->rt_entries = (uint32_t)(size / 8);
+    qcow2_event(s, EVENT_REFTABLE_LOAD);
     if (!l1_table_read(s, s->h.rt_at, s->rt_entries, &s->rt, err))
         return error_prefix(err, "Could not read the reference count table: ");
     for (uint32_t i = 0; i < s->rt_entries; i++)
@@ -381,6 +415,8 @@ static bool qcow2_open(BlockNode *n, const void *options, Error *err)
     Qcow2 *s = qcow2_of(n);
 
     s->n = n;
+    if (n->file->events)
+        n->file->events->announced = true;
     if (!qcow2_header_read(n->file, &s->h, err) || !check_open_flags(s, o, err))
         return false;
     set_geometry(s);
@@ -398,6 +434,16 @@ static bool qcow2_open(BlockNode *n, const void *options, Error *err)
 
 /* --- closing --- */
 
+/* Flags that a failed snapshot operation left are mended, if that is possible. */
+static int writeback_with_marks(Qcow2 *s)
+{
+    int rc = qcow2_writeback(s);
+
+    if (!rc && s->marks_due && !qcow2_may_write(s) && !qcow2_mark_active(s))
+        rc = qcow2_writeback(s);
+    return rc;
+}
+
 /* Everything to disk, and the image is said to be consistent. */
 static int settle(Qcow2 *s)
 {
@@ -408,13 +454,14 @@ static int settle(Qcow2 *s)
     if (!s->rb || qcow2_may_write(s))
         return 0;
     s->lazy = false; /* this time the counts, too */
+    rc = writeback_with_marks(s);
     for (int i = 0; i < 3 && !rc && atomic_load(&s->n->meta_dirty); i++)
         rc = qcow2_writeback(s); /* what is freed makes the counts dirty again */
     s->lazy = lazy;
     if (rc || !s->dirty_marked)
         return rc;
     rc = node_flush(s->n->file);
-    s->h.incompatible &= ~(uint64_t)INCOMPAT_DIRTY;
+    __atomic_and_fetch(&s->h.incompatible, ~(uint64_t)INCOMPAT_DIRTY, __ATOMIC_RELAXED);
     if (!rc)
         rc = qcow2_header_commit(s, &old);
     else
@@ -446,8 +493,11 @@ static void qcow2_close(BlockNode *n)
 
     if (!s->n)
         return;
+    periodic_stop(&s->clean);
     WITH_LOCK (&n->meta)
         settle_with_bitmaps(s);
+    if (n->file->events)
+        n->file->events->announced = false;
     snapshots_free(s);
     cache_free(s->l2);
     cache_free(s->rb);
@@ -495,35 +545,41 @@ static bool qcow2_reopen(BlockNode *n, const void *options, uint32_t flags, Erro
 
 static int qcow2_flush(BlockNode *n)
 {
-    Qcow2 *s = qcow2_of(n);
-    time_t now = time(NULL);
-
-    if (s->clean_interval && now - s->trimmed >= (time_t)s->clean_interval) {
-        s->trimmed = now;
-        cache_trim(s->l2);
-        cache_trim(s->rb);
-    }
-    return qcow2_writeback(s);
+    return writeback_with_marks(qcow2_of(n));
 }
 
 /* --- resizing --- */
 
+/* Zeroes over what is not zero in [at, end), which lies in one cluster. */
+static int zero_in_cluster(Qcow2 *s, uint64_t at, uint64_t end)
+{
+    AUTO_FREE uint8_t *zeroes = try_alloc(end - at + 1);
+    int rc = zeroes ? 0 : -ENOMEM;
+
+    while (at < end && !rc) { /* subclusters differ */
+        Extent e;
+        uint64_t next;
+
+        rc = qcow2_map(s->n, at, end - at, true, &e);
+        if (rc)
+            break;
+        next = MIN(end, e.at + e.size);
+        if (e.kind != EXTENT_ZERO &&
+            (e.kind != EXTENT_UNALLOCATED || (s->n->backing && s->n->backing->size > at)))
+            rc = qcow2_pwrite(s, at, zeroes, next - at);
+        at = next;
+    }
+    return rc;
+}
+
 /* What was in the last cluster behind the old end, and a longer backing file, must not show. */
 static int zero_new_part(Qcow2 *s, uint64_t old, uint64_t size)
 {
-    uint64_t cs = s->cluster_size, tail = MIN(ALIGN_UP(old, cs), size) - old;
-    uint8_t *zeroes = tail ? try_alloc(tail) : NULL;
-    Extent e;
-    int rc = tail && !zeroes ? -ENOMEM : 0;
+    uint64_t tail = MIN(ALIGN_UP(old, (uint64_t)s->cluster_size), size);
+    int rc = zero_in_cluster(s, old, tail);
 
-    if (tail && !rc)
-        rc = qcow2_map(s->n, old, tail, true, &e);
-    if (tail && !rc && e.kind != EXTENT_ZERO &&
-        (e.kind != EXTENT_UNALLOCATED || (s->n->backing && s->n->backing->size > old)))
-        rc = qcow2_pwrite(s, old, zeroes, tail);
-    xfree(zeroes);
-    if (!rc && s->n->backing && s->n->backing->size > old + tail && size > old + tail)
-        rc = qcow2_zero(s->n, old + tail, size - old - tail, BLOCK_MAY_UNMAP);
+    if (!rc && s->n->backing && s->n->backing->size > tail && size > tail)
+        rc = qcow2_zero(s->n, tail, size - tail, BLOCK_MAY_UNMAP);
     return rc;
 }
 
@@ -540,8 +596,12 @@ static bool grow(Qcow2 *s, uint64_t size, Preallocation p, Error *err)
     rc = zero_new_part(s, old, size);
     if (rc)
         return error_set_errno(err, -rc, "Failed to zero the new area");
-    if (s->has_data_file && n->data->size < size &&
-        !node_truncate(n->data, size, p == PREALLOC_METADATA ? PREALLOC_OFF : p, false, err))
+    if (s->data_raw && n->data->size > old) /* what the file has behind the old end */
+        rc = node_zero(n->data, old, MIN(size, (uint64_t)n->data->size) - old, BLOCK_MAY_UNMAP);
+    if (rc)
+        return error_set_errno(err, -rc, "Failed to zero the new area of the data file");
+    if (s->has_data_file && n->data->size < size && p == PREALLOC_OFF &&
+        !node_truncate(n->data, size, p, false, err))
         return false;
     return p == PREALLOC_OFF || qcow2_preallocate(s, old, size - old, p, err);
 }
@@ -549,6 +609,8 @@ static bool grow(Qcow2 *s, uint64_t size, Preallocation p, Error *err)
 /* L2 tables behind the new end are empty now. */
 static void drop_tables(Qcow2 *s, uint64_t size)
 {
+    qcow2_event(s, EVENT_L1_SHRINK_WRITE_TABLE);
+    qcow2_event(s, EVENT_L1_SHRINK_FREE_L2_CLUSTERS);
     for (uint64_t i = l1_entries_for(s, size); i < l1_entries_for(s, s->h.size); i++)
         if (s->l1[i] & ENTRY_OFFSET) {
             free_later(s, s->l1[i] & ENTRY_OFFSET, s->cluster_size, FREE_OTHER);
@@ -636,6 +698,12 @@ static json_t *encrypt_info(Qcow2 *s)
     return j;
 }
 
+/* Workers change it meanwhile, under n->meta. */
+static uint64_t incompatible_now(const Qcow2 *s)
+{
+    return __atomic_load_n(&s->h.incompatible, __ATOMIC_RELAXED);
+}
+
 static json_t *info_data(Qcow2 *s)
 {
     json_t *j = json_object(), *bitmaps;
@@ -659,7 +727,7 @@ static json_t *info_data(Qcow2 *s)
             json_object_set_new(j, "data-file", json_string(s->h.data_file));
         if (s->has_data_file)
             json_object_set_new(j, "data-file-raw", json_boolean(s->data_raw));
-        json_object_set_new(j, "corrupt", json_boolean(s->h.incompatible & INCOMPAT_CORRUPT));
+        json_object_set_new(j, "corrupt", json_boolean(incompatible_now(s) & INCOMPAT_CORRUPT));
         json_object_set_new(j, "extended-l2", json_boolean(s->extended));
     }
     return j;
@@ -670,7 +738,7 @@ static json_t *qcow2_info(BlockNode *n)
     Qcow2 *s = qcow2_of(n);
 
     return json_pack("{s:s, s:o, s:b}", "type", "qcow2", "data", info_data(s), "dirty-flag",
-                     !!(s->h.incompatible & INCOMPAT_DIRTY));
+                     !!(incompatible_now(s) & INCOMPAT_DIRTY));
 }
 
 /* --- whole images --- */
@@ -709,6 +777,7 @@ static int qcow2_make_empty(BlockNode *n)
     Qcow2 *s = qcow2_of(n);
     int rc = qcow2_may_write(s);
 
+    qcow2_event(s, EVENT_EMPTY_IMAGE_PREPARE);
     WITH_LOCK (&n->meta) {
         if (!rc)
             rc = qcow2_drop(s, 0, s->h.size, true);

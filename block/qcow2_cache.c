@@ -25,11 +25,18 @@ struct Qcow2Cache {
     unsigned n_dirty, n_full;
     int (*clean)(void *arg);
     void *arg;
+    BlockEvent load, update; /* what its accesses are called */
     CacheEntry *e;
     uint32_t *bucket;
     unsigned bucket_mask, size_bits;
     uint32_t oldest, newest;
 };
+
+void cache_name_events(Qcow2Cache *c, BlockEvent load, BlockEvent update)
+{
+    c->load = load;
+    c->update = update;
+}
 
 Qcow2Cache *cache_new(BlockNode *file, unsigned size, unsigned max, int (*clean)(void *arg),
                       void *arg)
@@ -46,6 +53,8 @@ Qcow2Cache *cache_new(BlockNode *file, unsigned size, unsigned max, int (*clean)
                       .arg = arg,
                       .bucket_mask = n - 1,
                       .size_bits = (unsigned)__builtin_ctz(size),
+                      .load = EVENT_NONE,
+                      .update = EVENT_NONE,
                       .oldest = NOBODY,
                       .newest = NOBODY};
     c->e = xnew_n(CacheEntry, max);
@@ -230,6 +239,8 @@ int cache_get(Qcow2Cache *c, uint64_t at, bool may_block, uint8_t **out)
         return -EAGAIN;
     rc = make_room(c, true, &i);
     if (!rc)
+        node_event(c->file, c->load);
+    if (!rc)
         rc = file_read(c->file, at, c->e[i].data, c->size);
     if (rc)
         return rc;
@@ -259,7 +270,7 @@ void cache_prefetch(Qcow2Cache *c, uint64_t at, unsigned count)
 {
     uint8_t *buf;
 
-    if (count > c->max / 4)
+    if (count > c->max / 4 || c->file->events) /* events are those of entries that are needed */
         return;
     buf = try_alloc((size_t)count * c->size);
     if (buf && !file_read(c->file, at, buf, (uint64_t)count * c->size))
@@ -320,6 +331,7 @@ static unsigned write_run(Qcow2Cache *c, const Dirty *d, unsigned n, int *rc)
         iov[len] = (struct iovec){c->e[d[len].i].data, c->size};
         len++;
     }
+    node_event(c->file, c->update);
     *rc = node_io(c->file, BLOCK_WRITE, d[0].at, iov, (int)len, (uint64_t)len * c->size, 0);
     for (unsigned k = 0; k < len && !*rc; k++) {
         c->e[d[k].i].dirty = false;

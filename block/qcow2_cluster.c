@@ -133,6 +133,7 @@ static int l2_new(Qcow2 *s, uint64_t i, bool may_block)
     if (rc)
         return rc;
     cache_forget(s->l2, at, s->cluster_size);
+    qcow2_event(s, EVENT_L2_ALLOC_WRITE);
     if (!fresh) {
         rc = may_block ? node_zero(s->n->file, at, s->cluster_size, 0) : -EAGAIN;
         s->unstable_file = true;
@@ -158,12 +159,15 @@ static int l2_copy(Qcow2 *s, uint64_t i, uint64_t old)
 {
     uint8_t *buf = try_alloc(s->cluster_size);
     uint64_t at;
-    int rc = buf ? file_read(s->n->file, old, buf, s->cluster_size) : -ENOMEM;
+    int rc;
 
+    qcow2_event(s, EVENT_L2_ALLOC_COW_READ);
+    rc = buf ? file_read(s->n->file, old, buf, s->cluster_size) : -ENOMEM;
     if (!rc)
         rc = alloc_clusters(s, 1, true, true, &at, NULL, NULL);
     if (!rc) {
         cache_forget(s->l2, at, s->cluster_size);
+        qcow2_event(s, EVENT_L2_ALLOC_WRITE);
         rc = node_write(s->n->file, at, buf, s->cluster_size);
         s->unstable_file = true;
         if (rc)
@@ -202,7 +206,7 @@ static int l2_for_write(Qcow2 *s, uint64_t at, bool may_block, uint64_t *l2)
 /* What a request that changes the mapping needs first. */
 static int change_begin(Qcow2 *s, bool may_block)
 {
-    int rc = qcow2_may_write(s);
+    int rc = !may_block && qcow2_is_watched(s) ? -EAGAIN : qcow2_may_write(s);
 
     if (!rc && s->lazy && !s->dirty_marked)
         rc = qcow2_mark_dirty(s, may_block);
@@ -236,6 +240,7 @@ int l1_grow(Qcow2 *s, uint64_t entries, bool exact)
     if (n > QCOW2_L1_MAX / 8)
         return -EFBIG;
     rc = qcow2_writeback(s);
+    qcow2_event(s, EVENT_L1_GROW_ALLOC_TABLE);
     if (!rc)
         rc = alloc_clusters(s, clusters_for(s, n * 8), true, true, &at, NULL, NULL);
     if (rc)
@@ -246,6 +251,7 @@ int l1_grow(Qcow2 *s, uint64_t entries, bool exact)
     rc = l1 && dirty && buf ? 0 : -ENOMEM;
     for (uint64_t i = 0; i < old_n && !rc; i++)
         put_be64(buf + i * 8, l1[i] = s->l1[i]);
+    qcow2_event(s, EVENT_L1_GROW_WRITE_TABLE);
     if (!rc)
         rc = node_write(s->n->file, at, buf, ALIGN_UP(n * 8, (uint64_t)s->cluster_size));
     s->unstable_file = true;
@@ -253,6 +259,7 @@ int l1_grow(Qcow2 *s, uint64_t entries, bool exact)
         rc = qcow2_writeback(s); /* the counts of the new table */
     if (!rc)
         rc = qcow2_barrier(s);
+    qcow2_event(s, EVENT_L1_GROW_ACTIVATE_TABLE);
     if (!rc) {
         s->h.l1_at = at;
         s->h.l1_size = (uint32_t)n;
@@ -405,7 +412,8 @@ int qcow2_map(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Extent *
     uint64_t l2, end = at + size, sub = BIT(s->sub_bits), first = ALIGN_DOWN(at, sub), next;
     Slice sl;
     Look a, b;
-    int rc = l2_offset(s, l1_index(s, at), may_block, &l2);
+    int rc =
+        !may_block && qcow2_is_watched(s) ? -EAGAIN : l2_offset(s, l1_index(s, at), may_block, &l2);
 
     if (rc)
         return rc;
@@ -601,6 +609,7 @@ int qcow2_link_compressed(Qcow2 *s, uint64_t at, uint64_t host, uint64_t size)
     Slice sl;
     int rc = slice_for_write(s, at, true, &sl);
 
+    qcow2_event(s, EVENT_L2_UPDATE_COMPRESSED);
     if (rc)
         return rc;
     i = slice_index(s, &sl, at);
@@ -725,6 +734,8 @@ int qcow2_pread(Qcow2 *s, uint64_t at, void *buf, uint64_t size)
         if (rc)
             return rc;
         len = MIN(e.at + e.size - at, size);
+        if (e.kind == EXTENT_DATA)
+            qcow2_event(s, EVENT_READ_AIO);
         if (e.kind == EXTENT_SPECIAL)
             rc = qcow2_read(s->n, &e, at, p, len);
         else if (e.kind == EXTENT_DATA)
@@ -749,6 +760,8 @@ static int write_room(Qcow2 *s, Extent *e, uint64_t at, const void *data, uint64
     uint8_t *buf = try_alloc(end - first);
     int rc = buf ? 0 : -ENOMEM;
 
+    if (e->size > size)
+        qcow2_event(s, EVENT_COW_READ);
     if (!rc)
         rc = qcow2_pread(s, first, buf, at - first);
     if (!rc)
@@ -757,6 +770,7 @@ static int write_room(Qcow2 *s, Extent *e, uint64_t at, const void *data, uint64
         memcpy(buf + (at - first), data, size);
         rc = s->h.crypt_method ? qcow2_encode(s->n, e, first, buf, end - first) : 0;
     }
+    qcow2_event(s, EVENT_WRITE_AIO);
     if (!rc)
         rc = node_write(e->child, e->child_at + (first - e->at), buf, end - first);
     xfree(buf);
@@ -801,7 +815,20 @@ static uint64_t preallocated_end(const Qcow2 *s, uint64_t size)
     return (s->fresh_from + all) << s->cluster_bits;
 }
 
-static int preallocate_extent(Qcow2 *s, uint64_t at, uint64_t size, uint64_t *done)
+/* New clusters must read as zeroes.  Beyond @used a data file does; a raw one is as it is. */
+static int preallocate_zero(Qcow2 *s, const Extent *e, uint64_t used, uint32_t flags)
+{
+    uint64_t end = e->child_at + e->size;
+
+    if (s->extended || s->h.crypt_method || s->data_raw || e->flags & EXTENT_FRESH)
+        return 0;
+    if (s->has_data_file)
+        end = MIN(end, used);
+    return end > e->child_at ? node_zero(e->child, e->child_at, end - e->child_at, flags) : 0;
+}
+
+static int preallocate_extent(Qcow2 *s, uint64_t at, uint64_t size, uint64_t used, uint32_t flags,
+                              uint64_t *done)
 {
     Extent e;
     int rc = qcow2_map(s->n, at, size, true, &e);
@@ -815,8 +842,7 @@ static int preallocate_extent(Qcow2 *s, uint64_t at, uint64_t size, uint64_t *do
     if (rc)
         return rc;
     *done = MIN(*done, e.at + e.size - at);
-    if (!s->extended && !(e.flags & EXTENT_FRESH) && !s->has_data_file && !s->h.crypt_method)
-        rc = node_zero(e.child, e.child_at, e.size, 0);
+    rc = preallocate_zero(s, &e, used, flags);
     if (!rc)
         rc = link_extent(s, &e, true, !s->extended);
     if (rc)
@@ -827,17 +853,18 @@ static int preallocate_extent(Qcow2 *s, uint64_t at, uint64_t size, uint64_t *do
 bool qcow2_preallocate(Qcow2 *s, uint64_t at, uint64_t size, Preallocation p, Error *err)
 {
     Preallocation host = p == PREALLOC_METADATA ? PREALLOC_OFF : p;
-    uint64_t end = at + size, done;
+    uint64_t end = at + size, used = s->n->data->size, done;
+    uint32_t flags = p == PREALLOC_METADATA && s->has_data_file ? BLOCK_MAY_UNMAP : 0;
     int rc = 0;
 
     at = ALIGN_DOWN(at, (uint64_t)s->cluster_size);
     if (s->has_data_file && end > s->n->data->size &&
         !node_truncate(s->n->data, end, host, false, err))
         return error_prefix(err, "Could not preallocate the data file: ");
-    if (!s->has_data_file &&
+    if (!s->has_data_file && preallocated_end(s, end - at) > s->n->file->size &&
         !node_truncate(s->n->file, preallocated_end(s, end - at), host, false, err))
         return error_prefix(err, "Could not preallocate: ");
     for (; at < end && !rc; at += done)
-        rc = preallocate_extent(s, at, end - at, &done);
+        rc = preallocate_extent(s, at, end - at, used, flags, &done);
     return !rc || error_set_errno(err, -rc, "Could not preallocate metadata");
 }

@@ -18,12 +18,11 @@ typedef struct Qcow2Create {
     uint64_t size, cluster_size, refcount_bits;
     char *compat, *backing_file, *backing_fmt, *encrypt_format, *data_file, *compression_type;
     uint32_t preallocation;
-    bool lazy_refcounts, data_file_raw, extended_l2, encryption, has_size;
+    bool lazy_refcounts, data_file_raw, extended_l2, encryption, has_encryption, has_size;
     CryptoCreate crypto;
+    uint32_t crypt_method; /* what the options come to */
 } Qcow2Create;
 
-static const char *const prealloc_names[] = {"off", "metadata", "falloc", "full", NULL};
-static ENUM_TYPE(prealloc_type, PreallocMode, prealloc_names);
 static const Field create_fields[] = {
     PROP_STR(Qcow2Create, backing_file, "backing_file", NULL, "File name of a base image"),
     PROP_STR(Qcow2Create, backing_fmt, "backing_fmt", NULL, "Image format of the base image"),
@@ -36,12 +35,19 @@ static const Field create_fields[] = {
          "The external data file must stay valid as a raw image"),
     PROP_STR(Qcow2Create, encrypt_format, "encrypt.format", NULL,
              "Encrypt the image, format choices: 'aes', 'luks'"),
-    CRYPTO_CREATE_FIELDS(Qcow2Create, crypto, "encrypt."),
-    PROP(Qcow2Create, encryption, "encryption", false,
-         "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)"),
+    CRYPTO_CREATE_FIELDS(Qcow2Create, crypto, "encrypt.",
+                         "ID of secret providing qcow AES key or LUKS passphrase"),
+    {.name = "encryption",
+     .type = &type_bool,
+     .doc = "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)",
+     .at = offsetof(Qcow2Create, encryption),
+     .has_at = offsetof(Qcow2Create, has_encryption),
+     .count = 1,
+     .use = FIELD_PROP,
+     .flags = FIELD_OPTIONAL},
     PROP(Qcow2Create, extended_l2, "extended_l2", false, "Extended L2 tables"),
     PROP(Qcow2Create, lazy_refcounts, "lazy_refcounts", false, "Postpone refcount updates"),
-    PROP_ENUM(Qcow2Create, preallocation, "preallocation", &prealloc_type, PREALLOC_OFF,
+    PROP_ENUM(Qcow2Create, preallocation, "preallocation", &preallocation_type, PREALLOC_OFF,
               "Preallocation mode (allowed values: off, metadata, falloc, full)"),
     PROP(Qcow2Create, refcount_bits, "refcount_bits", 16,
          "Width of a reference count entry in bits"),
@@ -98,6 +104,52 @@ static bool check_version_3(const Qcow2Create *o, Error *err)
                               what);
 }
 
+/* Before anything is made: the old way has no header that would need the key. */
+static bool check_secret(BlockGraph *g, const Qcow2Create *o, Error *err)
+{
+    return !o->crypt_method ||
+           crypto_secret_check(graph_objects(g), "encrypt.key-secret", o->crypto.key_secret, err);
+}
+
+/* The first option that only makes sense for a LUKS header; NULL: none was given. */
+static const char *luks_option(const CryptoCreate *c)
+{
+    const struct {
+        bool given;
+        const char *name;
+    } all[] = {
+        {c->cipher_alg, "cipher-alg"}, {c->cipher_mode, "cipher-mode"},
+        {c->hash_alg, "hash-alg"},     {c->iter_time, "iter-time"},
+        {c->ivgen_alg, "ivgen-alg"},   {c->ivgen_hash_alg, "ivgen-hash-alg"},
+    };
+
+    for (unsigned i = 0; i < COUNT_OF(all); i++)
+        if (all[i].given)
+            return all[i].name;
+    return NULL;
+}
+
+static bool check_encryption(Qcow2Create *o, Error *err)
+{
+    const char *format = o->encrypt_format, *luks = luks_option(&o->crypto);
+
+    if (format && o->has_encryption)
+        return error_set(
+            err, "'encrypt.format' and its alias 'encryption' can't be used at the same time");
+    if (o->encryption)
+        format = "aes";
+    if (!format && (luks || o->crypto.key_secret))
+        return error_set(err, "Parameter 'encrypt.format' is missing");
+    if (!format)
+        return true;
+    if (strcmp(format, "aes") && strcmp(format, "luks"))
+        return error_set(err, "Parameter 'format' does not accept value '%s' (known: aes, luks)",
+                         format);
+    o->crypt_method = strcmp(format, "aes") ? CRYPT_LUKS : CRYPT_AES;
+    return o->crypt_method == CRYPT_LUKS || !luks ||
+           error_set(err, "Parameter 'encrypt.%s' is unexpected", luks);
+}
+
 static bool check_create(Qcow2Create *o, uint32_t *version, Error *err)
 {
     if (!parse_compat(o->compat, version, err) || !check_widths(o, *version, err))
@@ -120,11 +172,8 @@ static bool check_create(Qcow2Create *o, uint32_t *version, Error *err)
     if (o->backing_file && o->preallocation != PREALLOC_OFF && !o->extended_l2)
         return error_set(err, "Backing file and preallocation can only be used at the same time if "
                               "extended_l2 is enabled");
-    if (o->encryption || (o->encrypt_format && !strcmp(o->encrypt_format, "aes")))
-        return error_set(err, "AES-encrypted qcow2 images can be read, but not created (use "
-                              "encrypt.format=luks)");
-    if (o->encrypt_format && strcmp(o->encrypt_format, "luks"))
-        return error_set(err, "Unknown encryption format %s", o->encrypt_format);
+    if (!check_encryption(o, err))
+        return false;
     if (o->data_file_raw && o->preallocation == PREALLOC_OFF)
         o->preallocation =
             PREALLOC_METADATA; /* unallocated parts would not be in the raw file's words */
@@ -246,8 +295,8 @@ static bool fill_header(Qcow2Header *h, const Qcow2Create *o, uint32_t version, 
         h->incompatible |= INCOMPAT_COMPRESSION;
         h->compression = COMPRESSION_ZSTD;
     }
-    if (o->encrypt_format) {
-        h->crypt_method = CRYPT_LUKS;
+    h->crypt_method = o->crypt_method;
+    if (o->crypt_method == CRYPT_LUKS) {
         h->crypt_size = crypto_luks_size(&o->crypto, err);
         return h->crypt_size;
     }
@@ -308,10 +357,11 @@ static bool preallocate_new(BlockNode *file, BlockNode *data, const Qcow2Create 
 
     if (data)
         json_object_set_new(j, "data-file", json_string(data->name));
-    if (o->encrypt_format)
-        json_object_set_new(
-            j, "encrypt",
-            json_pack("{s:s, s:s?}", "format", "luks", "key-secret", o->crypto.key_secret));
+    if (o->crypt_method)
+        json_object_set_new(j, "encrypt",
+                            json_pack("{s:s, s:s?}", "format",
+                                      o->crypt_method == CRYPT_LUKS ? "luks" : "aes", "key-secret",
+                                      o->crypto.key_secret));
     n = node_open(file->graph, j, NODE_NO_BACKING, err);
     if (!n)
         return false;
@@ -344,7 +394,7 @@ bool qcow2_create_file(BlockGraph *g, const char *filename, json_t *options, Err
     BlockNode *file = NULL, *data = NULL;
     uint32_t version = 3;
     json_t *flat = json_flatten(options);
-    bool ok = parse_create(&o, flat, &version, err);
+    bool ok = parse_create(&o, flat, &version, err) && check_secret(g, &o, err);
 
     if (ok)
         ok = (file = block_create_file(g, filename, 0, NULL, err));
@@ -382,7 +432,8 @@ bool qcow2_create(BlockGraph *g, json_t *options, Error *err)
     else if (data_name && !data)
         ok = error_set(err, "Cannot find device='%s' nor node-name='%s'", data_name, data_name);
     else
-        ok = parse_create(&o, flat, &version, err) && create_on(file, data, &o, version, err);
+        ok = parse_create(&o, flat, &version, err) && check_secret(g, &o, err) &&
+             create_on(file, data, &o, version, err);
     json_decref(flat);
     reflect_free(&qcow2_create_type, &o);
     return ok;
@@ -467,7 +518,7 @@ static json_t *measure(Qcow2Create *o, uint32_t version, BlockNode *source, Erro
     if (source)
         o->size = source->size;
     size = ALIGN_UP(o->size, cs);
-    if (o->encrypt_format) {
+    if (o->crypt_method == CRYPT_LUKS) {
         crypt = crypto_luks_size(&o->crypto, err);
         if (!crypt)
             return NULL;
@@ -505,7 +556,7 @@ json_t *qcow2_measure(json_t *options, BlockNode *source, Error *err)
 /* --- amend --- */
 
 typedef struct Amend {
-    char *compat, *backing_file, *backing_fmt, *data_file, *encrypt_format;
+    char *compat, *backing_file, *backing_fmt, *data_file;
     uint64_t size, refcount_bits;
     bool lazy_refcounts, data_file_raw;
     bool has_size, has_refcount_bits, has_lazy_refcounts, has_data_file_raw, has_iter_time,
@@ -525,9 +576,8 @@ static const Field amend_fields[] = {
     PROP_STR(Amend, data_file, "data_file", NULL, "File name of an external data file"),
     AMEND(data_file_raw, "data_file_raw", &type_bool,
           "The external data file must stay valid as a raw image"),
-    PROP_STR(Amend, encrypt_format, "encrypt.format", NULL, "Encryption format: 'luks'"),
     PROP(Amend, crypto.iter_time, "encrypt.iter-time", 0, "Time to spend in PBKDF in milliseconds"),
-    PROP(Amend, crypto.keyslot, "encrypt.keyslot", -1,
+    PROP(Amend, crypto.keyslot, "encrypt.keyslot", CRYPTO_ANY_SLOT,
          "Select a single keyslot to modify explicitly"),
     PROP_STR(Amend, crypto.new_secret, "encrypt.new-secret", NULL,
              "New secret to set in the matching keyslots. Empty string to erase"),
@@ -665,10 +715,18 @@ static bool amend_data_file(Qcow2 *s, const Amend *a, Error *err)
     return true;
 }
 
+static bool amends_crypto(const Amend *a)
+{
+    return a->crypto.state || a->crypto.new_secret || a->crypto.old_secret ||
+           a->crypto.keyslot != CRYPTO_ANY_SLOT || a->crypto.iter_time;
+}
+
 static bool amend_crypto(Qcow2 *s, const Amend *a, Error *err)
 {
     CryptoIo io = qcow2_crypt_io(s);
 
+    if (s->h.crypt_method == CRYPT_NONE)
+        return error_set(err, "Can't amend encryption options - encryption not present");
     if (s->h.crypt_method != CRYPT_LUKS)
         return error_set(
             err, "Only LUKS encryption options can be amended for qcow2 with LUKS encryption");
@@ -697,12 +755,23 @@ static bool amend_locked(Qcow2 *s, const Amend *a, uint32_t version, Error *err)
         return false;
     if ((a->data_file || a->has_data_file_raw) && !amend_data_file(s, a, err))
         return false;
-    if (a->crypto.state && !amend_crypto(s, a, err))
+    if (amends_crypto(a) && !amend_crypto(s, a, err))
         return false;
     if (a->has_size && a->size != s->h.size &&
         !qcow2_truncate_locked(s, a->size, PREALLOC_OFF, false, err))
         return false;
     return version >= s->h.version || downgrade(s, err);
+}
+
+static bool check_amend_backing(const BlockNode *n, const Amend *a, Error *err)
+{
+    bool same_file = !a->backing_file || (n->backing_file && !strcmp(a->backing_file, n->backing_file));
+    bool same_format =
+        !a->backing_fmt || (n->backing_format && !strcmp(a->backing_fmt, n->backing_format));
+
+    return (same_file && same_format) ||
+           error_set(err,
+                     "Cannot amend the backing file\nYou can use 'qemu-img rebase' instead.");
 }
 
 bool qcow2_amend(BlockNode *n, json_t *options,
@@ -716,18 +785,15 @@ bool qcow2_amend(BlockNode *n, json_t *options,
     bool ok;
 
     reflect_defaults(&qcow2_amend_type, &a, FIELD_PROP);
+    a.crypto.force = json_is_true(json_object_get(flat, "force"));
+    json_object_del(flat, "force");
     ok = opts_json_apply(&qcow2_amend_type, &a, flat, FIELD_PROP, err) &&
          (!a.compat || parse_compat(a.compat, &version, err)) &&
+         check_amend_backing(n, &a, err) &&
          (!may || error_set_errno(err, -may, "The image cannot be amended"));
     if (ok) {
         WITH_LOCK (&n->meta)
             ok = amend_locked(s, &a, version, err);
-    }
-    if (ok && (a.backing_file || a.backing_fmt)) {
-        const char *file = a.backing_file ? a.backing_file : n->backing_file;
-        const char *format = a.backing_fmt ? a.backing_fmt : n->backing_format;
-
-        ok = n->drv->set_backing(n, file && *file ? file : NULL, format, err);
     }
     if (ok && progress)
         progress(arg, 1, 1);

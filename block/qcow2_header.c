@@ -18,7 +18,8 @@ enum { /* extensions */
        EXT_CRYPT = 0x0537be77,
        EXT_DATA_FILE = 0x44415441,
        FEATURE_SIZE = 48,
-       FEATURE_NAME = 46
+       FEATURE_NAME = 46,
+       FEATURES_CLUSTER = 4096, /* not in clusters up to this size */
 };
 
 typedef struct Feature {
@@ -410,8 +411,8 @@ static void add_extensions(Builder *b, const Qcow2Header *h)
         put_be64(ext + 8, h->crypt_size);
         add_ext(b, EXT_CRYPT, ext, 16);
     }
-    if (h->version >= 3)
-        add_features(b);
+    if (h->version >= 3 && b->size > FEATURES_CLUSTER)
+        add_features(b); /* they are for messages only: in small clusters names need the room */
     if (h->n_bitmaps && h->version >= 3) {
         put_be32(ext, h->n_bitmaps);
         put_be32(ext + 4, 0);
@@ -487,6 +488,22 @@ int qcow2_header_commit(Qcow2 *s, const Qcow2Header *old)
     return rc;
 }
 
+static int corrupt_at(Qcow2 *s, const BlockCorruption *c)
+{
+    bool writable = !node_is_read_only(s->n);
+
+    s->broken = true;
+    log_error("qcow2: %s: %s; further %scorruption events will be suppressed (image '%s')",
+              writable ? "Marking image as corrupt" : "Image is corrupt", c->msg,
+              writable ? "" : "non-fatal ", s->n->filename ? s->n->filename : "");
+    node_corrupted(s->n, c);
+    if (writable && s->h.version >= 3) { /* others have no place for it */
+        __atomic_or_fetch(&s->h.incompatible, INCOMPAT_CORRUPT, __ATOMIC_RELAXED);
+        qcow2_header_write(s);
+    }
+    return -EIO;
+}
+
 int qcow2_corrupt(Qcow2 *s, bool may_block, const char *fmt, ...)
 {
     char text[256];
@@ -499,19 +516,23 @@ int qcow2_corrupt(Qcow2 *s, bool may_block, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    s->broken = true;
-    if (s->n->flags & NODE_READ_ONLY || s->h.version < 3) {
-        log_error("qcow2: Image '%s' is corrupt: %s; further non-fatal corruption events will be "
-                  "suppressed",
-                  s->n->filename ? s->n->filename : "", text);
+    return corrupt_at(s, &(BlockCorruption){.msg = text, .fatal = !node_is_read_only(s->n)});
+}
+
+int qcow2_overlaps(Qcow2 *s, uint64_t at, uint64_t size, const char *with, bool may_block)
+{
+    char text[128];
+
+    if (s->broken)
         return -EIO;
-    }
-    log_error(
-        "qcow2: Marking image '%s' as corrupt: %s; further corruption events will be suppressed",
-        s->n->filename ? s->n->filename : "", text);
-    s->h.incompatible |= INCOMPAT_CORRUPT;
-    qcow2_header_write(s);
-    return -EIO;
+    if (!may_block)
+        return -EAGAIN;
+    snprintf(text, sizeof(text), "Preventing invalid write on metadata (overlaps with %s)", with);
+    return corrupt_at(s, &(BlockCorruption){.msg = text,
+                                            .fatal = !node_is_read_only(s->n),
+                                            .has_place = true,
+                                            .offset = at,
+                                            .size = size});
 }
 
 int qcow2_mark_dirty(Qcow2 *s, bool may_block)
@@ -521,7 +542,7 @@ int qcow2_mark_dirty(Qcow2 *s, bool may_block)
 
     if (!may_block)
         return -EAGAIN;
-    s->h.incompatible |= INCOMPAT_DIRTY;
+    __atomic_or_fetch(&s->h.incompatible, INCOMPAT_DIRTY, __ATOMIC_RELAXED);
     rc = qcow2_header_commit(s, &old);
     s->dirty_marked = !rc;
     return rc;

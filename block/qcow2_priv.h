@@ -9,7 +9,6 @@
 #define BLOCK_QCOW2_PRIV_H
 
 #include <errno.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -34,7 +33,8 @@ enum {
     QCOW2_BITMAP_BYTES_MAX = 0x20000000, /* of one bitmap's bits */
     QCOW2_BACKING_MAX = 1023,
     QCOW2_SUBCLUSTERS = 32,
-    QCOW2_META_MAX = 8 << 20, /* clusters of metadata that are protected */
+    QCOW2_META_MAX = 8 << 20,         /* clusters of metadata that are protected */
+    QCOW2_INACTIVE_L1_MAX = 64 << 20, /* bytes of snapshots' L1 tables that are read for it */
 };
 
 enum { /* incompatible, compatible, autoclear features */
@@ -93,6 +93,7 @@ typedef struct Qcow2Cache Qcow2Cache;
 /* @max entries of @size bytes.  @clean(arg) is called when all is dirty, and must leave something clean. */
 Qcow2Cache *cache_new(BlockNode *file, unsigned size, unsigned max, int (*clean)(void *arg),
                       void *arg);
+void cache_name_events(Qcow2Cache *c, BlockEvent load, BlockEvent update);
 void cache_free(Qcow2Cache *c); /* what is dirty is lost */
 /* The @size bytes at @at, valid until the next call for this cache.  0, -EAGAIN (only !may_block), -errno. */
 int cache_get(Qcow2Cache *c, uint64_t at, bool may_block, uint8_t **out);
@@ -129,6 +130,7 @@ typedef enum MetaKind {
     META_INACTIVE_L1,
     META_BITMAP_DIR,
     META_CRYPT,
+    META_INACTIVE_L2,
 } MetaKind;
 typedef struct MetaSet {
     uint64_t *slot; /* cluster << 4 | kind; 0: empty; power of two of them */
@@ -145,6 +147,7 @@ typedef struct Qcow2 {
     unsigned rb_slice_bytes, rb_slice_bits;
     unsigned sub_bits; /* of a subcluster, or of a cluster without them */
     bool extended, data_raw, has_data_file, broken, dirty_marked, lazy;
+    bool marks_due;        /* COPIED flags do not agree with the counts, after a failure */
     unsigned overlap_mask; /* of BIT(MetaKind) */
     bool pass_discard[FREE_NEVER_USED + 1];
 
@@ -164,8 +167,7 @@ typedef struct Qcow2 {
     uint64_t compressed_at; /* where the next compressed cluster goes; 0: none begun */
     MetaSet meta;
     uint64_t last_slice; /* to see sequential access */
-    time_t trimmed;
-    unsigned clean_interval;
+    Periodic clean;      /* cache-clean-interval */
 
     Qcow2Snapshot *snapshots;
     bool reading_snapshot; /* opened as one: read-only */
@@ -212,6 +214,8 @@ int qcow2_header_write(Qcow2 *s); /* and flush; blocks */
 int qcow2_header_commit(Qcow2 *s, const Qcow2Header *old);
 /* The corrupt bit is set, and nothing is written any more.  -EIO; -EAGAIN if it may not block. */
 int qcow2_corrupt(Qcow2 *s, bool may_block, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The same: a write of [at, at+size) of the file would have hit @with. */
+int qcow2_overlaps(Qcow2 *s, uint64_t at, uint64_t size, const char *with, bool may_block);
 /* The dirty bit, before the first change of an image with lazy refcounts. */
 int qcow2_mark_dirty(Qcow2 *s, bool may_block);
 
@@ -293,7 +297,7 @@ bool qcow2_check(BlockNode *n, unsigned fix, CheckReport *rep, Error *err);
 bool qcow2_check_locked(Qcow2 *s, unsigned fix, CheckReport *rep, Error *err);
 /* Other reference count widths: all blocks anew. */
 bool refcounts_rewrite(Qcow2 *s, unsigned order, Error *err);
-int qcow2_mark_active(Qcow2 *s); /* COPIED flags as the counts say; writes the tables */
+int qcow2_mark_active(Qcow2 *s); /* COPIED flags as the counts say; written back later */
 
 /* --- qcow2_bitmap.c --- */
 
@@ -335,6 +339,15 @@ bool qcow2_truncate_locked(Qcow2 *s, uint64_t size, Preallocation p, bool exact,
 static inline void qcow2_changed(Qcow2 *s)
 {
     atomic_store_explicit(&s->n->meta_dirty, true, memory_order_relaxed);
+}
+/* An event for a blkdebug filter below; where that is, nothing is done without waiting. */
+static inline void qcow2_event(Qcow2 *s, BlockEvent e)
+{
+    node_event(s->n->file, e);
+}
+static inline bool qcow2_is_watched(const Qcow2 *s)
+{
+    return s->n->file->events;
 }
 static inline int qcow2_may_write(const Qcow2 *s)
 {

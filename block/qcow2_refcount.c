@@ -145,15 +145,37 @@ const char *meta_name(MetaKind k)
                                         [META_SNAPSHOTS] = "snapshot table",
                                         [META_INACTIVE_L1] = "inactive L1 table",
                                         [META_BITMAP_DIR] = "bitmap directory",
-                                        [META_CRYPT] = "encryption header"};
+                                        [META_CRYPT] = "encryption header",
+                                        [META_INACTIVE_L2] = "inactive L2 table"};
 
     return names[k];
+}
+
+/* L2 tables of snapshots: to be read, so only if overlap-check asks for it.  They change with the list only. */
+static void meta_add_inactive_l2(Qcow2 *s)
+{
+    uint64_t left = QCOW2_INACTIVE_L1_MAX;
+
+    for (uint32_t i = 0; s->snapshots && i < s->h.n_snapshots; i++) {
+        const Qcow2Snapshot *sn = &s->snapshots[i];
+        uint64_t *l1;
+
+        if (sn->l1_size > left / 8 || !l1_table_read(s, sn->l1_at, sn->l1_size, &l1, NULL))
+            continue;
+        left -= sn->l1_size * 8ull;
+        for (uint32_t k = 0; k < sn->l1_size; k++)
+            if (l1[k] & ENTRY_OFFSET)
+                meta_add(s, l1[k] & ENTRY_OFFSET, s->cluster_size, META_INACTIVE_L2);
+        xfree(l1);
+    }
 }
 
 void meta_rebuild(Qcow2 *s)
 {
     xfree(s->meta.slot);
     s->meta = (MetaSet){0};
+    if (s->overlap_mask & BIT(META_INACTIVE_L2))
+        meta_add_inactive_l2(s);
     for (uint32_t i = 0; i < s->rt_entries; i++)
         if (s->rt[i])
             meta_add(s, s->rt[i], s->cluster_size, META_REFBLOCK);
@@ -192,6 +214,8 @@ static int slice_of(Qcow2 *s, uint64_t cluster, bool may_block, uint8_t **p, uin
             s, may_block, "Refblock offset %#" PRIx64 " unaligned (reftable index: %#" PRIx64 ")",
             rb, i);
     *slice_at = rb + (uint64_t)slice * s->rb_slice_bytes;
+    if (may_block)
+        qcow2_event(s, EVENT_REFBLOCK_LOAD);
     if (may_block && left > 1 && !cache_peek(s->rb, *slice_at))
         cache_prefetch(s->rb, *slice_at, MIN(left, 16u));
     return cache_get(s->rb, *slice_at, may_block, p);
@@ -230,8 +254,11 @@ static int refcount_add_one(Qcow2 *s, uint64_t cluster, int64_t delta, bool may_
     unsigned order = s->h.refcount_order;
     uint64_t slice_at, i = index_in_slice(s, cluster), v;
     uint8_t *p;
-    int rc = slice_of(s, cluster, may_block, &p, &slice_at);
+    int rc;
 
+    if (may_block)
+        qcow2_event(s, EVENT_REFBLOCK_ALLOC);
+    rc = slice_of(s, cluster, may_block, &p, &slice_at);
     if (rc)
         return rc;
     v = p ? refcount_get_raw(p, order, i) : 0;
@@ -278,8 +305,7 @@ int check_overlap(Qcow2 *s, uint64_t at, uint64_t size, bool may_block)
 
     if (k == META_NONE_)
         return 0;
-    return qcow2_corrupt(s, may_block, "Preventing invalid write on metadata (overlaps with %s)",
-                         meta_name(k));
+    return qcow2_overlaps(s, at, size, meta_name(k), may_block);
 }
 
 static bool take_fresh(Qcow2 *s, uint64_t cluster, uint64_t count)
@@ -320,6 +346,8 @@ static int block_new(Qcow2 *s, uint64_t cluster, bool may_block)
     uint64_t at = cluster << s->cluster_bits;
     int rc = check_overlap(s, at, s->cluster_size, may_block);
 
+    qcow2_event(s, EVENT_REFBLOCK_ALLOC);
+    qcow2_event(s, EVENT_REFBLOCK_ALLOC_WRITE);
     if (!rc && cluster < s->fresh_from)
         rc = may_block ? write_zero_clusters(s, at, s->cluster_size) : -EAGAIN;
     if (rc)
@@ -375,6 +403,7 @@ static int area_write_blocks(Qcow2 *s, const Area *a)
     for (uint64_t i = 0; i < a->n_blocks + a->want; i++)
         refcount_set_raw(buf, s->h.refcount_order, i, 1);
     cache_forget(s->rb, a->first << s->cluster_bits, size);
+    qcow2_event(s, EVENT_REFBLOCK_ALLOC_WRITE_BLOCKS);
     rc = node_write(s->n->file, a->first << s->cluster_bits, buf, size);
     if (!rc)
         s->unstable_file = true;
@@ -394,6 +423,7 @@ static int rt_grow(Qcow2 *s, uint64_t entries)
     Area a;
     int rc = qcow2_writeback(s);
 
+    qcow2_event(s, EVENT_REFTABLE_GROW);
     for (;;) { /* its own blocks need entries as well */
         n = (n + per - 1) / per * per;
         if (n * 8 > QCOW2_REFTABLE_MAX)
@@ -416,10 +446,12 @@ static int rt_grow(Qcow2 *s, uint64_t entries)
             table[s->rt_entries + i] = (a.first + i) << s->cluster_bits;
         rc = area_write_blocks(s, &a);
     }
+    qcow2_event(s, EVENT_REFBLOCK_ALLOC_WRITE_TABLE);
     if (!rc)
         rc = write_table(s, (a.first + a.n_blocks) << s->cluster_bits, table, n);
     if (!rc)
         rc = node_flush(s->n->file);
+    qcow2_event(s, EVENT_REFBLOCK_ALLOC_SWITCH_TABLE);
     if (!rc) {
         s->h.rt_at = (a.first + a.n_blocks) << s->cluster_bits;
         s->h.rt_clusters = clusters;
@@ -571,6 +603,7 @@ int alloc_clusters(Qcow2 *s, uint64_t want, bool exact, bool may_block, uint64_t
 
     if (exact && !may_block && want > 1)
         return -EAGAIN;
+    qcow2_event(s, EVENT_CLUSTER_ALLOC);
     c = s->free_hint;
     if (!exact || want == 1) {
         rc = next_free(s, &c, want, may_block, &len);
@@ -612,6 +645,7 @@ int alloc_bytes(Qcow2 *s, uint64_t size, uint64_t *at)
     int rc;
 
     assert(size && size <= s->cluster_size);
+    qcow2_event(s, EVENT_CLUSTER_ALLOC_BYTES);
     if (from) {
         rc = refcount_get(s, cluster_of(s, from), &count);
         if (rc)
@@ -655,6 +689,7 @@ void free_later(Qcow2 *s, uint64_t at, uint64_t size, unsigned why)
     Qcow2Free *last = s->n_frees ? &s->frees[s->n_frees - 1] : NULL;
 
     qcow2_changed(s);
+    qcow2_event(s, EVENT_CLUSTER_FREE);
     if (last && last->cluster + last->count == c && last->why == why &&
         count <= UINT32_MAX - last->count) {
         last->count += (uint32_t)count;
@@ -672,6 +707,7 @@ void free_at_once(Qcow2 *s, uint64_t at, uint64_t size)
 {
     uint64_t c = cluster_of(s, at);
 
+    qcow2_event(s, EVENT_CLUSTER_FREE);
     for (uint64_t i = 0; i < clusters_for(s, size); i++)
         if (refcount_add_one(s, c + i, -1, false))
             free_later(s, (c + i) << s->cluster_bits, s->cluster_size, FREE_NEVER_USED);
@@ -769,7 +805,7 @@ int qcow2_barrier(Qcow2 *s)
 
 /* The changed parts (64 entries each) of a table. */
 static int write_dirty_entries(Qcow2 *s, uint64_t at, const uint64_t *table, uint64_t entries,
-                               uint8_t *dirty)
+                               uint8_t *dirty, BlockEvent e)
 {
     uint64_t parts = (entries + 63) / 64;
 
@@ -781,6 +817,7 @@ static int write_dirty_entries(Qcow2 *s, uint64_t at, const uint64_t *table, uin
             continue;
         for (uint64_t k = 0; k < MIN((uint64_t)64, entries - i * 64); k++)
             put_be64(buf + k * 8, table[i * 64 + k]);
+        qcow2_event(s, e);
         rc = node_write(s->n->file, at + i * 512, buf, sizeof(buf));
         if (rc)
             return rc;
@@ -799,7 +836,8 @@ static int write_refcounts(Qcow2 *s)
         return rc;
     rc = qcow2_barrier(s); /* blocks before the table, inv 3 */
     if (!rc)
-        rc = write_dirty_entries(s, s->h.rt_at, s->rt, s->rt_entries, s->rt_dirty);
+        rc = write_dirty_entries(s, s->h.rt_at, s->rt, s->rt_entries, s->rt_dirty,
+                                 EVENT_REFBLOCK_ALLOC_HOOKUP);
     if (!rc)
         s->rt_any_dirty = false;
     return rc;
@@ -820,7 +858,7 @@ static int write_mapping(Qcow2 *s)
         return rc;
     rc = qcow2_barrier(s); /* tables before what refers to them */
     if (!rc)
-        rc = write_dirty_entries(s, s->h.l1_at, s->l1, s->h.l1_size, s->l1_dirty);
+        rc = write_dirty_entries(s, s->h.l1_at, s->l1, s->h.l1_size, s->l1_dirty, EVENT_L1_UPDATE);
     if (!rc)
         s->l1_any_dirty = false;
     return rc;

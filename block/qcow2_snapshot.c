@@ -316,53 +316,53 @@ static int tree_free(Qcow2 *s, const uint64_t *l1, uint32_t n)
     return rc;
 }
 
-/* COPIED as the counts say, in one table; true: something changed. */
-static int mark_copied(Qcow2 *s, uint8_t *l2, bool *changed)
+/* COPIED as the counts say, in the cached part at @at of an active table. */
+static int mark_slice(Qcow2 *s, uint64_t at)
 {
-    for (unsigned i = 0; i < 1u << s->l2_bits; i++) {
-        uint64_t e = table_entry(s, l2, i), count, new;
-        int rc;
+    uint8_t *p;
+    int rc = cache_get(s->l2, at, true, &p);
+
+    for (unsigned i = 0; i < 1u << s->slice_bits && !rc; i++) {
+        uint64_t e = table_entry(s, p, i), count;
 
         if (e & ENTRY_COMPRESSED || !(e & ENTRY_OFFSET))
             continue;
         rc = refcount_get(s, cluster_of(s, e & ENTRY_OFFSET), &count);
-        if (rc)
-            return rc;
-        new = count == 1 ? e | ENTRY_COPIED : e & ~ENTRY_COPIED;
-        if (new == e)
+        if (rc || (count == 1) == !!(e & ENTRY_COPIED))
             continue;
-        put_be64(l2 + i * s->entry_size, new);
-        *changed = true;
+        put_be64(p + i * s->entry_size, e ^ ENTRY_COPIED);
+        cache_dirty(s->l2, at);
+        qcow2_changed(s);
     }
-    return 0;
+    return rc;
 }
 
-/* COPIED in all of the active tables as the counts say.  What is dirty was written before. */
+/* In memory only, where a failure can be taken back; what could not be done is due at the next flush. */
 int qcow2_mark_active(Qcow2 *s)
 {
-    uint8_t *buf = try_alloc(s->cluster_size);
-    int rc = buf ? 0 : -ENOMEM;
+    unsigned slices = s->cluster_size / s->slice_bytes;
+    int rc = 0;
 
     for (uint32_t i = 0; i < s->h.l1_size && !rc; i++) {
         uint64_t at = s->l1[i] & ENTRY_OFFSET, count;
-        bool changed = false;
 
         if (!at)
             continue;
-        rc = read_l2(s, s->l1[i], buf);
-        if (!rc)
-            rc = mark_copied(s, buf, &changed);
-        if (!rc && changed) {
-            rc = node_write(s->n->file, at, buf, s->cluster_size);
-            s->unstable_file = true;
-            cache_forget(s->l2, at, s->cluster_size);
+        for (unsigned k = 0; k < slices && !rc; k++) {
+            uint64_t slice = at + (uint64_t)k * s->slice_bytes;
+
+            if (k % 16 == 0 && slices > 1 && !cache_peek(s->l2, slice))
+                cache_prefetch(s->l2, slice, MIN(slices - k, 16u));
+            rc = mark_slice(s, slice);
         }
         if (!rc)
             rc = refcount_get(s, cluster_of(s, at), &count);
         if (!rc && (count == 1) != !!(s->l1[i] & ENTRY_COPIED))
             l1_set(s, i, count == 1 ? at | ENTRY_COPIED : at);
     }
-    xfree(buf);
+    s->marks_due = rc;
+    if (rc)
+        qcow2_changed(s);
     return rc;
 }
 
@@ -544,6 +544,7 @@ static int apply_tables(Qcow2 *s, const Qcow2Snapshot *sn, uint64_t *l1, uint64_
     s->l1 = l1;
     s->l1_dirty = dirty;
     s->l1_any_dirty = false;
+    s->marks_due = true;
     for (uint32_t i = 0; i < old.l1_size; i++)
         cache_forget(s->l2, old_l1[i] & ENTRY_OFFSET, s->cluster_size);
     rc = tree_free(s, old_l1, old.l1_size); /* an error here leaks */
@@ -619,6 +620,7 @@ static int remove_locked(Qcow2 *s, uint32_t i, const uint64_t *l1)
     }
     xfree(s->snapshots);
     s->snapshots = list;
+    s->marks_due = true;
     rc = tree_free(s, l1, sn.l1_size); /* an error here leaks */
     if (sn.l1_size)
         free_later(s, sn.l1_at, sn.l1_size * 8ull, FREE_SNAPSHOT);
@@ -721,6 +723,7 @@ int qcow2_save_vmstate(BlockNode *n, uint64_t at, const void *buf, size_t size)
         return -ENOTSUP;
     if (at > INT64_MAX - base - size)
         return -EFBIG;
+    qcow2_event(s, EVENT_VMSTATE_SAVE);
     WITH_LOCK (&n->meta)
         rc = qcow2_pwrite(s, base + at, buf, size);
     return rc;
@@ -734,6 +737,7 @@ int qcow2_load_vmstate(BlockNode *n, uint64_t at, void *buf, size_t size)
 
     if (at > INT64_MAX - base - size)
         return -EFBIG;
+    qcow2_event(s, EVENT_VMSTATE_LOAD);
     WITH_LOCK (&n->meta)
         rc = qcow2_pread(s, base + at, buf, size);
     return rc;

@@ -3,12 +3,10 @@
  * query_cmds - what drives and nodes there are, and how busy (QEMU 7.2, qapi/block-core.json)
  */
 #include "base/alloc.h"
+#include "block/blockdev_type.h"
 #include "block/cmds.h"
 #include "block/info.h"
 #include "block/throttle.h"
-
-static const char *const zeroes_names[] = {"off", "on", "unmap", NULL};
-static ENUM_TYPE(zeroes_type, BlockdevDetectZeroesOptions, zeroes_names);
 
 typedef struct CacheInfo {
     bool writeback, direct, no_flush;
@@ -41,12 +39,26 @@ static LIST_TYPE(bitmap_list, &bitmap_type);
 typedef struct NodeInfo {
     char *file, *node_name, *drv, *backing_file;
     bool ro, encrypted, has_bitmaps;
-    int64_t depth, bps, bps_rd, bps_wr, iops, iops_rd, iops_wr, write_threshold;
+    int64_t depth, write_threshold;
+    uint64_t avg[THROTTLE_BUCKETS], max[THROTTLE_BUCKETS], length[THROTTLE_BUCKETS], iops_size;
+    bool has_max[THROTTLE_BUCKETS], has_iops_size;
+    char *group;
     uint32_t zeroes;
     ImageInfo image;
     CacheInfo cache;
     List bitmaps;
 } NodeInfo;
+
+#define LIMIT(m, i, nm, dc, ...)                                                                   \
+    {                                                                                              \
+        .name = nm, .type = &type_u64, .doc = dc, .at = offsetof(NodeInfo, m[i]), .count = 1,      \
+        .use = FIELD_ARG, __VA_ARGS__                                                              \
+    }
+#define WITH_MAX(i) .has_at = offsetof(NodeInfo, has_max[i]), .flags = FIELD_OPTIONAL
+#define LIMITS(i, nm)                                                                              \
+    LIMIT(avg, i, nm, "limit a second, 0: none", .flags = FIELD_REQUIRED),                         \
+        LIMIT(max, i, nm "_max", "limit during bursts", WITH_MAX(i)),                              \
+        LIMIT(length, i, nm "_max_length", "longest burst in seconds", WITH_MAX(i))
 static const Field node_fields[] = {
     ARG(NodeInfo, file, "file", "name of the image"),
     ARG_STR_OPT(NodeInfo, node_name, "node-name", "the node"),
@@ -55,13 +67,16 @@ static const Field node_fields[] = {
     ARG_STR_OPT(NodeInfo, backing_file, "backing_file", "name of the backing file"),
     ARG(NodeInfo, depth, "backing_file_depth", "how many are below"),
     ARG(NodeInfo, encrypted, "encrypted", "it is encrypted"),
-    ARG_TYPE(NodeInfo, zeroes, "detect_zeroes", &zeroes_type, "writes of zeroes are made cheap"),
-    ARG(NodeInfo, bps, "bps", "limit of bytes a second"),
-    ARG(NodeInfo, bps_rd, "bps_rd", "of reads"),
-    ARG(NodeInfo, bps_wr, "bps_wr", "of writes"),
-    ARG(NodeInfo, iops, "iops", "limit of requests a second"),
-    ARG(NodeInfo, iops_rd, "iops_rd", "of reads"),
-    ARG(NodeInfo, iops_wr, "iops_wr", "of writes"),
+    ARG_TYPE(NodeInfo, zeroes, "detect_zeroes", &detect_zeroes_type,
+             "writes of zeroes are made cheap"),
+    LIMITS(THROTTLE_BPS_TOTAL, "bps"),
+    LIMITS(THROTTLE_BPS_READ, "bps_rd"),
+    LIMITS(THROTTLE_BPS_WRITE, "bps_wr"),
+    LIMITS(THROTTLE_IOPS_TOTAL, "iops"),
+    LIMITS(THROTTLE_IOPS_READ, "iops_rd"),
+    LIMITS(THROTTLE_IOPS_WRITE, "iops_wr"),
+    ARG_OPT(NodeInfo, iops_size, "iops_size", "larger requests count as several"),
+    ARG_STR_OPT(NodeInfo, group, "group", "drives that share the limits"),
     ARG_TYPE(NodeInfo, image, "image", &image_info_type, "the image"),
     ARG_TYPE(NodeInfo, cache, "cache", &cache_type, "how the host caches"),
     ARG(NodeInfo, write_threshold, "write_threshold", "0: none"),
@@ -114,14 +129,17 @@ static void fill_limits(BlockPort *p, NodeInfo *i)
 {
     ThrottleLimits l;
 
-    if (!block_port_limits(p, &l))
+    i->group = xstrdup(block_port_limits(p, &l));
+    if (!i->group)
         return;
-    i->bps = (int64_t)l.avg[THROTTLE_BPS_TOTAL];
-    i->bps_rd = (int64_t)l.avg[THROTTLE_BPS_READ];
-    i->bps_wr = (int64_t)l.avg[THROTTLE_BPS_WRITE];
-    i->iops = (int64_t)l.avg[THROTTLE_IOPS_TOTAL];
-    i->iops_rd = (int64_t)l.avg[THROTTLE_IOPS_READ];
-    i->iops_wr = (int64_t)l.avg[THROTTLE_IOPS_WRITE];
+    for (unsigned b = 0; b < THROTTLE_BUCKETS; b++) {
+        i->avg[b] = l.avg[b];
+        i->max[b] = l.max[b];
+        i->length[b] = l.length[b];
+        i->has_max[b] = l.max[b];
+    }
+    i->iops_size = l.iops_size;
+    i->has_iops_size = l.iops_size;
 }
 
 /* --- query-named-block-nodes --- */

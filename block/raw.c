@@ -32,7 +32,7 @@ static bool raw_open(BlockNode *n, const void *options, Error *err)
     uint64_t whole = n->file->size;
 
     s->offset = o->offset;
-    s->has_size = o->size || o->offset;
+    s->has_size = o->size;
     if (o->offset > whole)
         return error_set(err,
                          "Offset (%" PRIu64 ") cannot be greater than size of the containing "
@@ -74,6 +74,10 @@ static void raw_submit(BlockNode *n, BlockReq *r)
         blockreq_complete(r, -EPERM);
         return;
     }
+    if (s->has_size && (r->op == BLOCK_WRITE || r->op == BLOCK_ZERO) && r->at + r->size > n->size) {
+        blockreq_complete(r, -ENOSPC);
+        return;
+    }
     node_forward(n->file, r, s->offset);
 }
 
@@ -98,18 +102,6 @@ static bool raw_truncate(BlockNode *n, uint64_t size, Preallocation p, bool exac
         return false;
     n->size = size;
     return true;
-}
-
-static bool raw_create(BlockGraph *g, json_t *options, Error *err)
-{
-    AUTO_FREE char *file = json_take_str(options, "file");
-    uint64_t size = 0;
-    BlockNode *n = file ? node_find(g, file) : NULL;
-    bool ok = n ? json_take_size(options, "size", &size, err) &&
-                      node_truncate(n, size, PREALLOC_OFF, true, err)
-                : error_set(err, "Cannot find node-name='%s'", file ? file : "");
-
-    return ok;
 }
 
 static bool raw_create_file(BlockGraph *g, const char *filename, json_t *options, Error *err)
@@ -151,7 +143,6 @@ static BlockDriver raw_driver = {
     .submit = raw_submit,
     .status = raw_status,
     .truncate = raw_truncate,
-    .create = raw_create,
     .create_file = raw_create_file,
     .measure = raw_measure,
 };

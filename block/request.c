@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/now.h"
 #include "base/zero.h"
 #include "block/bitmap.h"
 #include "block/block_priv.h"
@@ -100,21 +101,13 @@ void iov_scatter(const struct iovec *iov, int n, uint64_t skip, const void *from
 
 /* --- the end --- */
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
-
 static void account(BlockPort *p, const BlockReq *r)
 {
     lock_take(&p->lock);
     p->stats.ops[r->op] += !r->result;
     p->stats.bytes[r->op] += r->result ? 0 : r->size;
     p->stats.failed[r->op] += !!r->result;
-    p->stats.ns[r->op] += (uint64_t)(now_ns() - r->since);
+    p->stats.ns[r->op] += (uint64_t)(monotonic_ns() - r->since);
     if (op_modifies(r->op))
         p->stats.highest_write = MAX(p->stats.highest_write, r->at + r->size);
     lock_drop(&p->lock);
@@ -219,7 +212,8 @@ void node_submit(BlockNode *n, BlockReq *r)
     if (UNLIKELY(n->detect_zeroes && r->op == BLOCK_WRITE &&
                  !(r->flags & (BLOCK_COMPRESS | BLOCK_UNCHANGED)) && iov_is_zero(r->iov, r->n_iov)))
         r = zero_instead(n, r);
-    if (UNLIKELY(n->bitmaps && op_modifies(r->op) && !(r->flags & BLOCK_UNCHANGED)))
+    if (UNLIKELY(__atomic_load_n(&n->bitmaps, __ATOMIC_ACQUIRE) && op_modifies(r->op) &&
+                 !(r->flags & BLOCK_UNCHANGED)))
         r = track(n, r);
     /* no-flush is about the storage: a format writes its metadata back all the same. */
     if ((r->op == BLOCK_FLUSH && n->flags & NODE_NO_FLUSH && n->drv->kind == DRIVER_PROTOCOL) ||
@@ -234,8 +228,20 @@ void node_submit(BlockNode *n, BlockReq *r)
     }
 }
 
+/* A format writes beyond the end of its file: the nodes in between grow with it. */
+void node_grow(BlockNode *n, const BlockReq *r)
+{
+    uint64_t end = r->at + r->size, size = atomic_load(&n->size);
+
+    if (r->op != BLOCK_WRITE && r->op != BLOCK_ZERO)
+        return;
+    while (end > size && !atomic_compare_exchange_weak(&n->size, &size, end))
+        continue;
+}
+
 void node_forward(BlockNode *child, BlockReq *r, uint64_t offset)
 {
+    node_grow(r->node, r);
     r->at += r->op == BLOCK_FLUSH ? 0 : offset;
     node_submit(child, r);
 }
@@ -263,6 +269,14 @@ void blockreq_free(BlockReq *r)
 void block_work(BlockGraph *g, void (*fn)(void *arg), void *arg)
 {
     workers_run(g->workers, fn, arg);
+}
+
+void blockreq_work(BlockReq *r, void (*fn)(void *r))
+{
+    if (r->ctx)
+        block_work(r->node->graph, fn, r);
+    else
+        fn(r);
 }
 
 /* --- users --- */
@@ -305,7 +319,7 @@ void block_submit(BlockPort *p, BlockReq *r)
 {
     r->port = p;
     r->how = r->ctx ? 0 : HOW_WAIT;
-    r->since = now_ns();
+    r->since = monotonic_ns();
     if (p->writethrough && (r->op == BLOCK_WRITE || r->op == BLOCK_ZERO))
         r->flags |= BLOCK_FUA;
     atomic_store_explicit(&r->state, WAITING, memory_order_relaxed);

@@ -131,7 +131,7 @@ COMMAND(blockdev_snapshot, .name = "blockdev-snapshot", .args = &overlay_type,
 /* --- blockdev-snapshot-sync: makes the overlay, too --- */
 
 static const char *const mode_names[] = {"existing", "absolute-paths", NULL};
-static ENUM_TYPE(mode_type, NewImageMode, mode_names);
+ENUM_TYPE(new_image_mode_type, NewImageMode, mode_names);
 typedef struct SnapshotSync {
     char *device, *node_name, *file, *snap_name, *format;
     bool has_mode;
@@ -143,7 +143,7 @@ static const Field sync_fields[] = {
     ARG(SnapshotSync, file, "snapshot-file", "file of the overlay"),
     ARG_STR_OPT(SnapshotSync, snap_name, "snapshot-node-name", "node name of the overlay"),
     ARG_STR_OPT(SnapshotSync, format, "format", "its format: qcow2"),
-    ARG_TYPE_OPT(SnapshotSync, mode, "mode", &mode_type, "make it, or use what is there"),
+    ARG_TYPE_OPT(SnapshotSync, mode, "mode", &new_image_mode_type, "make it, or use what is there"),
 };
 static STRUCT_TYPE(sync_type, SnapshotSync, sync_fields);
 

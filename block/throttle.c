@@ -4,8 +4,7 @@
  */
 #include "block/throttle.h"
 
-#include <time.h>
-
+#include "base/now.h"
 #include "base/opts.h"
 #include "block/block_priv.h"
 
@@ -17,6 +16,10 @@ typedef struct Bucket {
 } Bucket;
 
 struct ThrottleGroup {
+    Object *object;    /* whose it is, and which is in use by each reference; or ... */
+    BlockGraph *graph; /* ... where it is known by its name */
+    char *name;
+    ThrottleGroup *next;
     Lock lock;
     unsigned refs, lifted;
     ThrottleLimits limits;
@@ -27,14 +30,6 @@ struct ThrottleGroup {
 };
 
 /* --- the buckets --- */
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
 
 static const char *const bucket_names[THROTTLE_BUCKETS] = {"bps-total",  "bps-read",  "bps-write",
                                                            "iops-total", "iops-read", "iops-write"};
@@ -86,7 +81,7 @@ static double leak(double level, double rate, double seconds)
 
 static void buckets_leak_locked(ThrottleGroup *g)
 {
-    int64_t now = now_ns();
+    int64_t now = monotonic_ns();
     double s = (double)(now - g->then) / 1e9;
 
     g->then = now;
@@ -268,37 +263,61 @@ void throttle_pass(ThrottleGroup *g, BlockGraph *graph, BlockReq *r, void (*go)(
 
 /* --- groups --- */
 
-static void limits_none(ThrottleLimits *l)
+void throttle_limits_none(ThrottleLimits *l)
 {
     *l = (ThrottleLimits){0};
     for (unsigned i = 0; i < THROTTLE_BUCKETS; i++)
         l->length[i] = 1;
 }
 
-ThrottleGroup *throttle_group_new(BlockGraph *graph)
+static ThrottleGroup *group_new(Object *o, const char *name)
 {
     ThrottleGroup *g = xnew(ThrottleGroup);
 
-    (void)graph;
+    g->object = o;
+    g->name = xstrdup(name);
     g->refs = 1;
     lock_init(&g->lock, "throttle group", RANK_QUEUE);
     g->last[0] = &g->first[0];
     g->last[1] = &g->first[1];
-    g->then = now_ns();
-    limits_none(&g->limits);
+    g->then = monotonic_ns();
+    throttle_limits_none(&g->limits);
     return g;
 }
 
 ThrottleGroup *throttle_group_ref(ThrottleGroup *g)
 {
     g->refs++;
+    if (g->object)
+        object_use(g->object);
     return g;
+}
+
+const char *throttle_group_name(const ThrottleGroup *g)
+{
+    return g->name;
+}
+
+static void group_forget(ThrottleGroup *g)
+{
+    ThrottleGroup **at = &g->graph->throttles;
+
+    while (*at != g)
+        at = &(*at)->next;
+    *at = g->next;
 }
 
 void throttle_group_unref(ThrottleGroup *g)
 {
-    if (!g || --g->refs)
+    if (!g)
         return;
+    if (--g->refs) {
+        if (g->object)
+            object_unuse(g->object);
+        return;
+    }
+    if (g->graph)
+        group_forget(g);
     if (g->loop) {
         Watch w = {.g = g, .loop = g->loop};
 
@@ -307,6 +326,7 @@ void throttle_group_unref(ThrottleGroup *g)
             futex_wait(&w.done, 0);
     }
     lock_fini(&g->lock);
+    xfree(g->name);
     xfree(g);
 }
 
@@ -345,9 +365,22 @@ typedef struct GroupObject {
     ThrottleLimits limits;
 } GroupObject;
 
-ThrottleGroup *throttle_group_of(Object *o)
+ThrottleGroup *throttle_group_named(BlockGraph *graph, const char *name)
 {
-    return ((GroupObject *)o)->group;
+    Objects *set = graph_objects(graph);
+    Object *o = set ? object_find(set, name, "throttle-group", NULL) : NULL;
+    ThrottleGroup *g;
+
+    if (o)
+        return throttle_group_ref(((GroupObject *)o)->group);
+    for (g = graph->throttles; g; g = g->next)
+        if (!strcmp(g->name, name))
+            return throttle_group_ref(g);
+    g = group_new(NULL, name);
+    g->graph = graph;
+    g->next = graph->throttles;
+    graph->throttles = g;
+    return g;
 }
 
 static bool number_of(const json_t *v, uint64_t *out)
@@ -359,8 +392,8 @@ static bool number_of(const json_t *v, uint64_t *out)
     return json_is_string(v) && parse_size(json_string_value(v), 'B', out);
 }
 
-/* "bps-total", "bps-total-max", "bps-total-max-length", "iops-size" */
-static bool set_limit(ThrottleLimits *l, const char *name, const json_t *v, Error *err)
+bool throttle_limit_set(ThrottleLimits *l, const char *prefix, const char *name, const json_t *v,
+                        Error *err)
 {
     uint64_t *at = !strcmp(name, "iops-size") ? &l->iops_size : NULL;
 
@@ -376,7 +409,16 @@ static bool set_limit(ThrottleLimits *l, const char *name, const json_t *v, Erro
     }
     if (!at)
         return false;
-    return number_of(v, at) || error_set(err, "Parameter '%s' expects a number", name);
+    return number_of(v, at) || error_set(err, "Parameter '%s%s' expects a number", prefix, name);
+}
+
+/* With the first property, or when there is none. */
+static void group_begin(GroupObject *g)
+{
+    if (g->group)
+        return;
+    g->group = group_new(&g->obj, g->obj.id);
+    throttle_limits_none(&g->limits);
 }
 
 static bool group_set(Object *o, const char *name, const json_t *v, Error *err)
@@ -385,16 +427,13 @@ static bool group_set(Object *o, const char *name, const json_t *v, Error *err)
     const char *key;
     json_t *e;
 
-    if (!g->group) { /* the first property */
-        g->group = throttle_group_new(NULL);
-        limits_none(&g->limits);
-    }
+    group_begin(g);
     if (!strncmp(name, "x-", 2))
-        return set_limit(&g->limits, name + 2, v, err);
+        return throttle_limit_set(&g->limits, "x-", name + 2, v, err);
     if (strcmp(name, "limits"))
         return false;
     json_object_foreach ((json_t *)(uintptr_t)v, key, e)
-        if (!set_limit(&g->limits, key, e, err))
+        if (!throttle_limit_set(&g->limits, "limits.", key, e, err))
             return err && err->msg[0] ? false
                                       : error_set(err, "Parameter 'limits.%s' is unexpected", key);
     return true;
@@ -404,10 +443,7 @@ static bool group_complete(Object *o, Error *err)
 {
     GroupObject *g = (GroupObject *)o;
 
-    if (!g->group) {
-        g->group = throttle_group_new(NULL);
-        limits_none(&g->limits);
-    }
+    group_begin(g);
     if (!throttle_check(&g->limits, err))
         return false;
     throttle_group_set(g->group, &g->limits);
@@ -416,7 +452,11 @@ static bool group_complete(Object *o, Error *err)
 
 static void group_free(Object *o)
 {
-    throttle_group_unref(((GroupObject *)o)->group);
+    ThrottleGroup *g = ((GroupObject *)o)->group;
+
+    if (g)
+        g->object = NULL;
+    throttle_group_unref(g);
 }
 
 static const Type group_type = {
@@ -435,7 +475,6 @@ OBJECT_REGISTER(group_class)
 
 typedef struct Throttle {
     ThrottleGroup *group;
-    Object *object;
 } Throttle;
 
 typedef struct ThrottleOptions {
@@ -450,18 +489,14 @@ static bool throttle_open(BlockNode *n, const void *options, Error *err)
 {
     const ThrottleOptions *o = options;
     Throttle *s = n->state;
-    Object *obj;
 
     if (!o->group)
         return error_set(err, "Please specify a throttle group (throttle-group=ID)");
     if (!graph_objects(n->graph))
         return error_set(err, "Throttle group '%s' does not exist", o->group);
-    obj = object_find(graph_objects(n->graph), o->group, "throttle-group", err);
-    if (!obj)
+    if (!object_find(graph_objects(n->graph), o->group, "throttle-group", err))
         return false;
-    object_use(obj);
-    s->object = obj;
-    s->group = throttle_group_ref(throttle_group_of(obj));
+    s->group = throttle_group_named(n->graph, o->group);
     n->size = n->file->size;
     n->cluster_size = n->file->cluster_size;
     return true;
@@ -469,11 +504,7 @@ static bool throttle_open(BlockNode *n, const void *options, Error *err)
 
 static void throttle_close(BlockNode *n)
 {
-    Throttle *s = n->state;
-
-    throttle_group_unref(s->group);
-    if (s->object)
-        object_unuse(s->object);
+    throttle_group_unref(((Throttle *)n->state)->group);
 }
 
 static void throttle_go(BlockReq *r)

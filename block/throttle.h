@@ -30,9 +30,13 @@ typedef struct ThrottleGroup ThrottleGroup;
 
 bool throttle_check(const ThrottleLimits *l, Error *err);
 bool throttle_is_limited(const ThrottleLimits *l);
-/* A group without a name, or the object of class "throttle-group"; counted. */
-ThrottleGroup *throttle_group_new(BlockGraph *g);
-ThrottleGroup *throttle_group_of(Object *o);
+/* "bps-total", "bps-total-max", "bps-total-max-length", ..., "iops-size"; @prefix: of the name in messages.  False
+ * without a message: there is no such limit. */
+bool throttle_limit_set(ThrottleLimits *l, const char *prefix, const char *name, const json_t *value, Error *err);
+void throttle_limits_none(ThrottleLimits *l);
+/* The object "throttle-group" of that name, or the group of those who ask for it; counted. */
+ThrottleGroup *throttle_group_named(BlockGraph *g, const char *name);
+const char *throttle_group_name(const ThrottleGroup *g);
 ThrottleGroup *throttle_group_ref(ThrottleGroup *g);
 void throttle_group_unref(ThrottleGroup *g);
 void throttle_group_set(ThrottleGroup *g, const ThrottleLimits *l);

@@ -53,20 +53,12 @@ COMMAND_FN(block_set_io_throttle)
         return false;
     if (!block_port_node(p))
         return error_set(err, "Device '%s' has no medium", block_port_name(p));
-    if (a->group && strcmp(a->group, block_port_name(p)))
-        return error_set(err,
-                         "group=%s: drives that share limits are not built yet here (a "
-                         "throttle-group object and the throttle filter do it)",
-                         a->group);
-    for (unsigned i = 0; i < THROTTLE_BUCKETS; i++) {
-        if (a->avg[i] < 0 || (a->has_max[i] && a->max[i] < 0) ||
-            (a->has_length[i] && a->length[i] < 0))
-            return error_set(err, "bps/iops/max values must not be negative");
+    for (unsigned i = 0; i < THROTTLE_BUCKETS; i++) { /* negative ones are too large */
         l.avg[i] = (uint64_t)a->avg[i];
         l.max[i] = a->has_max[i] ? (uint64_t)a->max[i] : 0;
         l.length[i] = a->has_length[i] ? (uint64_t)a->length[i] : 1;
     }
-    return block_port_throttle(p, &l, err);
+    return block_port_throttle(p, a->group, &l, err);
 }
 COMMAND(block_set_io_throttle, .name = "block_set_io_throttle", .args = &limits_type,
         .run = block_set_io_throttle, .doc = "Limit what a drive does in a second.")

@@ -6,11 +6,12 @@
  * order in which they were first written.  New entries reach the disk with the next flush.
  */
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "block/block.h"
+#include "base/opts_json.h"
+#include "block/dirty_range.h"
+#include "block/image_check.h"
 #include "block/image_create.h"
 
 enum {
@@ -46,7 +47,7 @@ typedef struct Vdi {
     uint32_t *map;              /* numbers of blocks in the file, UNALLOCATED, DISCARDED */
     uint32_t blocks, allocated; /* allocated: the number of the next new block */
     uint64_t map_at, data_at;
-    uint32_t dirty_from, dirty_to; /* entries not on disk yet */
+    DirtyRange dirty;
 } Vdi;
 
 /* --- open --- */
@@ -135,7 +136,6 @@ static bool vdi_open(BlockNode *n, const void *options, Error *err)
     v->blocks = get_le32(h + AT_BLOCKS);
     v->map_at = get_le32(h + AT_MAP);
     v->data_at = get_le32(h + AT_DATA);
-    v->dirty_from = UINT32_MAX;
     n->size = ALIGN_UP(get_le64(h + AT_DISK_SIZE), (uint64_t)512);
     if (n->size > (uint64_t)v->blocks * BLOCK_SIZE)
         n->size = (uint64_t)v->blocks * BLOCK_SIZE;
@@ -164,10 +164,11 @@ static int vdi_map(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Ext
     *out = (Extent){.at = i * BLOCK_SIZE,
                     .size = MIN(end * BLOCK_SIZE, (uint64_t)n->size) - i * BLOCK_SIZE,
                     .kind = is_allocated(first) ? EXTENT_DATA : EXTENT_ZERO,
-                    .flags = EXTENT_WRITABLE,
-                    .child = n->file};
-    if (is_allocated(first))
+                    .flags = EXTENT_WRITABLE};
+    if (is_allocated(first)) {
+        out->child = n->file;
         out->child_at = v->data_at + (uint64_t)first * BLOCK_SIZE;
+    }
     return 0;
 }
 
@@ -205,8 +206,7 @@ static int vdi_link(BlockNode *n, Extent *e, bool may_block)
 
     (void)may_block;
     v->map[i] = (uint32_t)e->priv[0];
-    v->dirty_from = MIN(v->dirty_from, i);
-    v->dirty_to = MAX(v->dirty_to, i + 1);
+    dirty_range_add(&v->dirty, i);
     n->meta_dirty = true;
     return 0;
 }
@@ -219,35 +219,34 @@ static void vdi_cancel(BlockNode *n, Extent *e)
     v->allocated -= v->allocated == e->priv[0] + 1;
 }
 
-static int write_entries(BlockNode *n, const Vdi *v, uint32_t from, uint32_t count)
+static int write_entries(BlockNode *n, const Vdi *v, uint64_t from, uint64_t count)
 {
-    AUTO_FREE uint8_t *buf = try_alloc(count * 4ull);
+    AUTO_FREE uint8_t *buf = try_alloc(count * 4);
 
     if (!buf)
         return -ENOMEM;
-    for (uint32_t i = 0; i < count; i++)
-        put_le32(buf + i * 4ull, v->map[from + i]);
-    return node_write(n->file, v->map_at + from * 4ull, buf, count * 4ull);
+    for (uint64_t i = 0; i < count; i++)
+        put_le32(buf + i * 4, v->map[from + i]);
+    return node_write(n->file, v->map_at + from * 4, buf, count * 4);
 }
 
 static int vdi_flush(BlockNode *n)
 {
     Vdi *v = n->state;
-    uint8_t count[4];
-    int rc;
+    uint8_t allocated[4];
+    uint64_t count;
+    int rc = 0;
 
-    if (v->dirty_from >= v->dirty_to)
-        return 0;
-    put_le32(count, v->allocated);
-    rc = node_write(n->file, AT_ALLOCATED, count, sizeof count);
-    for (uint32_t at = v->dirty_from; rc == 0 && at < v->dirty_to; at += 1 << 16)
-        rc = write_entries(n, v, at, MIN(v->dirty_to - at, 1u << 16));
-    if (rc < 0)
-        return rc;
-    v->dirty_from = UINT32_MAX;
-    v->dirty_to = 0;
-    n->meta_dirty = false;
-    return 0;
+    put_le32(allocated, v->allocated);
+    if (dirty_range_count(&v->dirty))
+        rc = node_write(n->file, AT_ALLOCATED, allocated, sizeof allocated);
+    while (rc == 0 && (count = MIN(dirty_range_count(&v->dirty), 1ull << 16))) {
+        rc = write_entries(n, v, v->dirty.from, count);
+        if (rc == 0)
+            dirty_range_done(&v->dirty, count);
+    }
+    n->meta_dirty = rc < 0;
+    return rc;
 }
 
 static void vdi_close(BlockNode *n)
@@ -262,41 +261,25 @@ static void vdi_close(BlockNode *n)
 
 /* --- check --- */
 
-static PRINTF_LIKE(2, 3) void found(CheckReport *rep, const char *fmt, ...)
-{
-    char line[160];
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    rep->corruptions++;
-    if (rep->say && !rep->quiet)
-        rep->say(rep->arg, line);
-}
-
 static bool vdi_check(BlockNode *n, unsigned fix, CheckReport *rep, Error *err)
 {
     const Vdi *v = n->state;
     AUTO_FREE uint8_t *seen = try_alloc(v->blocks + 1ull);
 
-    if (fix)
-        return error_set(err, "vdi images cannot be repaired");
+    if ((rep->unsupported = fix))
+        return error_set(err, "vdi images can be checked, but not repaired (leave out -r)");
     if (!seen)
         return error_set(err, "no memory for a check of %u blocks", v->blocks);
-    rep->total_clusters = v->blocks;
     for (uint32_t i = 0; i < v->blocks; i++) {
         uint32_t at = v->map[i];
 
         if (!is_allocated(at))
             continue;
-        rep->allocated_clusters++;
         if (at >= v->blocks)
-            found(rep, "ERROR: block index %u out of range, is %u", i, at);
+            check_found(rep, "ERROR: block index %u out of range, is %u", i, at);
         else if (seen[at]++)
-            found(rep, "ERROR: block index %u also used by another one", at);
+            check_found(rep, "ERROR: block index %u also used by another one", at);
     }
-    rep->image_end_offset = v->data_at + (uint64_t)v->allocated * BLOCK_SIZE;
     return true;
 }
 
@@ -341,6 +324,8 @@ static bool vdi_format(BlockGraph *g, BlockNode *file, const char *filename, con
                          "Unsupported VDI image size (size is 0x%" PRIx64
                          ", max supported is 0x%" PRIx64 ")",
                          o->size, (uint64_t)MAP_MAX / 4 * BLOCK_SIZE);
+    if (!file)
+        return true;
     memcpy(h, magic, sizeof magic - 1);
     put_le32(h + AT_SIGNATURE, SIGNATURE);
     put_le32(h + AT_VERSION, VERSION);
@@ -364,28 +349,25 @@ static bool vdi_format(BlockGraph *g, BlockNode *file, const char *filename, con
     return rc == 0 || error_set_errno(err, -rc, "Could not write the VDI header");
 }
 
-static BlockDriver vdi_driver;
+IMAGE_CREATE_FILE(vdi)
 
-static bool vdi_create_file(BlockGraph *g, const char *filename, json_t *options, Error *err)
-{
-    return image_create_file(g, &vdi_driver, filename, options, vdi_format, err);
-}
-
+/* preallocation=metadata is what -o static=on is for rhea-img. */
 static bool vdi_create(BlockGraph *g, json_t *options, Error *err)
 {
+    AUTO_FREE char *reserve = json_take_str(options, "preallocation");
+
+    if (reserve && strcmp(reserve, "off") && strcmp(reserve, "metadata"))
+        return error_set(err, "Preallocation mode not supported for vdi");
+    if (reserve && *reserve == 'm')
+        json_object_set_new(options, "static", json_true());
     return image_create(g, &vdi_driver, options, vdi_format, err);
 }
-
-static const ChildSlot vdi_children[] = {
-    {"file", ROLE_DATA | ROLE_META | ROLE_PRIMARY, true},
-    {0},
-};
 
 static BlockDriver vdi_driver = {
     .name = "vdi",
     .doc = "VirtualBox disk image",
     .kind = DRIVER_FORMAT,
-    .children = vdi_children,
+    .children = image_children,
     .state_size = sizeof(Vdi),
     .probe = vdi_probe,
     .open = vdi_open,

@@ -4,14 +4,18 @@
  * (VMware, "Virtual Disk Format 5.0")
  *
  * A sparse extent has a directory of tables, which are read when first needed and then kept; their
- * entries are sectors of grains.  New entries reach the disk with the next flush, in both copies.
+ * entries are sectors of grains.  New entries reach the disk with the next flush, in both copies.  The
+ * descriptor's content id is another one from the first write on, so that overlays know.
  */
 #include <errno.h>
+#include <sys/random.h>
 #include <zlib.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/log.h"
 #include "block/block_priv.h"
+#include "block/image_check.h"
 #include "block/image_create.h"
 #include "block/vmdk_priv.h"
 
@@ -21,6 +25,7 @@ enum {
     DIR_MAX = 64 << 20,   /* entries: more memory than anyone needs */
     MARKER_SIZE = 12,     /* before a compressed grain: sector and size */
     ZERO_GRAIN = 1,       /* a table entry */
+    IN_PLACE = 1,         /* Extent.priv[0]: there is nothing to link */
 };
 #define AT_END UINT64_MAX /* the directory's place is said at the end of the file */
 
@@ -47,6 +52,9 @@ typedef struct Part {
 
 typedef struct Vmdk {
     VmdkDesc desc;
+    uint64_t desc_at, desc_size; /* in the file; size 0: there is none */
+    bool marked;                 /* the descriptor says that this is not the disk it was */
+    bool parent_checked;
     Part *parts;
     unsigned n_parts;
 } Vmdk;
@@ -175,16 +183,28 @@ static Part *part_add(Vmdk *v)
     return &v->parts[v->n_parts++];
 }
 
+/* The text, ended by a zero; NULL: *rc. */
+static char *desc_text(BlockNode *n, const Vmdk *v, int *rc)
+{
+    char *text = xalloc(v->desc_size + 1);
+
+    *rc = node_read(n->file, v->desc_at, text, v->desc_size);
+    if (*rc == 0)
+        return text;
+    xfree(text);
+    return NULL;
+}
+
 static bool read_desc(BlockNode *n, Vmdk *v, uint64_t at, uint64_t size, Error *err)
 {
     AUTO_FREE char *text = NULL;
-    int rc;
+    int rc = 0;
 
     if (size > VMDK_DESC_MAX || at > n->file->size || size > n->file->size - at)
         return error_set(err, "the descriptor of %" PRIu64 " bytes is too large", size);
-    text = xalloc(size + 1);
-    rc = node_read(n->file, at, text, size);
-    if (rc < 0)
+    v->desc_at = at;
+    v->desc_size = size;
+    if (!(text = desc_text(n, v, &rc)))
         return error_set_errno(err, -rc, "Could not read the VMDK descriptor");
     return vmdk_desc_parse(&v->desc, text, err);
 }
@@ -341,6 +361,53 @@ static void vmdk_close(BlockNode *n)
     vmdk_desc_free(&v->desc);
 }
 
+/* --- content ids --- */
+
+/* A backing file that was written since has not got what this disk leaves out. */
+static int check_parent(BlockNode *n, Vmdk *v)
+{
+    const Vmdk *parent = n->backing && n->backing->drv == n->drv ? n->backing->state : NULL;
+
+    if (v->parent_checked)
+        return 0;
+    if (parent && parent->desc.cid != v->desc.parent_cid) {
+        log_error("'%s' was changed after '%s' was made on top of it: make the overlay anew",
+                  n->backing->filename ? n->backing->filename : n->backing->name,
+                  n->filename ? n->filename : n->name);
+        return -EINVAL;
+    }
+    v->parent_checked = true;
+    return 0;
+}
+
+static int mark(BlockNode *n, Vmdk *v)
+{
+    AUTO_FREE char *text = NULL, *changed = NULL;
+    bool embedded = v->desc_at;
+    size_t size;
+    int rc = 0;
+
+    if (v->marked || !v->desc_size) {
+        v->marked = true;
+        return 0;
+    }
+    do {
+        if (getrandom(&v->desc.cid, sizeof v->desc.cid, 0) != sizeof v->desc.cid)
+            return -errno;
+    } while (v->desc.cid == VMDK_NO_PARENT);
+    if (!(text = desc_text(n, v, &rc)))
+        return rc;
+    changed = vmdk_desc_with_cid(text, v->desc.cid);
+    size = changed ? strlen(changed) : 0;
+    if (!changed || (embedded && size > v->desc_size))
+        return -EINVAL;
+    rc = node_write(n->file, v->desc_at, changed, size);
+    if (rc == 0 && !embedded)
+        v->desc_size = size;
+    v->marked = rc == 0;
+    return rc;
+}
+
 /* --- tables --- */
 
 static int table_read(Part *p, uint32_t i)
@@ -480,30 +547,62 @@ static int map_sparse(Part *p, uint64_t at, uint64_t size, bool may_block, Exten
 
 static int vmdk_map(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Extent *out)
 {
+    Vmdk *v = n->state;
     Part *p = part_at(n, at);
+    int rc = 0;
 
     if (p->kind == VMDK_SPARSE)
-        return map_sparse(p, at, size, may_block, out);
-    *out = (Extent){.kind = p->kind == VMDK_ZERO ? EXTENT_ZERO : EXTENT_DATA,
-                    .flags = EXTENT_WRITABLE,
-                    .at = p->start,
-                    .size = p->size,
-                    .child = p->file,
-                    .child_at = p->at};
+        rc = map_sparse(p, at, size, may_block, out);
+    else
+        *out = (Extent){.kind = p->kind == VMDK_ZERO ? EXTENT_ZERO : EXTENT_DATA,
+                        .flags = EXTENT_WRITABLE,
+                        .at = p->start,
+                        .size = p->size,
+                        .child = p->file,
+                        .child_at = p->at};
+    if (!v->marked)
+        out->flags &= ~(uint32_t)EXTENT_WRITABLE;
+    if (rc == 0 && out->kind == EXTENT_UNALLOCATED)
+        rc = check_parent(n, v);
+    return rc;
+}
+
+/* What is there already is allocated only in name, for the first write to the disk: as much of it as that. */
+static int allocate_first(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Extent *out)
+{
+    Vmdk *v = n->state;
+    int rc = may_block ? mark(n, v) : -EAGAIN;
+
+    if (rc == 0)
+        rc = vmdk_map(n, at, size, true, out);
+    if (rc < 0 || out->kind != EXTENT_DATA)
+        return rc;
+    out->child_at += at - out->at;
+    out->size = MIN(size, out->at + out->size - at);
+    out->at = at;
+    out->flags = 0;
+    out->priv[0] = IN_PLACE;
     return 0;
 }
 
 static int vmdk_allocate(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Extent *out)
 {
+    const Vmdk *v = n->state;
     Part *p = part_at(n, at);
     uint32_t *entry;
-    uint64_t room = ALIGN_UP(p->end, p->grain);
-    bool fresh = room >= p->file->size;
+    uint64_t room;
+    bool fresh;
     int rc;
 
-    (void)size;
-    if (p->kind != VMDK_SPARSE || p->compressed)
-        return -ENOTSUP; /* compressed ones are written by write_compressed() only */
+    if (p->compressed)
+        return -ENOTSUP; /* those are written by write_compressed() only */
+    if (!v->marked) {
+        rc = allocate_first(n, at, size, may_block, out);
+        if (rc < 0 || out->kind == EXTENT_DATA)
+            return rc;
+    }
+    room = ALIGN_UP(p->end, p->grain);
+    fresh = room >= p->file->size;
     if ((rc = entry_of(p, at - p->start, may_block, &entry)) < 0)
         return rc;
     if (!p->dir[(at - p->start) / p->grain / p->gt_entries])
@@ -530,6 +629,8 @@ static int vmdk_link(BlockNode *n, Extent *e, bool may_block)
     Part *p = part_at(n, e->at);
 
     (void)may_block;
+    if (e->priv[0] == IN_PLACE)
+        return 0;
     entry_set(n, p, e->at - p->start, (uint32_t)(e->child_at / 512));
     return 0;
 }
@@ -538,7 +639,7 @@ static void vmdk_cancel(BlockNode *n, Extent *e)
 {
     Part *p = part_at(n, e->at);
 
-    if (p->end == e->child_at + p->grain)
+    if (e->priv[0] != IN_PLACE && p->end == e->child_at + p->grain)
         p->end = e->child_at;
 }
 
@@ -590,7 +691,9 @@ static int vmdk_write_compressed(BlockNode *n, uint64_t at, const void *buf, siz
     put_le32(out + 8, (uint32_t)packed);
     room = ALIGN_UP(MARKER_SIZE + packed, 512ul);
     lock_take(&n->meta);
-    rc = entry_of(p, at - p->start, true, &entry);
+    rc = mark(n, n->state);
+    if (rc == 0)
+        rc = entry_of(p, at - p->start, true, &entry);
     if (rc == 0 && *entry)
         rc = -EIO; /* a stream cannot be overwritten */
     if (rc == 0 && p->end / 512 > UINT32_MAX)
@@ -603,6 +706,83 @@ static int vmdk_write_compressed(BlockNode *n, uint64_t at, const void *buf, siz
     }
     lock_drop(&n->meta);
     return rc;
+}
+
+/* --- check --- */
+
+typedef struct Places {
+    uint64_t *at;
+    size_t count, room, most; /* most: how many there can be if none overlap */
+} Places;
+
+/* False: more than the file has room for. */
+static bool places_add(Places *l, uint64_t at)
+{
+    if (l->count == l->most)
+        return false;
+    if (l->count == l->room) {
+        l->room = l->room ? 2 * l->room : 1024;
+        l->at = xrealloc(l->at, l->room * sizeof *l->at);
+    }
+    l->at[l->count++] = at;
+    return true;
+}
+
+static bool check_table(Part *p, uint32_t i, Places *l, CheckReport *rep)
+{
+    const uint32_t *entries = p->tables[i].entries;
+
+    for (uint32_t k = 0; k < p->gt_entries; k++) {
+        uint64_t at = entries[k] * 512ull;
+        ExtentKind kind = entry_kind(p, entries[k]);
+
+        if (kind == EXTENT_UNALLOCATED || kind == EXTENT_ZERO)
+            continue;
+        if (at >= p->file->size)
+            check_found(rep, "ERROR: grain %" PRIu64 " of '%s' is behind its end",
+                        (uint64_t)i * p->gt_entries + k, p->file->filename);
+        else if (!places_add(l, at))
+            return false;
+    }
+    return true;
+}
+
+static bool check_part(Part *p, CheckReport *rep, Error *err)
+{
+    uint32_t least = p->compressed ? 512 : (uint32_t)p->grain;
+    Places l = {.most = p->file->size / least + 1};
+    bool ok = true;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < p->dir_size && ok && rc == 0; i++) {
+        bool mine = !p->tables[i].entries;
+
+        rc = mine ? table_read(p, i) : 0;
+        ok = rc == 0 && check_table(p, i, &l, rep);
+        if (mine && rc == 0) {
+            xfree(p->tables[i].entries);
+            p->tables[i].entries = NULL;
+        }
+    }
+    if (rc == 0 && !ok)
+        check_found(rep, "ERROR: '%s' has more grains than room for them", p->file->filename);
+    check_overlaps(rep, l.at, l.count, least);
+    xfree(l.at);
+    return rc == 0 || error_set_errno(err, -rc, "Could not read a grain table of '%s'",
+                                      p->file->filename);
+}
+
+static bool vmdk_check(BlockNode *n, unsigned fix, CheckReport *rep, Error *err)
+{
+    Vmdk *v = n->state;
+    bool ok = true;
+
+    if ((rep->unsupported = fix))
+        return error_set(err, "vmdk images can be checked, but not repaired (leave out -r)");
+    for (unsigned i = 0; i < v->n_parts && ok; i++)
+        if (v->parts[i].kind == VMDK_SPARSE)
+            ok = check_part(&v->parts[i], rep, err);
+    return ok;
 }
 
 /* --- the rest --- */
@@ -632,17 +812,7 @@ static json_t *vmdk_info(BlockNode *n)
                      parts);
 }
 
-static BlockDriver vmdk_driver;
-
-static bool vmdk_create_file(BlockGraph *g, const char *filename, json_t *options, Error *err)
-{
-    return image_create_file(g, &vmdk_driver, filename, options, vmdk_format, err);
-}
-
-static bool vmdk_create(BlockGraph *g, json_t *options, Error *err)
-{
-    return image_create(g, &vmdk_driver, options, vmdk_format, err);
-}
+IMAGE_CREATE(vmdk)
 
 static const ChildSlot vmdk_children[] = {
     {"file", ROLE_DATA | ROLE_META | ROLE_PRIMARY, true},
@@ -666,6 +836,7 @@ static BlockDriver vmdk_driver = {
     .flush = vmdk_flush,
     .read = vmdk_read,
     .write_compressed = vmdk_write_compressed,
+    .check = vmdk_check,
     .info = vmdk_info,
     .create = vmdk_create,
     .create_file = vmdk_create_file,

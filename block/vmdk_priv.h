@@ -49,6 +49,7 @@ typedef struct VmdkDesc {
 bool vmdk_is_descriptor(const uint8_t *head, size_t size);
 bool vmdk_desc_parse(VmdkDesc *d, const char *text, Error *err);
 void vmdk_desc_free(VmdkDesc *d);
+char *vmdk_desc_with_cid(const char *text, uint32_t cid);
 
 extern const Type vmdk_create_type;
 bool vmdk_format(BlockGraph *g, BlockNode *file, const char *filename, const void *options,

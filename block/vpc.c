@@ -13,7 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "block/block.h"
+#include "block/dirty_range.h"
 #include "block/image_create.h"
 
 enum {
@@ -61,7 +61,7 @@ typedef struct Vpc {
     uint32_t entries, block_size, bitmap_size;
     uint64_t table_at;
     uint64_t end; /* where the next block goes and the footer is now */
-    uint32_t dirty_from, dirty_to;
+    DirtyRange dirty;
 } Vpc;
 
 /* --- open --- */
@@ -160,7 +160,6 @@ static bool read_table(BlockNode *n, Vpc *v, Error *err)
             return error_set(err, "Page table entry %u points behind the end of the file", i);
         v->end = MAX(v->end, at * 512ull + size);
     }
-    v->dirty_from = UINT32_MAX;
     n->cluster_size = v->block_size;
     n->zero_init = true;
     return true;
@@ -212,6 +211,7 @@ static int vpc_map(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Ext
         uint64_t last = MIN((at + size - 1) / v->block_size, v->entries - 1ull);
 
         out->kind = EXTENT_ZERO;
+        out->child = NULL;
         for (; i < last && v->table[i + 1] == UNALLOCATED; i++)
             out->size += v->block_size;
     }
@@ -260,8 +260,7 @@ static int vpc_link(BlockNode *n, Extent *e, bool may_block)
 
     (void)may_block;
     v->table[i] = (uint32_t)e->priv[0];
-    v->dirty_from = MIN(v->dirty_from, i);
-    v->dirty_to = MAX(v->dirty_to, i + 1);
+    dirty_range_add(&v->dirty, i);
     n->meta_dirty = true;
     return 0;
 }
@@ -277,23 +276,18 @@ static int vpc_flush(BlockNode *n)
 {
     Vpc *v = n->state;
     uint8_t buf[4096];
+    uint64_t count;
     int rc = 0;
 
-    while (v->dirty_from < v->dirty_to && rc == 0) {
-        uint32_t count = MIN(v->dirty_to - v->dirty_from, (uint32_t)sizeof buf / 4);
-
-        for (uint32_t i = 0; i < count; i++)
-            put_be32(buf + i * 4, v->table[v->dirty_from + i]);
-        rc = node_write(n->file, v->table_at + v->dirty_from * 4ull, buf, count * 4);
+    while (rc == 0 && (count = MIN(dirty_range_count(&v->dirty), sizeof buf / 4))) {
+        for (uint64_t i = 0; i < count; i++)
+            put_be32(buf + i * 4, v->table[v->dirty.from + i]);
+        rc = node_write(n->file, v->table_at + v->dirty.from * 4, buf, count * 4);
         if (rc == 0)
-            v->dirty_from += count;
+            dirty_range_done(&v->dirty, count);
     }
-    if (rc < 0)
-        return rc;
-    v->dirty_from = UINT32_MAX;
-    v->dirty_to = 0;
-    n->meta_dirty = false;
-    return 0;
+    n->meta_dirty = rc < 0;
+    return rc;
 }
 
 static void vpc_close(BlockNode *n)
@@ -438,11 +432,15 @@ static bool vpc_format(BlockGraph *g, BlockNode *file, const char *filename, con
     (void)g;
     (void)filename;
     if (o->subformat && !fixed && strcmp(o->subformat, "dynamic"))
-        return error_set(err, "Invalid subformat '%s' (dynamic, fixed)", o->subformat);
+        return error_set(err,
+                         "Parameter 'subformat' does not accept value '%s' (known: dynamic, fixed)",
+                         o->subformat);
     if (o->size <= SECTORS_MAX * 512)
         sectors = choose_size(o->size, o->force_size, &geometry);
     if (o->size > SECTORS_MAX * 512 || sectors > SECTORS_MAX)
-        return error_set(err, "The requested image size is too large for VHD (2040 GiB)");
+        return error_set(err, "The image size is too large for file format 'vpc' (at most 2040 GiB)");
+    if (!file)
+        return true;
     if (!make_footer(footer, sectors, &geometry, fixed, o->force_size, err))
         return false;
     if (fixed && !node_truncate(file, sectors * 512, PREALLOC_OFF, false, err))
@@ -452,28 +450,13 @@ static bool vpc_format(BlockGraph *g, BlockNode *file, const char *filename, con
     return rc == 0 || error_set_errno(err, -rc, "Could not write the VHD headers");
 }
 
-static BlockDriver vpc_driver;
-
-static bool vpc_create_file(BlockGraph *g, const char *filename, json_t *options, Error *err)
-{
-    return image_create_file(g, &vpc_driver, filename, options, vpc_format, err);
-}
-
-static bool vpc_create(BlockGraph *g, json_t *options, Error *err)
-{
-    return image_create(g, &vpc_driver, options, vpc_format, err);
-}
-
-static const ChildSlot vpc_children[] = {
-    {"file", ROLE_DATA | ROLE_META | ROLE_PRIMARY, true},
-    {0},
-};
+IMAGE_CREATE(vpc)
 
 static BlockDriver vpc_driver = {
     .name = "vpc",
     .doc = "Virtual Hard Disk of Virtual PC",
     .kind = DRIVER_FORMAT,
-    .children = vpc_children,
+    .children = image_children,
     .state_size = sizeof(Vpc),
     .probe = vpc_probe,
     .open = vpc_open,

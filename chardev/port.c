@@ -578,6 +578,12 @@ bool chardev_change(Chardevs *set, const json_t *props, Error *err)
     if (!back)
         return false;
     old = p->back;
+    if (back->ops->on_others != old->ops->on_others) { /* the rank of p->lock; no loops of hubs */
+        chardev_close(back);
+        if (log >= 0)
+            close(log);
+        return error_set(err, "Chardev '%s' cannot become a hub, or cease to be one", p->id);
+    }
     chardev_stop(old);
     old->front = NULL;
     if (p->log >= 0)

@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -730,9 +731,29 @@ static void wait_for_client(Sock *s)
     loop_watch(s->c.loop, s->listener, 0, NULL, NULL); /* who failed made us expect the next */
 }
 
-static bool start_server(Sock *s, bool wait, Error *err)
+/* A dry run leaves the name of a socket alone, and tries its neighbour. */
+static bool avoid_name(SocketAddr *a, Error *err)
 {
+    struct stat st;
+    size_t n = a->kind == SOCKET_UNIX && !a->abstract ? strlen(a->path) : 0;
+
+    if (!n)
+        return true;
+    if (stat(a->path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return error_set_errno(err, EADDRINUSE, "Failed to bind socket to %s", a->path);
+    a->path[n - 1] = a->path[n - 1] == '~' ? '^' : '~';
+    return true;
+}
+
+static bool start_server(Sock *s, bool wait, bool dry, Error *err)
+{
+    AUTO_FREE char *name = xstrdup(s->addr.path);
+
+    if (dry && !avoid_name(&s->addr, err))
+        return false;
     s->listener = socket_listen(&s->addr, 1, err);
+    if (s->listener < 0 && dry && name && err) /* as it was given */
+        error_set(err, "Failed to bind socket to %s: %s", name, strrchr(err->msg, ':') + 2);
     if (s->listener < 0)
         return false;
     learn_port(s);
@@ -785,7 +806,10 @@ static Chardev *sock_open(const void *options, const char *id, const ChardevHost
     s->out_buf = xalloc(OUT_MAX);
     if (o->tls_creds && !(s->creds = tls_creds_find(host->objects, o->tls_creds, o->server, err)))
         goto fail;
-    if (o->server ? start_server(s, (!o->has_wait || o->wait) && !host->running, err)
+    if (host->take_fd && !socket_addr_take_fd(&s->addr, host->take_fd, host->arg, err))
+        goto fail;
+    if (o->server ? start_server(s, (!o->has_wait || o->wait) && !host->running && !host->dry,
+                                  host->dry, err)
                   : start_client(s, err))
         return &s->c;
 fail:

@@ -183,6 +183,7 @@ struct Cpu {
     CpuStop stop;
     uint32_t late_requests; /* those that wait for a step's end */
     _Atomic int host_tid;   /* the kernel's number of the thread that runs it; 0: none yet */
+    uint32_t code_limit;    /* part of a block's key, beside `mode` (x86: last offset in CS) */
 };
 
 /* Leave whatever runs on this vCPU's thread and go back to its run loop.  Vector registers are kept. */

@@ -107,6 +107,8 @@ struct DeviceClass {
         *_Atomic reg_index; /* private: byte of the window -> number of its register + 1 */
     const DeviceProp *props; /* ends with name NULL; may be NULL */
     bool hotplug;            /* device_add and device_del work while the machine lives: core/hotplug.h */
+    /* How often each of *@n inputs rose, of interrupt controllers; NULL: it is none. */
+    const _Atomic uint64_t *(*interrupts)(Device *d, unsigned *n);
     void (*unplug_ask)(Device *d); /* the guest is asked; it ends with device_detach_post().  NULL: no need to ask */
 };
 

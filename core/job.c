@@ -6,9 +6,9 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/now.h"
 #include "core/command.h"
 #include "core/job_events.h"
 
@@ -36,13 +36,29 @@ static const char *const on_error_names[] = {"report", "ignore", "enospc", "stop
 ENUM_TYPE(job_on_error_type, BlockdevOnError, on_error_names);
 
 static void job_ended(void *arg);
+static void job_free(Job *j);
 
-static int64_t now_ns(void)
+static bool is_done(const Job *j)
 {
-    struct timespec t;
+    return j->status == JOB_CONCLUDED || j->status == JOB_NULL;
+}
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ll + t.tv_nsec;
+static struct timespec in_ns(int64_t ns)
+{
+    int64_t then = monotonic_ns() + ns;
+
+    return (struct timespec){then / 1000000000, then % 1000000000};
+}
+
+/* For waits until in_ns(). */
+static void cond_init(pthread_cond_t *c)
+{
+    pthread_condattr_t a;
+
+    pthread_condattr_init(&a);
+    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &a);
+    pthread_condattr_destroy(&a);
 }
 
 static void set_status(Job *j, JobStatus to)
@@ -111,19 +127,15 @@ Jobs *jobs_new(Machine *m, Loop *loop)
     s->loop = loop;
     s->last = &s->calls;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->changed, NULL);
+    cond_init(&s->changed);
     return s;
 }
 
 static void run_calls(Jobs *s, int64_t wait_ns)
 {
-    struct timespec t;
+    struct timespec t = in_ns(wait_ns);
     JobCall *c;
 
-    clock_gettime(CLOCK_REALTIME, &t);
-    t.tv_nsec += wait_ns;
-    t.tv_sec += t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
     pthread_mutex_lock(&s->lock);
     if (!s->calls && wait_ns)
         pthread_cond_timedwait(&s->changed, &s->lock, &t);
@@ -153,13 +165,23 @@ void jobs_poll(Jobs *s)
     jobs_step(s);
 }
 
+/* One that has not been told yet; it, and others of its transaction, may be gone now. */
+static bool cancel_next(Jobs *s)
+{
+    for (Job *j = s->first; j; j = j->next)
+        if (!is_done(j) && (j->ended || !j->has_thread || !j->forced)) {
+            job_cancel(j, true, NULL);
+            return true;
+        }
+    return false;
+}
+
 void jobs_free(Jobs *s)
 {
     if (!s)
         return;
-    for (Job *j = s->first; j; j = j->next)
-        if (!j->ended)
-            job_cancel(j, true, NULL);
+    while (cancel_next(s))
+        ;
     for (bool any = true; any;) {
         any = false;
         for (Job *j = s->first; j; j = j->next)
@@ -167,15 +189,8 @@ void jobs_free(Jobs *s)
         if (any)
             jobs_step(s);
     }
-    while (s->first) {
-        s->first->auto_dismiss = true;
-        if (s->first->status == JOB_PENDING)
-            job_finalize(s->first, NULL);
-        else if (s->first->status != JOB_CONCLUDED)
-            s->first->status = JOB_CONCLUDED;
-        if (s->first && s->first->status == JOB_CONCLUDED)
-            job_dismiss(s->first, NULL);
-    }
+    while (s->first)
+        job_free(s->first);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
     xfree(s);
@@ -236,7 +251,7 @@ Job *job_new(Jobs *s, const JobClass *cls, const char *id, JobTxn *txn, bool aut
     j->txn = txn ? txn : job_txn_new();
     j->txn->refs += txn != NULL;
     pthread_mutex_init(&j->lock, NULL);
-    pthread_cond_init(&j->changed, NULL);
+    cond_init(&j->changed);
     while (*at)
         at = &(*at)->next;
     *at = j;
@@ -298,11 +313,6 @@ static void conclude(Job *j, bool ok)
     set_status(j, JOB_CONCLUDED);
     if (j->auto_dismiss)
         job_free(j);
-}
-
-static bool is_done(const Job *j)
-{
-    return j->status == JOB_CONCLUDED || j->status == JOB_NULL;
 }
 
 static void txn_abort(Jobs *s, JobTxn *t)
@@ -550,13 +560,8 @@ bool job_pause_point(Job *j)
 
 void job_sleep(Job *j, int64_t ns)
 {
-    struct timespec t;
+    struct timespec t = in_ns(ns);
 
-    clock_gettime(CLOCK_REALTIME, &t);
-    t.tv_sec += ns / 1000000000;
-    t.tv_nsec += ns % 1000000000;
-    t.tv_sec += t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
     pthread_mutex_lock(&j->lock);
     if (!j->cancelled && !j->complete_asked && !j->pauses)
         pthread_cond_timedwait(&j->changed, &j->lock, &t);
@@ -566,7 +571,7 @@ void job_sleep(Job *j, int64_t ns)
 bool job_moved(Job *j, uint64_t bytes)
 {
     uint64_t speed = j->speed;
-    int64_t now = now_ns();
+    int64_t now = monotonic_ns();
 
     j->done += bytes;
     if (speed) {
@@ -577,7 +582,7 @@ bool job_moved(Job *j, uint64_t bytes)
         j->slice_bytes += bytes;
         while ((speed = j->speed) && !j->cancelled && !j->complete_asked) {
             int64_t needs = (int64_t)((unsigned __int128)j->slice_bytes * 1000000000u / speed);
-            int64_t left = j->slice_ns + needs - now_ns();
+            int64_t left = j->slice_ns + needs - monotonic_ns();
 
             if (left <= 0)
                 break;
@@ -633,7 +638,7 @@ static void error_on_main(void *arg)
         job_tell_error(f->j->set->m, f->j, f->is_read, f->action);
 }
 
-bool job_survives(Job *j, int rc, bool is_read)
+int job_failed(Job *j, int rc, bool is_read)
 {
     JobOnError policy = is_read ? j->on_error : j->on_target_error;
     bool full = rc == -ENOSPC;
@@ -642,11 +647,12 @@ bool job_survives(Job *j, int rc, bool is_read)
     Failure f = {j, is_read, policy == ON_ERROR_IGNORE ? "ignore" : stop ? "stop" : "report"};
 
     job_on_main(j, error_on_main, &f);
-    if (policy == ON_ERROR_IGNORE)
-        return true;
-    if (!stop)
-        return false;
-    j->io_status = full ? "nospace" : "failed";
-    job_on_main(j, stop_on_main, j);
-    return job_pause_point(j);
+    if (!stop && policy != ON_ERROR_IGNORE)
+        return rc;
+    if (stop) {
+        j->io_status = full ? "nospace" : "failed";
+        job_on_main(j, stop_on_main, j);
+    }
+    job_pause_point(j);
+    return j->forced ? -ECANCELED : 0;
 }

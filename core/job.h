@@ -80,10 +80,10 @@ struct Job {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
     unsigned pauses;
-    bool at_rest;          /* paused, and the thread knows it */
+    _Atomic bool at_rest;  /* paused, and the thread knows it */
     int64_t slice_ns;      /* rate limit: the current slice ... */
     uint64_t slice_bytes;  /* ... and what was done in it */
-    const char *io_status; /* "ok", "failed", "nospace" */
+    const char *_Atomic io_status; /* "ok", "failed", "nospace" */
     JobOnError on_error, on_target_error; /* of reading, of writing */
 };
 
@@ -122,9 +122,9 @@ bool job_moved(Job *j, uint64_t bytes);
 void job_set_total(Job *j, uint64_t total);
 void job_sleep(Job *j, int64_t ns); /* or until something changes */
 void job_set_ready(Job *j);         /* mirrors: both sides are the same from now on */
-/* What @rc of a transfer means under the job's policy; true: try again or go on (it was told and perhaps waited
- * for); false: fail with @rc. */
-bool job_survives(Job *j, int rc, bool is_read);
+/* What @rc of a transfer means under the job's policy; 0: try again or go on (it was told and perhaps waited for);
+ * else what run() returns. */
+int job_failed(Job *j, int rc, bool is_read);
 /* Run @fn on the main thread and wait for it. */
 void job_on_main(Job *j, void (*fn)(void *arg), void *arg);
 

@@ -228,6 +228,12 @@ static const Field info_fields[] = {
 static STRUCT_TYPE(info_type, JobInfo, info_fields);
 static LIST_TYPE(info_list, &info_type);
 
+/* Its thread, whose result this is, has ended. */
+static bool has_failed(const Job *j)
+{
+    return j->status >= JOB_WAITING && j->result && j->err.msg[0];
+}
+
 COMMAND_FN(query_jobs)
 {
     for (const Job *j = NULL; (j = job_next(m->jobs, j));) {
@@ -237,7 +243,7 @@ COMMAND_FN(query_jobs)
             continue;
         i = list_add(ret, &info_type);
         *i = (JobInfo){.id = xstrdup(j->id),
-                       .error = j->result && j->err.msg[0] ? xstrdup(j->err.msg) : NULL,
+                       .error = has_failed(j) ? xstrdup(j->err.msg) : NULL,
                        .type = type_number(j),
                        .status = j->status,
                        .current = (int64_t)j->done,
@@ -377,7 +383,7 @@ COMMAND_FN(query_block_jobs)
             continue;
         i = list_add(ret, &block_info_type);
         *i = (BlockJobInfo){.device = xstrdup(j->id),
-                            .error = j->result && j->err.msg[0] ? xstrdup(j->err.msg) : NULL,
+                            .error = has_failed(j) ? xstrdup(j->err.msg) : NULL,
                             .type = type_number(j),
                             .io_status = !strcmp(j->io_status, "ok")       ? 0
                                          : !strcmp(j->io_status, "failed") ? 1

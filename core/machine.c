@@ -376,6 +376,10 @@ static void machine_serve(Machine *m)
         machine_request_shutdown(m, m->reset_cause, 0);
         requests |= atomic_exchange(&m->requests, 0);
     }
+    if (requests & MACHINE_REQ_RESET && m->memory_readers) {
+        requests &= ~(uint32_t)MACHINE_REQ_RESET;
+        atomic_fetch_or(&m->requests, MACHINE_REQ_RESET); /* their end wakes the loop */
+    }
     if (requests & MACHINE_REQ_SHUTDOWN)
         machine_shut_down(m);
     else if (requests & MACHINE_REQ_RESET)

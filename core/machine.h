@@ -32,6 +32,7 @@ typedef struct Board Board;
 typedef struct Accel Accel;
 
 typedef enum PanicAction { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_EXIT_FAILURE, PANIC_NONE } PanicAction;
+typedef enum RtcClock { RTC_HOST, RTC_RT, RTC_VM } RtcClock; /* -rtc clock= */
 typedef enum WatchdogAction {
     WATCHDOG_RESET,
     WATCHDOG_SHUTDOWN,
@@ -91,6 +92,7 @@ typedef struct MachineConfig {
     uint64_t max_ram, ram_slots; /* -m maxmem, slots; 0: none */
     PanicAction panic_action;       /* -action panic= */
     WatchdogAction watchdog_action; /* -watchdog-action, -action watchdog= */
+    RtcClock rtc_clock;             /* what the RTC follows, from the time of its start on */
 } MachineConfig;
 
 enum { /* Board.features */
@@ -137,6 +139,9 @@ struct Machine {
     void (*power_button)(void *arg); /* set by the board's device, which takes its own lock; NULL: none */
     void *power_button_arg;
     char *name, *uuid; /* -name guest=, -uuid; owned */
+    void (*nmi_button)(void *arg); /* as power_button: a front panel's NMI button; NULL: none */
+    void *nmi_button_arg;
+    unsigned memory_readers; /* threads that read RAM of a machine that stands still: resets wait */
 };
 
 /* Boards: one file each in hw/board. */

@@ -318,6 +318,11 @@ void memory_backend_unuse(Objects *set, const char *id)
     }
 }
 
+bool memory_backend_has_node(const Object *o, unsigned node)
+{
+    return node < NODES_MAX && ((const MemoryObject *)o)->nodes[node / 64] >> node % 64 & 1;
+}
+
 uint64_t memory_backend_size(Objects *set, const char *id)
 {
     const MemoryObject *o = (const MemoryObject *)object_find(set, id, "memory-backend", NULL);

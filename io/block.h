@@ -100,8 +100,10 @@ void *block_port_owner(const BlockPort *p); /* the device */
 void block_port_set_owner(BlockPort *p, void *owner, void (*resized)(void *owner));
 void block_port_set_writethrough(BlockPort *p, bool on); /* every write is BLOCK_FUA */
 typedef struct ThrottleLimits ThrottleLimits;
-bool block_port_throttle(BlockPort *p, const ThrottleLimits *l, Error *err); /* block/throttle.h; none: no limits any more */
-bool block_port_limits(BlockPort *p, ThrottleLimits *out);                   /* false: none */
+/* block/throttle.h; none: no limits any more.  @group: they are those of all ports in it; NULL: its group or, if it is
+ * in none, the one that has the port's name. */
+bool block_port_throttle(BlockPort *p, const char *group, const ThrottleLimits *l, Error *err);
+const char *block_port_limits(BlockPort *p, ThrottleLimits *out); /* the group's name; NULL: no limits */
 void block_port_set_exempt(BlockPort *p); /* not drained any more: its user edits the graph, and nothing of it is in flight */
 const BlockStats *block_port_stats(const BlockPort *p);
 bool block_port_set_perm(BlockPort *p, unsigned perm, unsigned shared, Error *err);

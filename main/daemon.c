@@ -21,7 +21,8 @@
 static struct {
     int tell;    /* pipe to the one who waits, -1: nobody */
     int pidfile; /* -1: none; open as long as it is locked */
-} process = {-1, -1};
+    char *path;  /* its name, from the root folder: we may go elsewhere */
+} process = {-1, -1, NULL};
 
 /* --- going to the background --- */
 
@@ -81,6 +82,7 @@ static bool write_pidfile(const char *path, Error *err)
         return false;
     }
     process.pidfile = fd;
+    process.path = realpath(path, NULL);
     if (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)n) != n)
         return error_set_errno(err, errno, "cannot create PID file: Failed to write '%s'", path);
     return true;
@@ -97,13 +99,15 @@ bool daemon_begin(const Config *c, Error *err)
     return !c->pidfile || write_pidfile(c->pidfile, err);
 }
 
-void daemon_end(const Config *c)
+void daemon_end(void)
 {
     struct stat ours, there;
 
-    if (process.pidfile >= 0 && fstat(process.pidfile, &ours) == 0 &&
-        stat(c->pidfile, &there) == 0 && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
-        unlink(c->pidfile);
+    if (process.path && fstat(process.pidfile, &ours) == 0 && stat(process.path, &there) == 0 &&
+        ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+        unlink(process.path);
+    free(process.path);
+    process.path = NULL;
 }
 
 /* --- another user --- */
@@ -132,6 +136,13 @@ static bool find_user(const char *text, User *u, Error *err)
     return true;
 }
 
+bool daemon_check_user(const char *text, Error *err)
+{
+    User u;
+
+    return find_user(text, &u, err) || error_prefix(err, "-runas %s: ", text);
+}
+
 static bool become(const User *u, Error *err)
 {
     if (setgid(u->gid) < 0)
@@ -149,8 +160,8 @@ bool daemon_drop(const Config *c, Error *err)
 {
     User u = {0};
 
-    if (c->runas && !find_user(c->runas, &u, err))
-        return error_prefix(err, "-runas %s: ", c->runas);
+    if (c->runas && (!daemon_check_user(c->runas, err) || !find_user(c->runas, &u, err)))
+        return false;
     if (c->lock_memory && mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
         return error_set_errno(err, errno, "-overcommit mem-lock=on: mlockall");
     if (c->chroot && (chroot(c->chroot) < 0 || chdir("/") < 0))

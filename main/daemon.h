@@ -10,8 +10,9 @@
 bool daemon_begin(const Config *c, Error *err);
 bool daemon_drop(const Config *c,
                  Error *err); /* set up: lock memory, chroot, another user, filter */
-bool daemon_ready(const Config *c, Error *err); /* all is well: let go of the terminal */
-void daemon_end(const Config *c);               /* remove the PID file */
+bool daemon_ready(const Config *c, Error *err);       /* all is well: let go of the terminal */
+void daemon_end(void);                                /* remove the PID file */
+bool daemon_check_user(const char *text, Error *err); /* -runas: is there such a user? */
 
 /* "on,spawn=deny,...": the filter, for all threads. */
 bool sandbox_enter(const char *text, Error *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* help - what the tables of options say: --help, a manual page, completions, --explain, QMP */
+/* help - what the tables of options say: --help, --explain, QMP; main/man.c has the manual page */
 #define _GNU_SOURCE
 #include <stdio.h>
 
@@ -10,9 +10,7 @@
 
 enum { HELP_COLUMN = 16 };
 
-/* Call fn for each option that is there, headings told once. */
-typedef void RowFn(const Option *o, void *arg);
-static void each_row(void (*heading)(const char *text), RowFn *row, void *arg)
+void options_each(void (*heading)(const char *text), OptionRowFn *row, void *arg)
 {
     const char *last = NULL;
 
@@ -69,91 +67,11 @@ void options_help(const Config *c)
 {
     printf("rhea emulator version %s\nusage: %s [options] [disk_image]\n", RHEA_VERSION,
            c->program);
-    each_row(help_heading, help_row, NULL);
+    options_each(help_heading, help_row, NULL);
     printf("\nNot built yet: ");
     print_missing();
     printf("\n\nDuring emulation with -nographic or -serial mon:stdio, Ctrl-a h lists the keys' "
            "commands.\n");
-}
-
-/* --- manual page --- */
-
-static void man_text(const char *s)
-{
-    for (; *s; s++) {
-        if (*s == '-' || *s == '\\')
-            putchar('\\');
-        putchar(*s);
-        if (*s == '\n')
-            printf(".br\n");
-    }
-}
-
-static void man_heading(const char *text)
-{
-    printf(".SS %s\n", text);
-}
-
-static void man_row(const Option *o, void *arg)
-{
-    (void)arg;
-    printf(".TP\n\\fB\\-");
-    man_text(o->name);
-    printf("\\fR");
-    if (o->arg) {
-        printf(" \\fI");
-        man_text(o->arg);
-        printf("\\fR");
-    }
-    printf("\n");
-    man_text(o->doc);
-    printf("\n");
-}
-
-void options_man(const Config *c)
-{
-    (void)c;
-    printf(".TH RHEA 1 \"\" \"rhea %s\"\n.SH NAME\nrhea \\- machine emulator\n"
-           ".SH SYNOPSIS\n.B rhea\n[\\fIoptions\\fR] [\\fIdisk_image\\fR]\n.SH OPTIONS\n",
-           RHEA_VERSION);
-    each_row(man_heading, man_row, NULL);
-    printf(".SS Older spellings\n");
-    for (const OptionTable *t = option_table_next(NULL); t; t = option_table_next(t))
-        for (const Option *o = t->rows; o->name; o++)
-            if (o->now && !o->doc) {
-                printf(".TP\n\\fB\\-");
-                man_text(o->name);
-                printf("\\fR%s\n%s", o->arg ? " \\fIarg\\fR" : "",
-                       *o->now ? "\\-" : "changes nothing");
-                man_text(o->now);
-                printf("\n");
-            }
-    printf(".SH EXIT STATUS\n0 after power-off or quit, 1 after an error before the machine ran, "
-           "else what the guest gave to isa-debug-exit.\n");
-}
-
-/* --- completion --- */
-
-static void completion_row(const Option *o, void *arg)
-{
-    (void)arg;
-    printf(" -%s", o->name);
-}
-
-void options_completion(const Config *c)
-{
-    printf(
-        "_rhea()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-        "    case $prev in\n"
-        "    -machine | -M) COMPREPLY=($(compgen -W \"$($1 -M help | awk 'NR > 1 { print $1 }')\""
-        " -- \"$cur\")); return ;;\n"
-        "    -device) COMPREPLY=($(compgen -W \"$($1 -device help | sed -n 's/^name \"\\([^\"]*\\)"
-        "\".*/\\1/p')\" -- \"$cur\")); return ;;\n"
-        "    esac\n    if [[ $cur == -* ]]; then\n        COMPREPLY=($(compgen -W \"");
-    each_row(NULL, completion_row, NULL);
-    printf("\" -- \"$cur\"))\n    else\n        COMPREPLY=($(compgen -f -- \"$cur\"))\n    fi\n}\n"
-           "complete -o filenames -F _rhea %s rhea rhea-system-x86_64\n",
-           c->program);
 }
 
 /* --- --explain --- */
@@ -211,42 +129,41 @@ static bool has_bare_words(const Option *o)
 
 static void explain_one(const Given *g)
 {
+    AUTO_FREE char *modern = option_modern(g->option, g->arg);
+    const char *name = g->option->name, *arg = g->arg;
+    AUTO_FREE char *text = NULL;
     const Option *o = g->option;
-    const char *rest;
 
-    if (o->now) {
-        size_t n = strcspn(o->now, " ");
-
-        if (!*o->now) {
-            printf(" \\\n    # -%s changes nothing", o->name);
-            return;
-        }
-        printf(" \\\n    -%.*s", (int)n, o->now);
-        rest = o->now[n] ? o->now + n + 1 : NULL;
-        if (rest) {
-            const char *at = strstr(rest, "%s");
-            AUTO_FREE char *text =
-                at ? xasprintf("%.*s%s%s", (int)(at - rest), rest, g->arg ? g->arg : "", at + 2)
-                   : xstrdup(rest);
-
-            putchar(' ');
-            print_word(text);
-        }
+    if (modern && !*modern)
         return;
-    }
-    if (!strcmp(o->name, "explain"))
-        return;
-    printf(" \\\n    -%s", o->name);
-    if (g->arg) {
-        AUTO_FREE char *text = has_bare_words(o) ? modern_text(g->arg) : xstrdup(g->arg);
+    if (modern) {
+        char *space = strchr(modern, ' ');
 
-        putchar(' ');
-        print_word(text);
+        if (space)
+            *space = 0;
+        name = modern;
+        arg = space ? space + 1 : NULL;
+        o = option_find(name);
     }
+    if (!strcmp(name, "explain"))
+        return;
+    printf(" \\\n    -%s", name);
+    if (!arg)
+        return;
+    text = o && has_bare_words(o) ? modern_text(arg) : xstrdup(arg);
+    putchar(' ');
+    print_word(text);
 }
 
+/* What changes nothing is told in comments before the line. */
 void options_explain(const Config *c)
 {
+    for (unsigned i = 0; i < c->n_given; i++) {
+        AUTO_FREE char *modern = option_modern(c->given[i].option, c->given[i].arg);
+
+        if (modern && !*modern)
+            printf("# -%s changes nothing\n", c->given[i].option->name);
+    }
     printf("%s", c->program);
     for (unsigned i = 0; i < c->n_given; i++)
         explain_one(&c->given[i]);
@@ -290,7 +207,7 @@ static json_t *describe(void)
 {
     json_t *list = json_array();
 
-    each_row(NULL, describe_row, list);
+    options_each(NULL, describe_row, list);
     return list;
 }
 

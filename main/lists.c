@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "cpu/x86/model.h"
-#include "main/options.h"
+#include "main/not_built.h"
 
 void list_boards(const Config *c)
 {
@@ -52,15 +52,10 @@ void list_devices(void)
                    d->doc);
 }
 
-bool list_properties(const char *device, Error *err)
+static void print_properties(const Type *t)
 {
-    const DeviceClass *d = device_class_find(device);
-
-    if (!d)
-        return error_set(err, "'%s' is not a valid device model name", device);
-    printf("%s options:\n", d->name);
-    for (unsigned i = 0; i < d->type->n_fields; i++) {
-        const Field *f = &d->type->fields[i];
+    for (unsigned i = 0; t && i < t->n_fields; i++) {
+        const Field *f = &t->fields[i];
 
         if (!(f->use & FIELD_PROP))
             continue;
@@ -73,6 +68,27 @@ bool list_properties(const char *device, Error *err)
             printf(" (default: %" PRId64 ")", f->def);
         printf("\n");
     }
+}
+
+bool list_properties(const char *device, Error *err)
+{
+    const DeviceClass *d = device_class_find(device);
+
+    if (!d)
+        return device_refused(device, err);
+    printf("%s options:\n", d->name);
+    print_properties(d->type);
+    return true;
+}
+
+bool list_board_properties(const Config *c, Error *err)
+{
+    const Board *b = board_find(c->board, c->arch);
+
+    if (!b)
+        return error_set(err, "unsupported machine type (use -machine help to list them)");
+    printf("%s options:\n", b->name);
+    print_properties(b->options);
     return true;
 }
 

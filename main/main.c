@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "main/daemon.h"
+#include "main/dry_run.h"
 #include "main/setup.h"
 #include "main/signals.h"
 
@@ -46,13 +47,18 @@ static int run(Setup *s, Config *c, Error *err)
     return status;
 }
 
+static bool prepare(Config *c, Error *err)
+{
+    return c->dry_run ? dry_process(c, err)
+                      : log_open(c->log_file, c->log_mask, err) && daemon_begin(c, err);
+}
+
 static int start(Config *c, Error *err)
 {
     Setup s = {0};
     int status = -1;
 
-    log_set_stamp(c->msg_stamp, c->msg_guest ? c->name : NULL);
-    if (log_open(c->log_file, c->log_mask, err) && daemon_begin(c, err) && setup_make(&s, c, err)) {
+    if (prepare(c, err) && setup_make(&s, c, err)) {
         if (c->dry_run) {
             printf("%s: everything is there to start this machine\n", c->program);
             status = 0;
@@ -64,7 +70,7 @@ static int start(Config *c, Error *err)
         0) /* before the monitors are closed: who sees that may end us, or read no further */
         log_error("%s", err->msg);
     setup_free(&s);
-    daemon_end(c);
+    daemon_end();
     return status < 0 ? 1 : status;
 }
 
@@ -73,11 +79,14 @@ int main(int argc, char **argv)
     Config c;
     Error err = {0};
     int status;
+    bool ok;
 
     signal(SIGPIPE, SIG_IGN);
     config_init(&c, argv[0]);
     log_set_program(c.program);
-    if (options_parse(&c, argc, argv, &err)) {
+    ok = options_parse(&c, argc, argv, &err);
+    log_set_stamp(c.msg_stamp, c.msg_guest ? c.name : NULL);
+    if (ok) {
         if (c.explain && !c.done) {
             options_explain(&c);
             c.done = true;

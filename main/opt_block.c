@@ -114,42 +114,57 @@ static bool one_of(const char *key, const char *value, const char *list, Error *
     return error_set(err, "'%s' is not a valid %s (%s)", value, key, list);
 }
 
-/* "throttling.bps-total", "throttling.iops-total-max", and the old "bps", "iops_rd" ... */
-static bool take_limit(json_t *o, const char *key, uint64_t *to, Error *err)
+/* "bps", "iops_rd", ... are "throttling.bps-total", "throttling.iops-read", ... */
+static bool rename_limits(json_t *o, json_t *t, Error *err)
 {
-    return json_take_size(o, key, to, err);
+    static const char *const names[][2] = {
+        {"bps", "bps-total"},       {"bps_max", "bps-total-max"},
+        {"bps_rd", "bps-read"},     {"bps_rd_max", "bps-read-max"},
+        {"bps_wr", "bps-write"},    {"bps_wr_max", "bps-write-max"},
+        {"iops", "iops-total"},     {"iops_max", "iops-total-max"},
+        {"iops_rd", "iops-read"},   {"iops_rd_max", "iops-read-max"},
+        {"iops_wr", "iops-write"},  {"iops_wr_max", "iops-write-max"},
+        {"iops_size", "iops-size"}, {"group", "group"},
+    };
+
+    for (unsigned i = 0; i < COUNT_OF(names); i++) {
+        json_t *v = json_take(o, names[i][0]);
+
+        if (v && json_object_get(t, names[i][1])) {
+            json_decref(v);
+            return error_set(err,
+                             "'throttling.%s' and its alias '%s' can't be used at the same time",
+                             names[i][1], names[i][0]);
+        }
+        if (v)
+            json_object_set_new(t, names[i][1], v);
+    }
+    return true;
+}
+
+static bool set_limits(ThrottleLimits *l, json_t *t, Error *err)
+{
+    const char *key;
+    json_t *v;
+
+    throttle_limits_none(l);
+    json_object_foreach (t, key, v)
+        if (!throttle_limit_set(l, "throttling.", key, v, err))
+            return err->msg[0] ? false : error_set(err, "Invalid parameter 'throttling.%s'", key);
+    return throttle_check(l, err);
 }
 
 static bool take_throttle(json_t *o, Drive *d, Error *err)
 {
-    static const char *const names[] = {"bps-total",  "bps-read",  "bps-write",
-                                        "iops-total", "iops-read", "iops-write"};
-    static const char *const old[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"};
-    static const char *const old_max[] = {"bps_max",  "bps_rd_max",  "bps_wr_max",
-                                          "iops_max", "iops_rd_max", "iops_wr_max"};
     json_t *t = json_take(o, "throttling");
-    bool ok = true;
+    bool ok;
 
-    for (unsigned i = 0; i < THROTTLE_BUCKETS && ok; i++) {
-        char key[40];
-
-        d->limits.length[i] = 1;
-        ok = take_limit(o, old[i], &d->limits.avg[i], err) &&
-             take_limit(o, old_max[i], &d->limits.max[i], err);
-        if (!t)
-            continue;
-        snprintf(key, sizeof key, "%s-max", names[i]);
-        ok = ok && take_limit(t, names[i], &d->limits.avg[i], err) &&
-             take_limit(t, key, &d->limits.max[i], err);
-        snprintf(key, sizeof key, "%s-max-length", names[i]);
-        ok = ok && take_limit(t, key, &d->limits.length[i], err);
-    }
-    if (t && ok) {
-        d->group = json_take_str(t, "group");
-        ok = take_limit(t, "iops-size", &d->limits.iops_size, err) && json_all_taken(t, err);
-    }
+    t = t ? t : json_object();
+    ok = rename_limits(o, t, err);
+    d->group = json_take_str(t, "group");
+    ok = ok && set_limits(&d->limits, t, err);
     json_decref(t);
-    return ok && throttle_check(&d->limits, err);
+    return ok;
 }
 
 static bool drive_take(json_t *o, Drive *d, Error *err)
@@ -179,48 +194,6 @@ static bool drive_take(json_t *o, Drive *d, Error *err)
            one_of("aio mode", d->aio, "threads native io_uring", err) && apply_cache(o, d, err);
 }
 
-/* Writes go to a file that is gone when we are. */
-static BlockNode *temporary_overlay(BlockGraph *g, BlockNode *base, Error *err)
-{
-    const BlockDriver *qcow2 = block_driver_find("qcow2");
-    const char *dir = getenv("TMPDIR");
-    AUTO_FREE char *path = xasprintf("%s/rhea-snapshot.XXXXXX", dir ? dir : "/var/tmp");
-    json_t *o = json_object();
-    int fd = qcow2 ? mkstemp(path) : -1;
-    BlockNode *n;
-    bool made;
-
-    if (fd < 0) {
-        json_decref(o);
-        error_set_errno(err, qcow2 ? errno : ENOSYS, "Could not create temporary overlay '%s'",
-                        path);
-        return NULL;
-    }
-    close(fd);
-    json_object_set_new(o, "size", json_sprintf("%" PRIu64, (uint64_t)base->size));
-    made = qcow2->create_file(g, path, o, err);
-    json_decref(o);
-    if (!made) {
-        unlink(path);
-        return NULL;
-    }
-    o = json_pack("{ss s{ssss} ss}", "driver", "qcow2", "file", "driver", "file", "filename", path,
-                  "backing", base->name);
-    n = node_open(g, o, NODE_NO_FLUSH | NODE_UNMAP, err);
-    unlink(path);
-    return n;
-}
-
-static BlockNode *with_filter(BlockGraph *g, BlockNode *n, const char *driver, Error *err)
-{
-    BlockNode *f = n ? node_open(g, json_pack("{ssss}", "driver", driver, "file", n->name),
-                                 n->flags & NODE_READ_ONLY, err)
-                     : NULL;
-
-    node_unref(n);
-    return f;
-}
-
 static BlockNode *drive_open(Setup *s, Drive *d, json_t *o, Error *err)
 {
     bool temporary = d->snapshot || s->cfg->snapshot;
@@ -234,11 +207,11 @@ static BlockNode *drive_open(Setup *s, Drive *d, json_t *o, Error *err)
     n = d->file ? node_open_image(s->graph, d->file, d->format, o, flags, err)
                 : node_open(s->graph, o, flags, err);
     if (n && temporary) {
-        top = temporary_overlay(s->graph, n, err);
+        top = node_open_temporary(n, err);
         node_unref(n);
         n = top;
     }
-    return d->copy_on_read && n ? with_filter(s->graph, n, "copy-on-read", err) : n;
+    return d->copy_on_read ? node_open_filter(n, "copy-on-read", err) : n;
 }
 
 static bool board_has_bus(const char *interface)
@@ -277,7 +250,8 @@ static bool drive_make(Setup *s, Drive *d, json_t *o, Error *err)
         block_port_set_writethrough(p, d->writethrough);
         s->drives++;
     }
-    return p && (!throttle_is_limited(&d->limits) || block_port_throttle(p, &d->limits, err));
+    return p &&
+           (!throttle_is_limited(&d->limits) || block_port_throttle(p, d->group, &d->limits, err));
 }
 
 static bool make_drive(Setup *s, const char *arg, Error *err)
@@ -349,7 +323,8 @@ static const Option block_rows[] = {
      .doc = "an image and the drive it is in\n"
             "if=none: for a -device with drive=id\n"
             "cache=none|writeback|writethrough|directsync|unsafe, readonly=on, snapshot=on,\n"
-            "aio=threads|native|io_uring, discard=unmap, throttling.*=..., copy-on-read=on",
+            "aio=threads|native|io_uring, discard=unmap, copy-on-read=on,\n"
+            "throttling.bps-total=... and the like, throttling.group=G: limits, shared in G",
      .apply = opt_drive},
     {.name = "mtdblock", .arg = "file", .doc = "on-board flash memory", .apply = opt_mtdblock},
     {.name = "sd", .arg = "file", .doc = "SD card", .apply = opt_sd},

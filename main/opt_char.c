@@ -17,30 +17,10 @@ static bool make_chardev(Setup *s, const char *arg, Error *err)
 
 OPT(opt_chardev)
 {
-    StrBuf b = {0};
-    bool help = false, ok = true;
-    json_t *j;
+    static const OptionMaker maker = {"chardev",          "backend",     KEYVAL_FLAGS, chardev_help,
+                                      chardev_class_help, STAGE_CHARDEV, make_chardev};
 
-    if (is_help(arg)) {
-        chardev_help(&b);
-        help = true;
-    } else if ((j = opts_json_parse(arg, "backend", KEYVAL_FLAGS, &help, err))) {
-        const char *kind = json_string_value(json_object_get(j, "backend"));
-
-        if (help)
-            ok = chardev_class_help(kind ? kind : "", &b, err);
-        else
-            config_later(c, STAGE_CHARDEV, make_chardev, "chardev", arg);
-        json_decref(j);
-    } else {
-        ok = false;
-    }
-    if (help && ok) {
-        fputs(strbuf_str(&b), stdout);
-        c->done = true;
-    }
-    strbuf_free(&b);
-    return ok;
+    return option_make(c, &maker, arg, err);
 }
 
 /* --- front ends of the board --- */

@@ -5,6 +5,8 @@
 #include "base/alloc.h"
 #include "base/opts_json.h"
 #include "core/hotplug.h"
+#include "main/dry_run.h"
+#include "main/not_built.h"
 #include "main/setup.h"
 
 /* --- -device --- */
@@ -12,7 +14,9 @@
 static bool make_device(Setup *s, const char *arg, Error *err)
 {
     json_t *j = opts_json_parse(arg, "driver", KEYVAL_FLAGS, NULL, err);
-    bool ok = j && device_add_json(s->m, j, false, err);
+    const char *driver = json_string_value(json_object_get(j, "driver"));
+    bool ok = j && (!driver || device_class_find(driver) || device_refused(driver, err)) &&
+              device_add_json(s->m, j, false, err);
 
     json_decref(j);
     return ok;
@@ -34,6 +38,8 @@ OPT(opt_device)
         list_devices();
     else if (c->done)
         ok = list_properties(driver, err);
+    else if (!device_class_find(driver) && device_not_built(driver))
+        ok = device_refused(driver, err); /* before anything else is found to be missing */
     else
         config_later(c, STAGE_DEVICE, make_device, "device", arg);
     if (driver && !strcmp(driver, "isa-serial")) /* it takes the place of the default one */
@@ -54,35 +60,19 @@ OPT(opt_nothing)
 
 static bool make_object(Setup *s, const char *arg, Error *err)
 {
-    return object_new_text(s->objects, arg, err) != NULL;
+    json_t *j = opts_json_parse(arg, "qom-type", 0, NULL, err);
+    bool ok = j && (!s->cfg->dry_run || dry_memory(j, err)) && object_new_json(s->objects, j, err);
+
+    json_decref(j);
+    return ok;
 }
 
 OPT(opt_object)
 {
-    StrBuf b = {0};
-    bool help = false, ok = true;
-    json_t *j;
+    static const OptionMaker maker = {"object",          "qom-type",   0,          object_help,
+                                      object_class_help, STAGE_OBJECT, make_object};
 
-    if (is_help(arg)) {
-        object_help(&b);
-        help = true;
-    } else if ((j = opts_json_parse(arg, "qom-type", 0, &help, err))) {
-        const char *kind = json_string_value(json_object_get(j, "qom-type"));
-
-        if (help)
-            ok = object_class_help(kind ? kind : "", &b, err);
-        else
-            config_later(c, STAGE_OBJECT, make_object, "object", arg);
-        json_decref(j);
-    } else {
-        ok = false;
-    }
-    if (help && ok) {
-        fputs(strbuf_str(&b), stdout);
-        c->done = true;
-    }
-    strbuf_free(&b);
-    return ok;
+    return option_make(c, &maker, arg, err);
 }
 
 /* --- -global: "driver.property=value" or driver=,property=,value= --- */

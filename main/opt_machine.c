@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "hw/firmware/smbios.h"
 #include "main/options.h"
 
 static bool opt_machine(Config *c, const char *arg, Error *err)
@@ -31,6 +32,11 @@ static bool opt_machine(Config *c, const char *arg, Error *err)
             c->done = true;
         }
         set_text(&c->board, value);
+    }
+    if (opts_get(&o, "help") || opts_get(&o, "?")) {
+        opts_free(&o);
+        c->done = true;
+        return list_board_properties(c, err);
     }
     for (unsigned i = 0; i < COUNT_OF(texts); i++)
         if ((value = opts_get(&o, texts[i].key)))
@@ -250,15 +256,10 @@ static bool rtc_base(Config *c, const char *base, Error *err)
     struct tm tm = {0};
     const char *end;
 
-    c->mc.rtc_utc = strcmp(base, "localtime") != 0;
+    c->mc.rtc_utc = strcmp(base, "localtime") != 0; /* the RTC knows what that means */
     c->mc.rtc_offset_s = 0;
-    if (!strcmp(base, "utc"))
+    if (!strcmp(base, "utc") || !c->mc.rtc_utc)
         return true;
-    if (!c->mc.rtc_utc) {
-        localtime_r(&now, &tm);
-        c->mc.rtc_offset_s = tm.tm_gmtoff;
-        return true;
-    }
     end = strptime(base, "%Y-%m-%dT%H:%M:%S", &tm);
     if (!end)
         end = strptime(base, "%Y-%m-%d", &tm);
@@ -273,6 +274,9 @@ static bool rtc_base(Config *c, const char *base, Error *err)
 
 static bool opt_rtc(Config *c, const char *arg, Error *err)
 {
+    static const char *const clocks[] = {"host", "rt", "vm", NULL};
+    static const char *const drifts[] = {"none", "slew", NULL};
+    unsigned i = 0, slew = 0;
     const char *base, *clock, *drift;
     bool ok = true;
     Opts o;
@@ -284,11 +288,12 @@ static bool opt_rtc(Config *c, const char *arg, Error *err)
     drift = opts_get(&o, "driftfix");
     if (base)
         ok = rtc_base(c, base, err);
-    if (ok && clock && strcmp(clock, "host"))
-        ok = error_set(err, "clock=%s is not built yet (host)", clock);
-    if (ok && drift && strcmp(drift, "none") && strcmp(drift, "slew"))
-        ok = error_set(err, "driftfix=%s is neither none nor slew", drift);
-    c->mc.rtc_slew = drift && !strcmp(drift, "slew");
+    if (ok && clock)
+        ok = choose("clock", clock, clocks, &i, err);
+    c->mc.rtc_clock = (RtcClock)i;
+    if (ok && drift)
+        ok = choose("driftfix", drift, drifts, &slew, err);
+    c->mc.rtc_slew = slew;
     ok = ok && opts_all_used(&o, err);
     opts_free(&o);
     return ok;
@@ -422,6 +427,8 @@ OPT(opt_fw_cfg)
 
 OPT(opt_smbios)
 {
+    if (!smbios_check(arg, err))
+        return false;
     add_text(&c->mc.smbios, arg);
     return true;
 }
@@ -495,8 +502,8 @@ static const Option rows[] = {
      .doc = "mem-lock=on keeps all memory in RAM\ncpu-pm=on is accepted and changes nothing",
      .apply = opt_overcommit},
     {.name = "rtc",
-     .arg = "[base=utc|localtime|<datetime>][,clock=host][,driftfix=none|slew]",
-     .doc = "set the RTC base and clock",
+     .arg = "[base=utc|localtime|<datetime>][,clock=host|rt|vm][,driftfix=none|slew]",
+     .doc = "set the RTC base and clock\nclock=vm stands while the machine does",
      .apply = opt_rtc},
     {.name = "boot",
      .arg = "[order=drives][,once=drives][,menu=on|off][,splash=file][,splash-time=ms]"
@@ -509,7 +516,15 @@ static const Option rows[] = {
      .apply = opt_fw_cfg},
     {.name = "smbios",
      .arg = "file=binary|type=n,field=value[,...]",
-     .doc = "add SMBIOS table, or set its fields",
+     .doc = "add an SMBIOS structure, or set fields of one\n"
+            "type=0 vendor, version, date, release=n.n, uefi=on|off\n"
+            "type=1 manufacturer, product, version, serial, uuid, sku, family\n"
+            "type=2 manufacturer, product, version, serial, asset, location\n"
+            "type=3 manufacturer, version, serial, asset, sku\n"
+            "type=4 sock_pfx, manufacturer, version, serial, asset, part, max-speed,\n"
+            "current-speed, processor-id\n"
+            "type=11 value (several), path=file\n"
+            "type=17 loc_pfx, bank, manufacturer, serial, asset, part, speed",
      .apply = opt_smbios},
     {.name = "acpitable",
      .arg = "[sig=str][,rev=n][,...]{,data|file}=file1[:file2]...",

@@ -11,14 +11,14 @@
 OPT(opt_name)
 {
     const char *guest, *process;
-    bool ok;
+    bool ok, debug = true; /* threads have names in any case */
     Opts o;
 
     if (!opts_parse(&o, arg, "guest", err))
         return false;
     guest = opts_get(&o, "guest");
     process = opts_get(&o, "process");
-    ok = opts_get_bool(&o, "debug-threads", &c->debug_threads, err) && opts_all_used(&o, err);
+    ok = opts_get_bool(&o, "debug-threads", &debug, err) && opts_all_used(&o, err);
     if (ok && guest)
         set_text(&c->name, guest);
     if (ok && process)
@@ -43,18 +43,6 @@ OPT(opt_uuid)
 OPT_FLAG(opt_stopped, stopped)
 OPT_FLAG(opt_no_reboot, mc.no_reboot)
 OPT_FLAG(opt_no_shutdown, mc.no_shutdown)
-
-/* The index of @value among @names. */
-static bool choose(const char *key, const char *value, const char *const *names, unsigned *out,
-                   Error *err)
-{
-    for (unsigned i = 0; names[i]; i++)
-        if (!strcmp(names[i], value)) {
-            *out = i;
-            return true;
-        }
-    return value_refused(key, value, err);
-}
 
 static bool set_action(Config *c, const char *key, const char *value, Error *err)
 {
@@ -222,14 +210,14 @@ OPT(opt_help)
 
 OPT(opt_help_man)
 {
-    options_man(c);
+    options_man();
     c->done = true;
     return true;
 }
 
 OPT(opt_help_completion)
 {
-    options_completion(c);
+    options_completion();
     c->done = true;
     return true;
 }

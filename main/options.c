@@ -7,6 +7,8 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/opts_json.h"
+#include "base/strbuf.h"
 
 void set_text(char **member, const char *to)
 {
@@ -38,6 +40,16 @@ bool is_help(const char *arg)
 bool value_refused(const char *key, const char *value, Error *err)
 {
     return error_set(err, "Parameter '%s' does not accept value '%s'", key, value);
+}
+
+bool choose(const char *key, const char *value, const char *const *names, unsigned *out, Error *err)
+{
+    for (unsigned i = 0; names[i]; i++)
+        if (!strcmp(names[i], value)) {
+            *out = i;
+            return true;
+        }
+    return value_refused(key, value, err);
 }
 
 bool opts_get_bool(Opts *o, const char *key, bool *out, Error *err)
@@ -107,20 +119,30 @@ void config_later(Config *c, Stage stage, LaterFn *fn, const char *option, const
     l[c->n_later[stage]++] = (Later){fn, option, xstrdup(arg)};
 }
 
-/* "machine acpi=off" with %s for the argument: as if that had been given. */
-static bool apply_modern(Config *c, const char *now, const char *arg, Error *err)
+char *option_modern(const Option *o, const char *arg)
 {
-    size_t n = strcspn(now, " ");
-    AUTO_FREE char *name = xasprintf("%.*s", (int)n, now);
-    const char *rest = now[n] ? now + n + 1 : NULL, *at = rest ? strstr(rest, "%s") : NULL;
-    AUTO_FREE char *text =
-        at ? xasprintf("%.*s%s%s", (int)(at - rest), rest, arg ? arg : "", at + 2) : xstrdup(rest);
+    const char *at = o->now ? strstr(o->now, "%s") : NULL;
 
-    return !*now || option_apply(c, name, text, err);
+    if (o->translate)
+        return o->translate(arg);
+    return at ? xasprintf("%.*s%s%s", (int)(at - o->now), o->now, arg ? arg : "", at + 2)
+              : xstrdup(o->now);
+}
+
+/* "machine acpi=off": as if that had been given. */
+static bool apply_modern(Config *c, char *text, Error *err)
+{
+    char *space = strchr(text, ' ');
+
+    if (space)
+        *space = 0;
+    return !*text || option_apply(c, text, space ? space + 1 : NULL, err);
 }
 
 static bool apply(Config *c, const Option *o, const char *arg, Error *err)
 {
+    AUTO_FREE char *modern = option_modern(o, arg);
+
     if (o->missing && arg && is_help(arg)) { /* a list of nothing */
         printf("%s\n", o->missing);
         c->done = true;
@@ -128,8 +150,8 @@ static bool apply(Config *c, const Option *o, const char *arg, Error *err)
     }
     if (o->missing)
         return error_set(err, "%s", o->missing);
-    if (o->now)
-        return apply_modern(c, o->now, arg, err);
+    if (modern)
+        return apply_modern(c, modern, err);
     return o->apply(c, arg, err);
 }
 
@@ -147,14 +169,9 @@ static void given_add(Config *c, const Option *o, const char *name, const char *
 }
 
 /* A word that is no option: a disk image. */
-static bool take_image(Config *c, const char *path, Error *err)
+static void take_image(Config *c, const char *path)
 {
-    const Option *o = option_find("hda");
-
-    if (!o || o->missing)
-        return error_set(err, "'%s': disk images are not built yet", path);
-    given_add(c, o, "hda", path);
-    return true;
+    given_add(c, option_find("hda"), "hda", path);
 }
 
 static bool take_option(Config *c, const char *name, const char *arg, Error *err)
@@ -175,8 +192,7 @@ static bool take_down(Config *c, int argc, char **argv, Error *err)
         const Option *o;
 
         if (*name != '-' || !name[1]) {
-            if (!take_image(c, name, err))
-                return false;
+            take_image(c, name);
             continue;
         }
         name += name[1] == '-' ? 2 : 1;
@@ -205,6 +221,30 @@ bool options_parse(Config *c, int argc, char **argv, Error *err)
                           : error_prefix(err, "-%s: ", g->name);
     }
     return true;
+}
+
+bool option_make(Config *c, const OptionMaker *m, const char *arg, Error *err)
+{
+    StrBuf b = {0};
+    bool help = is_help(arg), ok = true;
+    json_t *j = help ? NULL : opts_json_parse(arg, m->implied, m->flags, &help, err);
+    const char *kind = json_string_value(json_object_get(j, m->implied));
+
+    if (is_help(arg))
+        m->help(&b);
+    else if (!j)
+        ok = false;
+    else if (help)
+        ok = m->kind_help(kind ? kind : "", &b, err);
+    else
+        config_later(c, m->stage, m->make, m->option, arg);
+    if (help && ok) {
+        fputs(strbuf_str(&b), stdout);
+        c->done = true;
+    }
+    json_decref(j);
+    strbuf_free(&b);
+    return ok;
 }
 
 /* --- config --- */
@@ -261,6 +301,7 @@ void config_free(Config *c)
     xfree(c->given);
     free_borrowed(&c->mc);
     text_free(&c->globals);
+    text_free(&c->numa_cpus);
     text_free(&c->data_dirs);
     opts_free(&c->board_opts);
     *c = (Config){0};

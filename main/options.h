@@ -60,10 +60,12 @@ typedef struct Config {
     unsigned n_given;
     Later *later[STAGES];
     unsigned n_later[STAGES];
-    TextList globals; /* -global */
+    TextList globals;   /* -global */
+    TextList numa_cpus; /* -numa cpu, until -smp is known */
+    uint32_t numa_seen; /* nodes, a bitmap */
     char *name, *process_name, *uuid, *log_file;
     uint32_t log_mask;
-    bool nographic, display_given, nodefaults, debug_threads, stopped; /* stopped: -S */
+    bool nographic, display_given, nodefaults, stopped; /* stopped: -S */
     bool has_serial, has_monitor, has_parallel; /* given, so that there are no default ones */
     bool dry_run, explain;
     bool snapshot; /* of -snapshot: drives keep nothing */
@@ -81,7 +83,8 @@ struct Option {
     const char *doc;          /* lines */
     bool (*apply)(Config *c, const char *arg, Error *err);
     const char *now; /* an older spelling: "machine acpi=off", %s for its argument, "" nothing */
-    const char *missing; /* not built: why, or what there is instead */
+    char *(*translate)(const char *arg); /* the same where the argument decides; caller frees */
+    const char *missing;                 /* not built: why, or what there is instead */
     uint8_t flags;
 };
 enum { OPTION_FALLBACK = 1 }; /* counts only if no other table has the name */
@@ -102,6 +105,8 @@ void options_register(OptionTable *t);
     }
 const OptionTable *option_table_next(const OptionTable *t); /* NULL starts */
 const Option *option_find(const char *name);
+/* What an older spelling stands for: "machine acpi=off", "" nothing; caller frees.  NULL: it is none. */
+char *option_modern(const Option *o, const char *arg);
 
 void config_init(Config *c, const char *argv0);
 void config_free(Config *c);
@@ -111,11 +116,13 @@ bool options_parse(Config *c, int argc, char **argv, Error *err);
 bool option_apply(Config *c, const char *name, const char *arg, Error *err);
 void config_later(Config *c, Stage stage, LaterFn *fn, const char *option, const char *arg);
 
-/* Where the text comes from: main/help.c. */
+/* Call @row for each option that is there, @heading (may be NULL) once for each group. */
+typedef void OptionRowFn(const Option *o, void *arg);
+void options_each(void (*heading)(const char *text), OptionRowFn *row, void *arg);
 void options_help(const Config *c);
-void options_man(const Config *c);        /* a manual page, troff */
-void options_completion(const Config *c); /* a script for bash */
-void options_explain(const Config *c);    /* the command line in its modern form */
+void options_explain(const Config *c); /* the command line in its modern form */
+void options_man(void);                /* a manual page, troff */
+void options_completion(void);         /* a script for bash, for the tools too */
 
 /* -readconfig and -set. */
 bool config_read(Config *c, const char *path, Error *err);
@@ -127,6 +134,7 @@ void list_cpus(const Config *c);
 void list_accels(void);
 void list_devices(void);
 bool list_properties(const char *device, Error *err);
+bool list_board_properties(const Config *c, Error *err); /* of -machine */
 void list_log_items(void);
 
 /* --- for handlers --- */
@@ -144,11 +152,25 @@ void list_log_items(void);
         c->member = true;                                                                          \
         return true;                                                                               \
     }
+/* An option that makes something of a kind at a later stage: "kind,key=value" or JSON; `help` lists
+ * kinds, `kind,help` what one takes. */
+typedef struct OptionMaker {
+    const char *option, *implied; /* the key of the kind */
+    unsigned flags;               /* KEYVAL_* */
+    void (*help)(StrBuf *out);
+    bool (*kind_help)(const char *kind, StrBuf *out, Error *err);
+    Stage stage;
+    LaterFn *make;
+} OptionMaker;
+bool option_make(Config *c, const OptionMaker *m, const char *arg, Error *err);
 void set_text(char **member, const char *to);
 void text_add(TextList *l, const char *s);
 bool is_help(const char *arg); /* "help" or "?" */
 /* Wrong value of a key, in QEMU's words. */
 bool value_refused(const char *key, const char *value, Error *err);
+/* The index of @value among @names, which end with NULL. */
+bool choose(const char *key, const char *value, const char *const *names, unsigned *out,
+            Error *err);
 bool opts_get_bool(Opts *o, const char *key, bool *out, Error *err); /* absent: unchanged */
 
 #endif

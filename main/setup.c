@@ -2,11 +2,15 @@
 /* setup - from a Config to a machine that can be started, and back; setup.h has the order */
 #include "main/setup.h"
 
+#include <fcntl.h>
+
 #include "base/alloc.h"
 #include "base/log.h"
+#include "block/cmds.h"
 #include "block/nbd_server.h"
 #include "core/fds.h"
 #include "core/memory_backend.h"
+#include "main/dry_run.h"
 
 /* --- choosing --- */
 
@@ -32,7 +36,7 @@ static const Accel *pick_accel(const Config *c, Error *err)
 
         a = accel_find(name);
         if (!a && accel_is_known(name)) {
-            error_set(err, "-accel %s: this accelerator is not built yet", name);
+            error_set(err, "-accel %s: this accelerator is not built yet (-accel jit is)", name);
         } else if (!a) {
             error_set(err, "-accel %s: invalid accelerator %s (jit)", name, name);
         } else if (!a->probe(c->arch, &why)) {
@@ -77,8 +81,8 @@ static const Board *pick_board(const Config *c, Error *err)
     }
     if (b)
         return b;
-    if (!name) {
-        error_set(err, "there is no board for %s yet", c->arch);
+    if (!board_find(NULL, c->arch)) {
+        error_set(err, "guests of %s are not built yet (x86_64 and i386 are)", c->arch);
         return NULL;
     }
     for (unsigned i = 0; i < COUNT_OF(missing); i++)
@@ -118,8 +122,21 @@ static const Harmless harmless[] = {
     {"enforce-config-section", NULL},
 };
 
+static const char *nearest_property(const Type *t, const char *key)
+{
+    const char *names[64] = {"accel", "kernel", "initrd", "append", "firmware", "memory-backend"};
+    unsigned n = 6;
+
+    for (unsigned i = 0; t && i < t->n_fields && n < COUNT_OF(names); i++)
+        names[n++] = t->fields[i].name;
+    for (unsigned i = 0; i < COUNT_OF(harmless) && n < COUNT_OF(names); i++)
+        names[n++] = harmless[i].key;
+    return nearest_name(key, names, n);
+}
+
 static bool board_option(Setup *s, const Opt *o, Error *err)
 {
+    const char *near;
     const Type *t = s->m->board->options;
     const Field *f = t ? reflect_find(t, o->key, FIELD_PROP) : NULL;
 
@@ -130,11 +147,14 @@ static bool board_option(Setup *s, const Opt *o, Error *err)
             continue;
         if (!harmless[i].only || !strcmp(harmless[i].only, o->value))
             return true;
-        return error_set(err, "-machine %s=%s: not built yet for machine '%s'", o->key, o->value,
-                         s->m->board->name);
+        return error_set(
+            err, "-machine %s=%s: not built yet for machine '%s' (leave it out, or %s=%s)", o->key,
+            o->value, s->m->board->name, o->key, *harmless[i].only ? harmless[i].only : "''");
     }
-    return error_set(err, "-machine %s=%s: Property '%s-machine.%s' not found", o->key, o->value,
-                     s->m->board->name, o->key);
+    near = nearest_property(t, o->key);
+    return error_set(err, "-machine %s=%s: Property '%s-machine.%s' not found%s%s%s", o->key,
+                     o->value, s->m->board->name, o->key, near ? "; did you mean " : "",
+                     near ? near : "", near ? "?" : "");
 }
 
 /* What the board would silently ignore. */
@@ -147,6 +167,7 @@ static bool check_features(const MachineConfig *mc, const Board *b, Error *err)
     } wants[] = {
         {mc->fw_cfg.n, BOARD_FW_CFG, "fw_cfg", "fw_cfg device"},
         {mc->smbios.n, BOARD_SMBIOS, "smbios", "SMBIOS tables"},
+        {mc->dtb, 0, "dtb", "device tree"},
         {mc->acpitable.n, BOARD_ACPI_TABLES, "acpitable", "ACPI tables from files"},
         {mc->option_rom.n, BOARD_OPTION_ROMS, "option-rom", "option ROMs"},
         {mc->n_numa, BOARD_NUMA, "numa", "NUMA"},
@@ -166,6 +187,9 @@ static bool check_config(const Config *c, const Board *b, Error *err)
     if (!c->mc.kernel && (c->mc.initrd || c->mc.append))
         return error_set(err, "%s: only allowed with -kernel",
                          c->mc.initrd ? "-initrd" : "-append");
+    if (c->nographic && c->daemonize &&
+        !c->nodefaults) /* the serial port would be on the terminal */
+        return error_set(err, "-nographic cannot be used with -daemonize (-display none can)");
     if (!c->mc.kernel && !c->mc.bios && !(b->features & BOARD_FIRMWARE))
         return error_set(
             err, "nothing to start: no firmware is built in yet; give -kernel FILE or -bios FILE");
@@ -235,7 +259,14 @@ static void commit(void *arg)
 
 static int open_file(void *arg, const char *path, int flags, unsigned mode)
 {
+    if (((Setup *)arg)->cfg->dry_run && flags & O_CREAT && strncmp(path, "/dev/", 5))
+        return dry_open(path, flags);
     return fds_open(((Setup *)arg)->m, path, flags, mode);
+}
+
+static int take_fd(void *arg, const char *name, Error *err)
+{
+    return fds_take(((Setup *)arg)->m, name, err);
 }
 
 /* --- all of it --- */
@@ -250,7 +281,10 @@ static bool make_machine(Setup *s, Error *err)
     c->mc.memory_backend = c->memory_backend;
     c->mc.globals = (ConfigTexts){c->globals.s, c->globals.n};
     c->mc.data_dirs = (ConfigTexts){c->data_dirs.s, c->data_dirs.n};
-    if (!a || !check_config(c, b, err) || !(s->m = machine_new(b, a, &c->mc, err)))
+    if (c->dry_run && c->mc.mem_path && !dry_mem_path(&c->mc.mem_path, err))
+        return false;
+    if (!a || !check_config(c, b, err) || !numa_complete(c, err) ||
+        !(s->m = machine_new(b, a, &c->mc, err)))
         return false;
     s->m->name = xstrdup(c->name);
     s->m->uuid = xstrdup(c->uuid);
@@ -261,7 +295,9 @@ static bool make_machine(Setup *s, Error *err)
                                               .arg = s,
                                               .objects = s->objects,
                                               .escape = c->escape,
-                                              .open = open_file});
+                                              .open = open_file,
+                                              .take_fd = take_fd,
+                                              .dry = c->dry_run});
     s->m->chardevs = s->chardevs;
     s->block_ctx = blockctx_new(s->m->loop, err);
     if (!s->block_ctx)
@@ -269,6 +305,7 @@ static bool make_machine(Setup *s, Error *err)
     s->graph = s->m->graph = graph_new(s->block_ctx, err);
     graph_set_objects(s->graph, s->objects);
     graph_set_opener(s->graph, open_file, s);
+    block_events_begin(s->m);
     s->jobs = s->m->jobs = jobs_new(s->m, s->m->loop);
     for (unsigned i = 0; i < c->board_opts.n; i++)
         if (!board_option(s, &c->board_opts.o[i], err))
@@ -304,7 +341,7 @@ static bool make_objects(Setup *s, Error *err)
         return false;
     if (s->cfg->memory_backend && !s->cfg->mc.ram_size)
         s->m->cfg.ram_size = memory_backend_size(s->objects, s->cfg->memory_backend);
-    return true;
+    return numa_memory(s->m, err);
 }
 
 bool setup_make(Setup *s, Config *c, Error *err)

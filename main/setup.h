@@ -36,6 +36,10 @@ struct Setup {
 bool setup_make(Setup *s, Config *c, Error *err);
 void setup_free(Setup *s);
 
+/* -numa: processors and distances, once all options are known; then memory, once there are objects. */
+bool numa_complete(Config *c, Error *err);
+bool numa_memory(Machine *m, Error *err);
+
 /* A monitor on the character device @id. */
 bool setup_monitor(Setup *s, const char *id, MonitorMode mode, bool pretty, Error *err);
 

@@ -8,10 +8,11 @@
 /* --- processors --- */
 
 typedef struct CpuPlace {
-    int64_t socket, die, core, thread;
-    bool has_die;
+    int64_t node, socket, die, core, thread;
+    bool has_node, has_die;
 } CpuPlace;
 static const Field place_fields[] = {
+    ARG_OPT(CpuPlace, node, "node-id", "NUMA node it belongs to"),
     ARG(CpuPlace, socket, "socket-id", "socket"),
     ARG_OPT(CpuPlace, die, "die-id", "die in its socket"),
     ARG(CpuPlace, core, "core-id", "core in its die"),
@@ -25,7 +26,13 @@ static CpuPlace cpu_place(const Machine *m, unsigned index)
     unsigned threads = MAX(m->cfg.threads, 1u), cores = MAX(m->cfg.cores, 1u),
              dies = MAX(m->cfg.dies, 1u);
 
-    return (CpuPlace){.thread = index % threads,
+    unsigned node = 0;
+
+    while (node < m->cfg.n_numa && !(m->cfg.numa[node].cpus[index / 64 & 3] >> (index % 64) & 1))
+        node++;
+    return (CpuPlace){.node = node,
+                      .has_node = node < m->cfg.n_numa,
+                      .thread = index % threads,
                       .core = index / threads % cores,
                       .die = index / threads / cores % dies,
                       .has_die = dies > 1,

@@ -6,6 +6,7 @@
 #include "core/hotplug.h"
 #include "core/iothread.h"
 #include "core/machine.h"
+#include "core/memory_backend.h"
 #include "monitor/qom.h"
 
 /* --- devices --- */
@@ -99,6 +100,86 @@ COMMAND_FN(object_del)
 }
 COMMAND(object_del, .name = "object-del", .args = &id_type, .run = object_del,
         .flags = COMMAND_PRECONFIG, .doc = "Remove an object that nothing uses.")
+
+/* --- memory backends --- */
+
+static const char *const policy_names[] = {"default", "preferred", "bind", "interleave", NULL};
+static ENUM_TYPE(policy_type, HostMemPolicy, policy_names);
+static LIST_TYPE(nodes_type, &type_u16);
+
+typedef struct Memdev {
+    char *id;
+    uint64_t size;
+    bool merge, dump, prealloc, share, reserve;
+    List nodes;
+    uint32_t policy;
+} Memdev;
+static const Field memdev_fields[] = {
+    ARG_STR_OPT(Memdev, id, "id", "of the object"),
+    ARG(Memdev, size, "size", "bytes"),
+    ARG(Memdev, merge, "merge", "equal pages may become one"),
+    ARG(Memdev, dump, "dump", "part of a core dump"),
+    ARG(Memdev, prealloc, "prealloc", "allocated from the start"),
+    ARG(Memdev, share, "share", "a shared mapping"),
+    ARG(Memdev, reserve, "reserve", "swap space is reserved"),
+    ARG_TYPE(Memdev, nodes, "host-nodes", &nodes_type, "of the policy"),
+    ARG_TYPE(Memdev, policy, "policy", &policy_type, "where on the host it is"),
+};
+static STRUCT_TYPE(memdev_type, Memdev, memdev_fields);
+static LIST_TYPE(memdevs_type, &memdev_type);
+
+/* The members that are properties of the object, by their names. */
+static bool memdev_fill(Memdev *d, const Object *o, Error *err)
+{
+    json_t *all = json_object();
+    bool ok;
+
+    for (unsigned i = 0; i < COUNT_OF(memdev_fields); i++) {
+        const Field *f = reflect_find(o->cls->type, memdev_fields[i].name, FIELD_PROP);
+
+        if (f)
+            json_object_set_new(
+                all, f->name, reflect_value_to_json(f->type, (const char *)o + f->at, FIELD_PROP));
+    }
+    json_object_set_new(all, "id", json_string(o->id));
+    json_object_set_new(all, "host-nodes", json_array());
+    ok = reflect_from_json(&memdev_type, d, all, FIELD_ARG, err);
+    json_decref(all);
+    for (unsigned i = 0; ok && i <= UINT16_MAX; i++)
+        if (memory_backend_has_node(o, i))
+            *(uint16_t *)list_add(&d->nodes, &type_u16) = (uint16_t)i;
+    return ok;
+}
+
+/* What the board makes when no object was named for it. */
+static void memdev_of_machine(Machine *m, List *ret)
+{
+    const MachineConfig *c = &m->cfg;
+
+    if (!(m->board->features & BOARD_MEMORY_BACKEND) || c->memory_backend || c->mem_path ||
+        !c->ram_size)
+        return;
+    *(Memdev *)list_add(ret, &memdev_type) = (Memdev){.id = xstrdup("pc.ram"),
+                                                      .size = c->ram_size,
+                                                      .merge = true,
+                                                      .dump = true,
+                                                      .reserve = true,
+                                                      .prealloc = c->mem_prealloc,
+                                                      .share = c->mem_share};
+}
+
+COMMAND_FN(query_memdev)
+{
+    memdev_of_machine(m, ret);
+    for (Object *o = m->objects ? object_next(m->objects, NULL) : NULL; o;
+         o = object_next(m->objects, o))
+        if (object_class_is(o->cls, "memory-backend") &&
+            !memdev_fill(list_add(ret, &memdev_type), o, err))
+            return false;
+    return true;
+}
+COMMAND(query_memdev, .name = "query-memdev", .ret = &memdevs_type, .run = query_memdev,
+        .doc = "The guest's memory: objects, and what the board made of itself.")
 
 /* --- iothreads --- */
 

@@ -190,6 +190,7 @@ static void dump_finish(void *arg)
     DumpDone done;
 
     dump_release(d);
+    d->machine->memory_readers--;
     d->status = d->error.msg[0] ? DUMP_FAILED : DUMP_COMPLETED;
     done = (DumpDone){dump_info(d), d->error.msg[0] ? d->error.msg : NULL};
     event_post(d->machine, &event_dump_completed, &done);
@@ -215,6 +216,13 @@ static void *dump_thread(void *arg)
 }
 
 /* --- commands --- */
+
+bool dump_active(Machine *m)
+{
+    Dump *d = control_state(m, &dump_key, sizeof *d, dump_fini);
+
+    return d->status == DUMP_ACTIVE;
+}
 
 static const char *const format_names[] = {"elf", "kdump-zlib", NULL};
 static ENUM_TYPE(format_type, DumpGuestMemoryFormat, format_names);
@@ -282,11 +290,12 @@ COMMAND_FN(dump_guest_memory)
     d->resume = m->state == RUN_RUNNING;
     machine_pause(m);
     ranges_collect(d, (uint64_t)a->begin,
-                   a->has_length ? (uint64_t)(a->begin + a->length) : UINT64_MAX);
+                   a->has_length ? (uint64_t)a->begin + (uint64_t)a->length : UINT64_MAX);
     if (a->paging)
         maps_collect(d);
     for (unsigned i = 0; i < m->n_cpus; i++)
         m->arch->core_note(m->cpus[i], &d->notes);
+    m->memory_readers++;
     if (a->detach && pthread_create(&d->thread, NULL, dump_thread, d) == 0) {
         d->threaded = true;
         return true;

@@ -37,6 +37,9 @@ typedef struct Dump {
     Error error;
 } Dump;
 
+/* Is memory being written?  It must not change then.  Main thread. */
+bool dump_active(Machine *m);
+
 /* Everything goes to d->fd; false: d->error.  Any thread, the machine stands still. */
 bool dump_write_elf(Dump *d);
 bool dump_write_kdump(Dump *d);

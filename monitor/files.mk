@@ -6,3 +6,4 @@ obj-y += monitor/gdb.o monitor/gdb_commands.o monitor/gdb_mem.o monitor/gdb_pack
 obj-y += monitor/dump.o monitor/dump_elf.o monitor/dump_kdump.o
 obj-y += monitor/hmp_gdb.o
 obj-y += monitor/profile.o monitor/symbols.o
+obj-y += monitor/hmp_block.o monitor/hmp_machine.o

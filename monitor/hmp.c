@@ -109,8 +109,9 @@ static bool word_in(const char *list, const char *word, size_t len)
 
 /* One item of HmpCommand.args. */
 typedef struct ArgSpec {
-    char name[32];
-    char kind; /* as there; '-' flag, '/' format */
+    char name[32]; /* the member */
+    char flag[8];  /* kind '-': its letter */
+    char kind;     /* as there; '-' flag, '/' format */
     bool optional;
     char complete[16];
 } ArgSpec;
@@ -124,7 +125,8 @@ static bool spec_next(const char **s, ArgSpec *a)
     if (**s == '/' || **s == '-') {
         a->kind = **s;
         a->optional = true;
-        sscanf(*s + 1, "%31[^ ]", a->name);
+        if (sscanf(*s + 1, "%7[^ =]=%31[^ ]", a->flag, a->name) == 1)
+            snprintf(a->name, sizeof a->name, "%s", a->flag);
     } else {
         const char *kind = strchr(*s, ':') + 1;
 
@@ -200,16 +202,23 @@ static bool take_options(HmpCall *h, const char *name, const char *text, Error *
 
 static bool take_text(HmpCall *h, const ArgSpec *a, const char *word, Error *err)
 {
+    uint64_t size;
     bool on;
 
     if (a->kind == 'O')
         return take_options(h, a->name, word, err);
+    if (a->kind == 'o') {
+        if (!parse_size(word, 'M', &size) || size > INT64_MAX)
+            return error_set(err, "invalid size");
+        json_object_set_new(h->args, a->name, json_integer((json_int_t)size));
+        return true;
+    }
     if (a->kind != 'B') {
         json_object_set_new(h->args, a->name, json_string(word));
         return true;
     }
     if (!parse_bool(word, &on))
-        return error_set(err, "expected 'on' or 'off'");
+        return error_set(err, "Expected 'on' or 'off'");
     json_object_set_new(h->args, a->name, json_boolean(on));
     return true;
 }
@@ -228,9 +237,9 @@ static bool take_arg(HmpCall *h, const HmpCommand *c, const ArgSpec *a, const ch
         return take_format(h, line, err);
     }
     if (a->kind == '-') {
-        size_t n = strlen(a->name);
+        size_t n = strlen(a->flag);
 
-        if (**line == '-' && !strncmp(*line + 1, a->name, n) &&
+        if (**line == '-' && !strncmp(*line + 1, a->flag, n) &&
             (!(*line)[n + 1] || blanks(*line + n + 1))) {
             json_object_set_new(h->args, a->name, json_true());
             *line += n + 1;
@@ -239,9 +248,11 @@ static bool take_arg(HmpCall *h, const HmpCommand *c, const ArgSpec *a, const ch
     }
     if (!**line && a->optional)
         return true;
-    if (a->kind == 'i') {
+    if (a->kind == 'i' || a->kind == 'M') {
         if (!expr_parse(*line, line, h->cpu, &v, err))
             return false;
+        if (a->kind == 'M' && __builtin_mul_overflow(v, (int64_t)MIB, &v))
+            return error_set(err, "integer is for 63-bit values");
         json_object_set_new(h->args, a->name, json_integer(v));
         return true;
     }
@@ -271,29 +282,38 @@ static bool take_args(HmpCall *h, const HmpCommand *c, const char *line, Error *
 
 /* --- running --- */
 
+json_t *hmp_ask(HmpCall *h, const char *name, json_t *args)
+{
+    const Command *command = command_find(name);
+    Error err = {0};
+    json_t *result = command ? command_run(h->m, h->mon, command, args, &err) : NULL;
+
+    if (!command)
+        hmp_print(h, "Error: %s is not built in\n", name);
+    else if (!result)
+        hmp_print(h, "Error: %s\n", err.msg);
+    json_decref(args);
+    return result;
+}
+
 static void hmp_call_qmp(HmpCall *h, const HmpCommand *c)
 {
-    const Command *command = command_find(c->qmp);
-    Error err = {0};
-    json_t *result;
+    json_t *result = hmp_ask(h, c->qmp, json_incref(h->args));
 
-    if (!command) {
-        hmp_print(h, "Error: %s is not built in\n", c->qmp);
-        return;
-    }
-    result = command_run(h->m, h->mon, command, h->args, &err);
-    if (!result)
-        hmp_print(h, "Error: %s\n", err.msg);
-    else if (c->show)
+    if (result && c->show)
         c->show(h, result);
     json_decref(result);
 }
 
 static void hmp_unknown(HmpCall *h, const char *line)
 {
+    const char *info = !strncmp(line, "info ", 5) ? line + 5 + blanks(line + 5) : NULL;
+
     if (word_in(hmp_missing, line, strcspn(line, " \t/")))
         hmp_print(h, "%.*s: this command is not built yet\n", (int)strcspn(line, " \t/"), line);
-    else if (!strncmp(line, "info ", 5))
+    else if (info && word_in(hmp_missing_info, info, strcspn(info, " \t")))
+        hmp_print(h, "info %.*s: this command is not built yet\n", (int)strcspn(info, " \t"), info);
+    else if (info)
         hmp_print(h, "unknown command: '%s'\n", line);
     else
         hmp_print(h, "unknown command: '%.*s'\n", (int)strcspn(line, " \t"), line);

@@ -173,7 +173,7 @@ void hmp_sum(HmpCall *h)
         memset(bytes, 0, sizeof bytes);
         guest_read(h->m, NULL, at, bytes, step);
         for (size_t i = 0; i < step; i++)
-            sum = (uint16_t)((sum >> 1 | sum << 15) + bytes[i]);
+            sum = (uint16_t)((sum >> 1 | (uint32_t)sum << 15) + bytes[i]);
         at += step;
         n -= step;
     }

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "core/machine.h"
 #include "core/command.h"
+#include "monitor/hmp_priv.h"
 #include "monitor/version.h"
 
 /* --- who we are --- */
@@ -137,7 +138,9 @@ COMMAND_FN(query_jit)
 
     if (!m->accel->stats)
         return error_set(err, "JIT information is only available with accel=tcg");
+    hmp_hold(m); /* who counts stands still */
     m->accel->stats(m, &text);
+    hmp_go(m);
     ((OneText *)ret)->text = text.s ? strbuf_take(&text) : xstrdup("");
     return true;
 }

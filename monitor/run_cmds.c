@@ -2,6 +2,7 @@
 /* run_cmds - commands that start, stop, reset and end the machine (QEMU 7.2, qapi/run-state.json,
  * misc.json) */
 #include "core/run_state.h"
+#include "monitor/dump_priv.h"
 
 /* --- state --- */
 
@@ -37,6 +38,8 @@ COMMAND_FN(cont)
 {
     RunState state = m->state;
 
+    if (dump_active(m))
+        return error_set(err, "There is a dump in process, please wait.");
     if (state == RUN_SHUTDOWN || state == RUN_INTERNAL_ERROR)
         return error_set(err, "Resetting the Virtual Machine is required");
     machine_start(m);
@@ -70,13 +73,13 @@ COMMAND(system_wakeup, .name = "system_wakeup", .run = system_wakeup,
 
 COMMAND_FN(inject_nmi)
 {
-    if (!m->n_cpus)
-        return error_set(err, "machine does not provide NMIs");
-    cpu_request(m->cpus[0], REQ_NMI);
+    if (!m->nmi_button)
+        return error_set(err, "this feature or command is not currently supported");
+    m->nmi_button(m->nmi_button_arg);
     return true;
 }
 COMMAND(inject_nmi, .name = "inject-nmi", .run = inject_nmi,
-        .doc = "Send a non-maskable interrupt to the first processor.")
+        .doc = "Press the NMI button: LINT1 of every local APIC.")
 
 COMMAND_FN(quit)
 {
@@ -92,13 +95,24 @@ static ENUM_TYPE(reboot_type, RebootAction, reboot_names);
 static const char *const shutdown_names[] = {"poweroff", "pause", NULL};
 static ENUM_TYPE(shutdown_type, ShutdownAction, shutdown_names);
 
+/* By PanicAction and WatchdogAction. */
+static const char *const panic_names[] = {"shutdown", "pause", "exit-failure", "none", NULL};
+static ENUM_TYPE(panic_type, PanicAction, panic_names);
+static const char *const watchdog_names[] = {"reset", "shutdown", "poweroff",   "pause",
+                                             "debug", "none",     "inject-nmi", NULL};
+static ENUM_TYPE(watchdog_type, WatchdogAction, watchdog_names);
+
 typedef struct SetAction {
-    uint32_t reboot, shutdown;
-    bool has_reboot, has_shutdown;
+    uint32_t reboot, shutdown, panic, watchdog;
+    bool has_reboot, has_shutdown, has_panic, has_watchdog;
 } SetAction;
 static const Field set_action_fields[] = {
     ARG_TYPE_OPT(SetAction, reboot, "reboot", &reboot_type, "when the guest resets the machine"),
     ARG_TYPE_OPT(SetAction, shutdown, "shutdown", &shutdown_type, "when the guest powers off"),
+    ARG_TYPE_OPT(SetAction, panic, "panic", &panic_type,
+                 "when a panic device tells; none is built"),
+    ARG_TYPE_OPT(SetAction, watchdog, "watchdog", &watchdog_type,
+                 "when a watchdog's time is over; none is built"),
 };
 static STRUCT_TYPE(set_action_type, SetAction, set_action_fields);
 
@@ -110,8 +124,12 @@ COMMAND_FN(set_action)
         m->cfg.no_reboot = a->reboot == 1;
     if (a->has_shutdown)
         m->cfg.no_shutdown = a->shutdown == 1;
+    if (a->has_panic)
+        m->cfg.panic_action = (PanicAction)a->panic;
+    if (a->has_watchdog)
+        m->cfg.watchdog_action = (WatchdogAction)a->watchdog;
     return true;
 }
 COMMAND(set_action, .name = "set-action", .args = &set_action_type, .run = set_action,
         .flags = COMMAND_PRECONFIG,
-        .doc = "Choose what happens when the guest resets or powers off.")
+        .doc = "Choose what happens when the guest resets, powers off, panics or hangs.")

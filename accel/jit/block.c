@@ -29,9 +29,12 @@ static inline uint32_t mix(uint64_t v, unsigned bits)
     return (uint32_t)(v * 0x9e3779b97f4a7c15ull >> (64 - bits));
 }
 
+/* Blocks of a page are near each other: what is translated one after the other shares cache lines. */
 static inline unsigned hash_of(const Jit *j, Gva pc, Gva linear, uint32_t mode, uint32_t ram_page)
 {
-    return mix(pc ^ linear << 20 ^ (uint64_t)mode << 40 ^ (uint64_t)ram_page << 12, j->hash_bits);
+    uint64_t page = (pc - linear) ^ linear >> TLB_PAGE_BITS << 20 ^ (uint64_t)mode << 40 ^ ram_page;
+
+    return (mix(page, j->hash_bits) + (unsigned)(linear & 0xfff) / 4) & ((1u << j->hash_bits) - 1);
 }
 
 static inline unsigned recent_of(Gva pc)
@@ -161,21 +164,16 @@ static uint64_t lines_on(const Block *b, uint32_t ram_page)
     return block_has_two_pages(b) && b->ram_page[1] == ram_page ? lines | block_lines(b, 1) : lines;
 }
 
-/* After blocks were dropped: @lines hold code still.  No blocks: writes need not be watched any more. */
-static void page_set_lines(Jit *j, uint32_t ram_page, uint64_t lines)
-{
-    atomic_store(&j->page_lines[ram_page], lines);
-    if (!j->page_blocks[ram_page])
-        tlb_unprotect_page(j->m, ram_page);
-}
-
+/* After blocks were dropped: which lines hold code still.  No blocks: writes need not be watched any more. */
 static void page_update(Jit *j, uint32_t ram_page)
 {
     uint64_t lines = 0;
 
     for (Block *b = j->page_blocks[ram_page]; b; b = *page_link(b, ram_page))
         lines |= lines_on(b, ram_page);
-    page_set_lines(j, ram_page, lines);
+    atomic_store_explicit(&j->page_lines[ram_page], lines, memory_order_release);
+    if (!j->page_blocks[ram_page])
+        tlb_unprotect_page(j->m, ram_page);
 }
 
 /* --- insertion and look-up --- */
@@ -206,13 +204,15 @@ void block_take_back(Jit *j, Block *b)
     j->n_blocks--;
 }
 
-Block *block_lookup(Jit *j, Gva pc, Gva linear, uint32_t mode, uint32_t ram_page)
+Block *block_lookup(Jit *j, const Cpu *c, Gva linear, uint32_t ram_page)
 {
+    Gva pc = c->r[V_PC];
+    uint32_t mode = c->mode, limit = c->code_limit;
     Block *b = atomic_load_explicit(&j->hash[hash_of(j, pc, linear, mode, ram_page)],
                                     memory_order_acquire);
 
     while (b && !(b->pc == pc && b->linear == linear && b->mode == mode &&
-                  b->ram_page[0] == ram_page && !__atomic_load_n(&b->dead, __ATOMIC_RELAXED)))
+                  b->code_limit == limit && b->ram_page[0] == ram_page && !__atomic_load_n(&b->dead, __ATOMIC_RELAXED)))
         b = __atomic_load_n(&b->hash_next, __ATOMIC_RELAXED);
     return b;
 }
@@ -228,15 +228,26 @@ static bool second_page_holds(Vcpu *v, const Block *b)
            ram_page == b->ram_page[1];
 }
 
-/* Let @b be found quickly under the translations just checked. */
-static void block_remember(Vcpu *v, Block *b)
+/* Let @b be found quickly under the translations just checked: the place of that. */
+static Block *_Atomic *remember(Vcpu *v, const Block *b)
 {
     struct TlbContext *x = v->cpu->tlb;
-    Block *_Atomic *slot = &v->recent[recent_of(b->pc)];
 
     x->code_id[code_slot(b->linear)] = b->page_id[0];
     if (b->page_id[1])
         x->code_id[code_slot(b->linear + 4096)] = b->page_id[1];
+    return &v->recent[recent_of(b->pc)];
+}
+
+void block_remember_new(Vcpu *v, Block *b)
+{
+    atomic_store_explicit(remember(v, b), b, memory_order_release);
+}
+
+static void remember_found(Vcpu *v, Block *b)
+{
+    Block *_Atomic *slot = remember(v, b);
+
     atomic_store(slot, b);
     if (__atomic_load_n(
             &b->dead,
@@ -244,28 +255,28 @@ static void block_remember(Vcpu *v, Block *b)
         atomic_store_explicit(slot, NULL, memory_order_relaxed);
 }
 
-static Block *find_slow(Vcpu *v, Gva pc, Gva linear, uint32_t mode)
+static Block *find_slow(Vcpu *v, Gva linear)
 {
     Cpu *c = v->cpu;
     Jit *j = v->jit;
     bool single = c->one_insn || v->step;
     uint32_t ram_page;
     const uint8_t *code = tlb_code_page(c, linear, &ram_page, false);
-    Block *b = ram_page == ~0u || single ? NULL : block_lookup(j, pc, linear, mode, ram_page);
+    Block *b = ram_page == ~0u || single ? NULL : block_lookup(j, c, linear, ram_page);
 
     v->stats.lookups++;
-    if (b && second_page_holds(v, b))
+    if (b && second_page_holds(v, b)) {
         v->stats.hash_hits++;
-    else
-        b = jit_compile(v, linear, code, ram_page);
+        remember_found(v, b);
+        return b;
+    }
+    b = jit_compile(v, linear, code, ram_page);
     if (!b) {
         vcpu_not_alone(v);
         jit_flush_all(j);
         cpu_unwind(
             c, UNWIND_RETRY); /* it waited for others: the machine may have been reset meanwhile */
     }
-    if (!b->one_shot)
-        block_remember(v, b);
     return b;
 }
 
@@ -277,10 +288,10 @@ Block *jit_find(Vcpu *v)
     Block *b = atomic_load_explicit(&v->recent[recent_of(pc)], memory_order_acquire);
 
     if (LIKELY(b && b->pc == pc && b->linear == linear && b->mode == mode &&
-               block_is_mapped(c->tlb, b)) &&
+               b->code_limit == c->code_limit && block_is_mapped(c->tlb, b)) &&
         !(c->one_insn | v->step))
         return b;
-    return find_slow(v, pc, linear, mode);
+    return find_slow(v, linear);
 }
 
 /* --- links --- */
@@ -290,7 +301,8 @@ void block_link(Vcpu *v, Link *l, Block *to)
     Jit *j = v->jit;
     Block *from = l->from;
 
-    if (to->one_shot || to->pc != l->pc || to->mode != from->mode || to->cs_base != from->cs_base ||
+    if (from->one_shot || to->one_shot || to->pc != l->pc || to->mode != from->mode ||
+        to->cs_base != from->cs_base || to->code_limit != from->code_limit ||
         (l->same_page && to->page_id[0] != from->page_id[0]))
         return;
     WITH_LOCK (&j->lock) {
@@ -339,12 +351,10 @@ static void block_kill(Jit *j, Block *b)
 static bool drop_hits(Jit *j, uint32_t ram_page, unsigned at, unsigned size, Gva pc, uint32_t mode)
 {
     bool pc_is_in = false, any = false;
-    uint64_t lines = 0;
     Block *b;
 
     for (Block **p = &j->page_blocks[ram_page]; (b = *p);) {
         if (!block_is_hit(b, ram_page, at, size)) {
-            lines |= lines_on(b, ram_page);
             p = page_link(b, ram_page);
             continue;
         }
@@ -362,7 +372,7 @@ static bool drop_hits(Jit *j, uint32_t ram_page, unsigned at, unsigned size, Gva
     if (any) {
         if (j->page_smc[ram_page] < UINT16_MAX)
             j->page_smc[ram_page]++;
-        page_set_lines(j, ram_page, lines);
+        page_update(j, ram_page);
     }
     return pc_is_in;
 }

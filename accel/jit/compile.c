@@ -17,7 +17,7 @@
 enum { INSN_BYTES = 16 };
 
 /* The clock of the thread is a system call: every TIMED-th block stands for all. */
-enum { TIMED = 16 };
+enum { TIMED = 64 };
 
 static uint64_t now_ns(const Vcpu *v)
 {
@@ -110,31 +110,22 @@ static uint16_t dead_at(Vcpu *v, Block *b, unsigned i, Gva pc)
     return dead;
 }
 
-/* The same where both ways lead; the one behind first, which is at hand. */
-static uint16_t dead_on_both(Vcpu *v, Block *b, Gva taken, Gva behind)
-{
-    uint16_t dead = dead_at(v, b, 0, behind);
-
-    if (dead)
-        dead &= dead_at(v, b, 1, taken);
-    if (!dead) /* nothing was learnt: nothing to watch */
-        b->peek[0] = b->peek[1] = 0xffff;
-    return dead;
-}
-
-/* Flags alive at the end: those that a direct successor does not certainly overwrite. */
+/* Flags alive at the end, on either way: those that a direct successor does not certainly overwrite. */
 static uint16_t live_out(Vcpu *v, Block *b)
 {
-    const IrOp *last = &v->ir.ops[v->ir.n - 1];
+    IrBlock *ir = &v->ir;
+    const IrOp *last = &ir->ops[ir->n - 1];
+    bool branches = last->op == IR_BR || last->op == IR_BRZ || last->op == IR_BRNZ;
 
     b->peek[0] = b->peek[1] = 0xffff;
-    if (!v->cpu->arch->flags_dead || b->one_shot)
+    ir->live_behind = ir->live_taken = FL_ALL;
+    if (!v->cpu->arch->flags_dead || b->one_shot || (!branches && last->op != IR_JMP))
         return FL_ALL;
-    if (last->op == IR_JMP)
-        return FL_ALL & ~dead_at(v, b, 0, (Gva)last->imm);
-    if (last->op == IR_BR || last->op == IR_BRZ || last->op == IR_BRNZ)
-        return FL_ALL & ~dead_on_both(v, b, (Gva)last->imm, (Gva)last->disp);
-    return FL_ALL;
+    ir->live_taken = FL_ALL & ~dead_at(v, b, 0, (Gva)last->imm);
+    if (!branches)
+        return ir->live_taken;
+    ir->live_behind = FL_ALL & ~dead_at(v, b, 1, (Gva)last->disp);
+    return ir->live_taken | ir->live_behind;
 }
 
 /* --- breakpoints --- */
@@ -230,6 +221,7 @@ static Block *block_new(Vcpu *v, uint32_t ram_page, bool single)
     *b = (Block){.pc = ir->pc,
                  .linear = ir->linear,
                  .mode = ir->mode,
+                 .code_limit = v->cpu->code_limit,
                  .cs_base = ir->linear - ir->pc,
                  .size = (uint16_t)ir->size,
                  .n_insns = (uint16_t)ir->n_insns,
@@ -258,7 +250,7 @@ static Block *block_new(Vcpu *v, uint32_t ram_page, bool single)
 /* The lines of @ram_page are now those of before and the new block's. */
 static void settle_page(Jit *j, uint32_t ram_page, uint64_t lines)
 {
-    atomic_store(&j->page_lines[ram_page], lines);
+    atomic_store_explicit(&j->page_lines[ram_page], lines, memory_order_release);
     if (!lines)
         tlb_unprotect_page(j->m, ram_page);
 }
@@ -352,10 +344,12 @@ Block *jit_compile(Vcpu *v, Gva linear, const uint8_t *code, uint32_t ram_page)
 
     prepare(v, linear, code, single);
     lock_take(&j->lock);
-    if (!single && v->next_ram == ~0u) /* another vCPU may have been quicker */
-        b = block_lookup(j, v->ir.pc, linear, v->ir.mode, ram_page);
+    if (!single && j->n_vcpus > 1 && v->next_ram == ~0u) /* another vCPU may have been quicker */
+        b = block_lookup(j, v->cpu, linear, ram_page);
     if (!b || block_has_two_pages(b))
         b = compile_locked(v, ram_page, single);
+    if (b && !b->one_shot)
+        block_remember_new(v, b);
     lock_drop(&j->lock);
     return b;
 }

@@ -6,7 +6,7 @@
  * (pc, mode), compile it if there is none, enter it; the back end comes back with a reason.
  *
  * Invariants:
- *  1. A Block is keyed by (pc, linear, mode, RAM page of its first byte, RAM page of its last).  It is reachable through the
+ *  1. A Block is keyed by (pc, linear, mode, code limit, RAM page of its first byte, RAM page of its last).  It is reachable through the
  *     hash table, the page lists and links until it is dead; memory of blocks, dead or not, is given back by
  *     jit_flush_all() alone, with every vCPU at a stop.  So look-ups need no lock.
  *  2. A RAM page with live blocks is write-protected in all soft TLBs (tlb_protect_page).
@@ -47,7 +47,7 @@ struct Link {
 /* What look-ups and walks of page lists read comes first: one cache line. */
 struct Block {
     Gva pc, linear;
-    uint32_t mode;
+    uint32_t mode, code_limit; /* as in struct Cpu */
     uint16_t size; /* guest bytes */
     bool dead;
     bool one_shot; /* not in the table: MODE_STEP, self-modifying, not in RAM */

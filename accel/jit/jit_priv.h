@@ -16,7 +16,9 @@ void block_insert(Jit *j, Block *b); /* lock held */
 Block *block_alloc(
     Jit *j); /* contents are undefined; NULL: no room until the next flush; lock held */
 void block_take_back(Jit *j, Block *b); /* the last one made; lock held */
-Block *block_lookup(Jit *j, Gva pc, Gva linear, uint32_t mode, uint32_t ram_page); /* no lock */
+/* For @c as it is; no lock. */
+Block *block_lookup(Jit *j, const Cpu *c, Gva linear, uint32_t ram_page);
+void block_remember_new(Vcpu *v, Block *b); /* for the next look-ups; lock held */
 uint64_t block_lines(const Block *b, unsigned page); /* of ram_page[page] */
 /* A store of this vCPU is about to hit lines with code.  Unwinds with UNWIND_STEP if it hits the running block. */
 void block_written(Vcpu *v, uint32_t ram_page, unsigned at, unsigned size);

@@ -223,6 +223,7 @@ typedef struct IrBlock {
             b); /* fetch code[1]; NULL: not executable (end the block before, or, for the first instruction, it unwinds) */
     unsigned n_temps; /* next free temporary; IR_INSN resets it */
     unsigned stop;    /* no instruction may begin at or behind this offset; 0: anywhere */
+    uint16_t live_taken, live_behind; /* of a direct terminator: flags that its targets may read */
 } IrBlock;
 
 /* Builder.  Each appends one op and returns it for further fields. */

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "core/machine.h"
 #include "cpu/x86/disasm.h"
+#include "cpu/x86/insn.h"
 #include "cpu/x86/model.h"
 #include "cpu/x86/sys_priv.h"
 #include "cpu/x86/translate.h"
@@ -124,7 +125,9 @@ static Cpu *arch_new(Machine *m, unsigned n, const char *model, bool long_mode, 
     x->cpu.io = m ? &m->mem->io : NULL;
     x->a20_mask = ~0ull;
     x->delivering = -1;
+    x->shapes = xnew(X86Shapes);
     if (!x86_model_apply(x, model, long_mode, err)) {
+        xfree(x->shapes);
         xfree(x);
         return NULL;
     }
@@ -143,6 +146,7 @@ static Cpu *arch_new_32(Machine *m, unsigned n, const char *model, Error *err)
 static void arch_free(Cpu *c)
 {
     x86_model_free(X86(c));
+    xfree(X86(c)->shapes);
     xfree(c);
 }
 

@@ -2,7 +2,7 @@
 /*
  * cpuid - what the CPUID instruction tells (SDM vol. 2 CPUID; APM vol. 3 appendix E)
  *
- * Topology follows the machine's sockets, dies, cores and threads; the APIC ID is the vCPU's index.  There are no
+ * Topology follows the machine's sockets, dies, cores and threads, each a bit field of the APIC ID.  There are no
  * hypervisor leaves (0x40000000): they read as zero.  General registers only, no libc.
  */
 #include "core/machine.h"
@@ -25,26 +25,40 @@ static unsigned width(unsigned n)
     return bits;
 }
 
-static Topology topology(const X86Cpu *x)
+static Topology topology_of(const MachineConfig *c)
 {
-    Topology t = {1, 1, 1, 0, 0, 0};
+    Topology t = {MAX(c->threads, 1u), MAX(c->cores, 1u), MAX(c->dies, 1u), 0, 0, 0};
 
-    if (x->cpu.machine) {
-        const MachineConfig *c = &x->cpu.machine->cfg;
-
-        t.threads = MAX(c->threads, 1u);
-        t.cores = MAX(c->cores, 1u);
-        t.dies = MAX(c->dies, 1u);
-    }
     t.thread_bits = width(t.threads);
     t.core_bits = width(t.cores);
     t.die_bits = width(t.dies);
     return t;
 }
 
-static unsigned package_threads(const Topology *t)
+static Topology topology(const X86Cpu *x)
 {
-    return t->threads * t->cores * t->dies;
+    return x->cpu.machine ? topology_of(&x->cpu.machine->cfg) : (Topology){1, 1, 1, 0, 0, 0};
+}
+
+uint32_t x86_apic_id(const MachineConfig *c, unsigned index)
+{
+    Topology t = topology_of(c);
+    unsigned thread = index % t.threads, core = index / t.threads % t.cores,
+             die = index / t.threads / t.cores % t.dies,
+             socket = index / t.threads / t.cores / t.dies;
+
+    return ((socket << t.die_bits | die) << t.core_bits | core) << t.thread_bits | thread;
+}
+
+static uint32_t own_apic_id(const X86Cpu *x)
+{
+    return x->cpu.machine ? x86_apic_id(&x->cpu.machine->cfg, x->cpu.index) : x->cpu.index;
+}
+
+/* As QEMU counts where it tells of a package: without the dies. */
+static unsigned die_threads(const Topology *t)
+{
+    return t->threads * t->cores;
 }
 
 static bool is_amd(const X86Cpu *x)
@@ -79,10 +93,10 @@ static void leaf_vendor(const X86Cpu *x, uint32_t max, uint32_t *out)
 
 static void leaf_features(const X86Cpu *x, const Topology *t, uint32_t *out)
 {
-    unsigned n = package_threads(t);
+    unsigned n = die_threads(t);
 
     out[EAX] = signature(x->model);
-    out[EBX] = (x->cpu.index & 0xff) << 24 | (n > 1 ? MIN(n, 255u) << 16 : 0) |
+    out[EBX] = (own_apic_id(x) & 0xff) << 24 | (n > 1 ? MIN(n, 255u) << 16 : 0) |
                8 << 8; /* CLFLUSH: 64 bytes */
     out[ECX] = word(x, F_1_ECX) | (x->cr4 & CR4_OSXSAVE ? 1u << 27 : 0);
     out[EDX] = word(x, F_1_EDX) | (n > 1 ? 1u << 28 : 0); /* HTT */
@@ -107,12 +121,15 @@ static void leaf_caches(const Topology *t, uint32_t subleaf, uint32_t *out)
         return;
     }
     const struct Cache *c = &caches[subleaf];
-    unsigned sharing = c->level == 3 ? t->thread_bits + t->core_bits + t->die_bits : t->thread_bits;
+    unsigned sharing = c->level == 1   ? 1
+                       : c->level == 2 ? t->threads
+                                       : 1u << (t->thread_bits + t->core_bits);
 
-    out[EAX] = c->type | c->level << 5 | 1 << 8 | ((1u << sharing) - 1) << 14 |
-               ((1u << (t->core_bits + t->die_bits)) - 1) << 26;
+    out[EAX] =
+        c->type | c->level << 5 | 1 << 8 | (sharing - 1) << 14 | MIN(t->cores - 1, 63u) << 26;
     out[EBX] = 63 | (c->ways - 1u) << 22;
     out[ECX] = c->sets - 1u;
+    out[EDX] = c->level == 3 ? 6 : 1; /* inclusive, complex indexing; not told of by WBINVD */
 }
 
 static void leaf_7(const X86Cpu *x, uint32_t subleaf, uint32_t *out)
@@ -132,18 +149,18 @@ static void leaf_topology(const X86Cpu *x, const Topology *t, bool with_dies, ui
                           uint32_t *out)
 {
     out[ECX] = subleaf & 0xff;
-    out[EDX] = x->cpu.index;
+    out[EDX] = own_apic_id(x);
     if (subleaf == 0) {
         out[EAX] = t->thread_bits;
         out[EBX] = t->threads;
         out[ECX] |= 1 << 8;
     } else if (subleaf == 1) {
         out[EAX] = t->thread_bits + t->core_bits + (with_dies ? 0 : t->die_bits);
-        out[EBX] = t->threads * t->cores * (with_dies ? 1 : t->dies);
+        out[EBX] = die_threads(t);
         out[ECX] |= 2 << 8;
     } else if (subleaf == 2 && with_dies) {
         out[EAX] = t->thread_bits + t->core_bits + t->die_bits;
-        out[EBX] = package_threads(t);
+        out[EBX] = die_threads(t) * t->dies;
         out[ECX] |= 5 << 8;
     }
 }
@@ -234,14 +251,15 @@ static uint32_t extended_edx(const X86Cpu *x)
 
 static void extended_leaf(const X86Cpu *x, const Topology *t, uint32_t leaf, uint32_t *out)
 {
-    unsigned n = package_threads(t),
+    unsigned n = die_threads(t),
              phys = x->phys_mask ? 64 - (unsigned)__builtin_clzll(x->phys_mask) : 40;
 
     switch (leaf & 0x7fffffff) {
     case 0: leaf_vendor(x, x->model ? x->model->xlevel : 0x80000008, out); break;
     case 1:
         out[EAX] = signature(x->model);
-        out[ECX] = word(x, F_8_1_ECX) | (n > 1 ? 1 << 1 : 0); /* CmpLegacy: HTT counts cores */
+        out[ECX] = word(x, F_8_1_ECX) |
+                   (is_amd(x) && n > 1 ? 1 << 1 : 0); /* CmpLegacy: HTT counts cores */
         out[EDX] = extended_edx(x);
         break;
     case 2:
@@ -277,7 +295,7 @@ void x86_cpuid(const X86Cpu *x, uint32_t leaf, uint32_t subleaf, uint32_t out[4]
              xlevel = x->model ? x->model->xlevel : 0x80000008;
 
     out[EAX] = out[EBX] = out[ECX] = out[EDX] = 0;
-    if (t.dies > 1 && level >= 0xb) {
+    if (t.dies > 1 && level >= 0xb && !is_amd(x)) {
         level = MAX(level, 0x1fu);
     }
     if (leaf <= level) {

@@ -126,11 +126,18 @@ typedef struct Decoder {
     uint32_t key;
 } Decoder;
 
-static uint64_t take(Decoder *d, unsigned n)
+static uint64_t bytes_at(const uint8_t *p)
 {
     uint64_t v;
 
-    memcpy(&v, d->p, 8);
+    memcpy(&v, p, 8);
+    return v;
+}
+
+static uint64_t take(Decoder *d, unsigned n)
+{
+    uint64_t v = bytes_at(d->p);
+
     d->p += n;
     return n < 8 ? v & ((1ull << 8 * n) - 1) : v;
 }
@@ -140,8 +147,7 @@ static int64_t take_signed(Decoder *d, unsigned n)
     return sext(take(d, n), 8 * n);
 }
 
-/* Legacy prefixes and REX; stops at the first other byte. */
-static void decode_prefixes(Decoder *d)
+static bool is_prefix(uint8_t c)
 {
     static const uint64_t legacy[4] = {
         BIT(0x26) | BIT(0x2e) | BIT(0x36) | BIT(0x3e),
@@ -149,12 +155,19 @@ static void decode_prefixes(Decoder *d)
         0,
         BIT(0xf0 - 0xc0) | BIT(0xf2 - 0xc0) | BIT(0xf3 - 0xc0),
     };
+
+    return legacy[c >> 6] >> (c & 63) & 1;
+}
+
+/* Legacy prefixes and REX; stops at the first other byte. */
+static void decode_prefixes(Decoder *d)
+{
     const uint8_t *end = d->p + 15;
 
     for (; d->p < end; d->p++) {
         uint8_t c = *d->p;
 
-        if (!(legacy[c >> 6] >> (c & 63) & 1)) {
+        if (!is_prefix(c)) {
             if (d->mode != 8 || (c & 0xf0) != REX) {
                 return;
             }
@@ -498,4 +511,100 @@ int x86_decode(X86Insn *out, const uint8_t *p, size_t n, uint32_t mode, const ui
     }
     out->len = (uint8_t)len;
     return r;
+}
+
+/* --- by shape --- */
+
+enum { HEAD_MOST = 6, QUICK_READS = 24 /* bytes that may be looked at */ };
+
+/* How many bytes of @p are its shape: prefixes, opcode, ModRM, SIB.  0: such are not remembered. */
+static unsigned head_size(const uint8_t *p, bool is64)
+{
+    unsigned n = 0, map = M1;
+
+    while (is_prefix(p[n]))
+        if (p[n] == 0x67 || ++n == 3) /* 67: ModRM means something else */
+            return 0;
+    if (is64 && (p[n] & 0xf0) == REX && (is_prefix(p[++n]) || (p[n] & 0xf0) == REX))
+        return 0; /* a REX without effect */
+    if (p[n] == 0x0f) {
+        map = p[n + 1] == 0x38 ? M38 : p[n + 1] == 0x3a ? M3A : M0F;
+        n += map == M0F ? 1 : 2;
+    } else if ((p[n] & 0xfe) == 0xc4) {
+        return 0;
+    }
+    if (opcode_rows[map][p[n++]].modrm) {
+        uint8_t modrm = p[n++];
+
+        n += modrm < 0xc0 && (modrm & 7) == 4;
+    }
+    return n <= HEAD_MOST ? n : 0;
+}
+
+/* Keep @i, whose shape has @head bytes, in @s if only one displacement and one immediate follow. */
+static void shape_set(X86Shape *s, uint64_t key, unsigned head, const X86Insn *i)
+{
+    X86Shape to = {.key = key, .head = (uint8_t)head, .insn = *i};
+    unsigned disp;
+
+    for (unsigned n = 0; n < i->n; n++) {
+        switch (OPD_AT(i->row->opd[n])) {
+        case AT_IMM:
+        case AT_SIMM:
+        case AT_IMM64:
+        case AT_REL:
+            if (to.imm)
+                return;
+            to.imm = i->o[n].size;
+            to.imm_at = (uint8_t)n;
+            to.imm_signed = OPD_AT(i->row->opd[n]) != AT_IMM;
+            break;
+        case AT_FAR:
+        case AT_MOFFS:
+        case AT_IS4: return;
+        }
+    }
+    disp = i->len - head - to.imm;
+    if (i->vex || (disp != 0 && disp != 1 && disp != 4))
+        return;
+    to.disp = (uint8_t)disp;
+    *s = to;
+}
+
+static void shape_fill(const X86Shape *s, X86Insn *out, const uint8_t *p)
+{
+    *out = s->insn;
+    p += s->head;
+    if (s->disp == 1)
+        out->mem.disp = (int8_t)*p;
+    else if (s->disp)
+        out->mem.disp = (int32_t)bytes_at(p);
+    if (s->imm) {
+        unsigned unused = 64 - 8u * s->imm;
+        uint64_t v = bytes_at(p + s->disp) << unused;
+
+        out->o[s->imm_at].imm = s->imm_signed ? (int64_t)v >> unused : (int64_t)(v >> unused);
+    }
+}
+
+int x86_decode_quick(X86Shapes *shapes, X86Insn *out, const uint8_t *p, size_t n, uint32_t mode,
+                     const uint64_t *features)
+{
+    uint32_t kind = mode & (MODE_SIZE | MODE_PE | MODE_VM86), size = mode & MODE_SIZE;
+    unsigned head = shapes && n >= QUICK_READS && size ? head_size(p, size == MODE_64) : 0;
+    int result;
+
+    if (!head)
+        return x86_decode(out, p, n, mode, features);
+    uint64_t key = (bytes_at(p) & ~0ull >> (64 - 8 * head)) | (uint64_t)kind << 56;
+    X86Shape *s = &shapes->at[key * 0x9e3779b97f4a7c15ull >> (64 - X86_SHAPE_BITS)];
+
+    if (s->key == key) {
+        shape_fill(s, out, p);
+        return X86_DECODE_OK;
+    }
+    result = x86_decode(out, p, n, mode, features);
+    if (result == X86_DECODE_OK)
+        shape_set(s, key, head, out);
+    return result;
 }

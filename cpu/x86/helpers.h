@@ -132,6 +132,7 @@ HELPER(hlp_pusha); /* [F][pc] k = os: the whole instruction */
 HELPER(hlp_popa);  /* [F][pc] */
 HELPER(
     hlp_write_base); /* [F][pc] WRFSBASE, WRGSBASE: a = value, k = segment; #GP unless canonical */
+HELPER(hlp_guard_most); /* [F] #GP(0) if a > k */
 HELPER(hlp_bad_target); /* [L] #GP(0) of a branch that has popped k bytes */
 HELPER(hlp_into);    /* [f>][pc][L] as hlp_int if OF is set, else goes on behind */
 HELPER(hlp_arpl_value); /* [F] what hlp_arpl returns, without flags */

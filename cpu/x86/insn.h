@@ -117,6 +117,24 @@ enum {
  * features of a CPU (NULL: all).  A row whose feature is off, a bad LOCK, a reserved encoding give UD. */
 int x86_decode(X86Insn *out, const uint8_t *p, size_t n, uint32_t mode, const uint64_t *features);
 
+/*
+ * The same with a memory of instructions' shapes: what is in front of displacement and immediate.  Nearly all of a
+ * program's instructions have one of a few hundred.  One for each CPU; all zero to begin with; NULL: none.
+ */
+typedef struct X86Shape {
+    uint64_t key; /* the shape's bytes and the mode; 0: free */
+    uint8_t head, disp, imm; /* bytes of it, of the displacement, of the immediate */
+    uint8_t imm_at;          /* its operand */
+    bool imm_signed;
+    X86Insn insn; /* with neither */
+} X86Shape;
+enum { X86_SHAPE_BITS = 10 };
+typedef struct X86Shapes {
+    X86Shape at[1 << X86_SHAPE_BITS];
+} X86Shapes;
+int x86_decode_quick(X86Shapes *shapes, X86Insn *out, const uint8_t *p, size_t n, uint32_t mode,
+                     const uint64_t *features);
+
 unsigned x86_row_count(void);
 const X86Row *x86_row(unsigned i);
 

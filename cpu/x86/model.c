@@ -285,6 +285,12 @@ static bool set_number(uint64_t v, uint64_t max, void *to, unsigned size, const 
     return true;
 }
 
+/* What KVM tells its guests of; here, as under QEMU's TCG, it changes nothing. */
+static bool is_paravirtual(const char *name)
+{
+    return !strncmp(name, "kvm", 3) || !strncmp(name, "hv-", 3) || !strncmp(name, "hv_", 3);
+}
+
 /* key=value that is no feature.  *known tells whether it is anything. */
 static bool set_property(Request *r, const char *key, const char *value, bool *known, Error *err)
 {
@@ -317,6 +323,7 @@ static bool set_property(Request *r, const char *key, const char *value, bool *k
         "min-level",
         "min-xlevel",
         "fill-mtrr-mask",
+        "vmware-cpuid-freq",
     };
     uint64_t v;
 
@@ -339,7 +346,7 @@ static bool set_property(Request *r, const char *key, const char *value, bool *k
             return true;
         }
     }
-    if (!strncmp(key, "x-", 2) || !strncmp(key, "hv-", 3) || !strncmp(key, "kvm", 3)) {
+    if (!strncmp(key, "x-", 2) || is_paravirtual(key)) {
         return true;
     }
     *known = false;
@@ -356,7 +363,7 @@ static bool apply_item(Request *r, char *item, Error *err)
         int f = feature_find(item + 1, strlen(item + 1));
 
         if (f < 0) {
-            return unknown_feature(item + 1, err);
+            return is_paravirtual(item + 1) || unknown_feature(item + 1, err);
         }
         feature_set(r->f, (unsigned)f, on);
         return true;

@@ -65,12 +65,15 @@ bool x86_model_apply(X86Cpu *x, const char *text, bool long_mode, Error *err);
 void x86_model_free(X86Cpu *x);
 /* All that rhea can do on this host. */
 void x86_features_available(uint64_t features[F_WORDS]);
-void x86_model_help(StrBuf *out); /* `-cpu help` */
+void x86_model_help(StrBuf *out);       /* `-cpu help` */
 const char *x86_model_name(unsigned i); /* NULL behind the last */
 /* What the model has, whether it can be had or not; false: no such model. */
 bool x86_model_wants(const char *name, uint64_t features[F_WORDS]);
 extern const CpuModels x86_query_64, x86_query_32;
 
+/* The APIC ID of processor @index: thread, core, die and socket as bit fields. */
+struct MachineConfig;
+uint32_t x86_apic_id(const struct MachineConfig *c, unsigned index);
 /* CPUID: out = EAX EBX ECX EDX.  General registers only. */
 void x86_cpuid(const X86Cpu *x, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 

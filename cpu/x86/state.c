@@ -70,6 +70,7 @@ void x86_update_mode(X86Cpu *x)
     if (!(c->mode & MODE_STEP))
         x->step_armed = (f & EFL_TF) != 0;
     c->mode = m;
+    c->code_limit = m & MODE_FLAT_CS ? UINT32_MAX : x->seg[SEG_CS].limit;
     if (mmu != c->mmu_mode)
         tlb_set_mode(c, mmu);
     x86_irq_unmask(x);

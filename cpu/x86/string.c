@@ -221,9 +221,12 @@ uint64_t hlp_movs(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t k)
     if (o.count == 0)
         return 0;
     do {
-        Span s = span_of(&o, o.seg, R_SI, false), d = span_of(&o, SEG_ES, R_DI, true);
+        Span s = span_of(&o, o.seg, R_SI, false), d;
         uint8_t *from = NULL, *to = NULL;
 
+        if (UNLIKELY(is_checked(c, SEG_ES))) /* faults of the source come first */
+            mem_probe(c, s.va, o.size, ACCESS_READ, c->mmu_mode);
+        d = span_of(&o, SEG_ES, R_DI, true);
         watch(&o, &s, false);
         watch(&o, &d, true);
         n = run_length(&o, MIN(s.n, d.n));

@@ -13,6 +13,7 @@
 #include "cpu/x86/translate_priv.h"
 
 enum { PAGE = 4096, INSN_MAX = 15 };
+enum { FETCH_BEYOND = -1 }; /* beside X86_DECODE_x: the segment ends in or before the instruction */
 
 /* Bytes at the present end of the block; *n of them are there.  @want_next: look at the next page too. */
 static const uint8_t *block_bytes(IrBlock *b, bool want_next, uint8_t buf[INSN_MAX], size_t *n)
@@ -41,6 +42,22 @@ static unsigned block_limit(const IrBlock *b)
     return (at + b->size > PAGE ? 2 * PAGE : PAGE) - at;
 }
 
+/* Bytes that the segment has from the next instruction on, or enough. */
+static size_t segment_room(const Tr *t)
+{
+    return t->next > t->limit ? 0 : (size_t)MIN(t->limit - t->next, (uint64_t)PAGE) + 1;
+}
+
+/* x86_decode() of the @n bytes at @p, as far as the segment goes. */
+static int decode(const Tr *t, X86Insn *i, const uint8_t *p, size_t n)
+{
+    size_t room = segment_room(t);
+    X86Cpu *x = X86(t->c);
+    int result = x86_decode_quick(x->shapes, i, p, MIN(n, room), t->mode, x->features);
+
+    return result == X86_DECODE_SHORT && room <= n ? FETCH_BEYOND : result;
+}
+
 /*
  * Decode the next instruction.  Returns false if the block must end before it: it crosses the page and is not
  * the first one (unless @cross), or its second page is not there.
@@ -53,7 +70,7 @@ static bool fetch(Tr *t, X86Insn *i, int *result, bool cross)
     const uint8_t *p;
 
     if (b->size && (b->linear + b->size) % PAGE == 0) { /* exactly at a border: only in a shadow */
-        if (!cross || b->linear % PAGE + b->size > PAGE)
+        if (!cross || !segment_room(t) || b->linear % PAGE + b->size > PAGE)
             return false;
         if (!b->code[1])
             b->code[1] = b->next_page(b);
@@ -61,13 +78,13 @@ static bool fetch(Tr *t, X86Insn *i, int *result, bool cross)
             return false;
     }
     p = block_bytes(b, false, buf, &n);
-    *result = x86_decode(i, p, n, t->mode, X86(t->c)->features);
+    *result = decode(t, i, p, n);
     if (*result != X86_DECODE_SHORT)
         return true;
     if (b->size && !cross)
         return false;
     p = block_bytes(b, true, buf, &n);
-    *result = x86_decode(i, p, n, t->mode, X86(t->c)->features);
+    *result = decode(t, i, p, n);
     return *result != X86_DECODE_SHORT;
 }
 
@@ -108,7 +125,7 @@ static void translate_insn(Tr *t, const X86Insn *i, int result)
 {
     const TrRow *row;
 
-    if (result == X86_DECODE_LONG) {
+    if (result == X86_DECODE_LONG || result == FETCH_BEYOND) {
         tr_raise(t, EX_GP);
         return;
     }
@@ -169,8 +186,11 @@ static void step(Tr *t)
     if (result == X86_DECODE_OK) {
         b->size += i.len;
         t->next = tr_is64(t) ? t->pc + i.len : (t->pc + i.len) & 0xffffffff;
-    } else {
-        b->size += result == X86_DECODE_LONG ? INSN_MAX : i.len; /* all that was looked at */
+    } else { /* all that was looked at */
+        b->size += result == X86_DECODE_LONG ? INSN_MAX
+                   : result == FETCH_BEYOND  ? (unsigned)segment_room(t)
+                                             : i.len;
+        b->size = MAX(b->size, 1u);
     }
     translate_insn(t, &i, result);
     t->mode = mode;
@@ -184,7 +204,12 @@ static void step(Tr *t)
 
 void x86_translate(Cpu *c, IrBlock *b)
 {
-    Tr t = {.c = c, .b = b, .mode = b->mode, .pc = b->pc, .next = b->pc};
+    Tr t = {.c = c,
+            .b = b,
+            .mode = b->mode,
+            .pc = b->pc,
+            .next = b->pc,
+            .limit = b->mode & MODE_FLAT_CS ? UINT64_MAX : c->code_limit};
 
     b->size = 0;
     b->n_insns = 0;
@@ -204,7 +229,7 @@ static uint16_t flags_written(const X86Insn *i)
     return i->row->fl_out | i->row->fl_undef;
 }
 
-uint16_t x86_flags_dead(const uint8_t *code, size_t n, Gva pc, uint32_t mode,
+uint16_t x86_flags_dead(X86Shapes *shapes, const uint8_t *code, size_t n, uint32_t mode,
                         const uint64_t *features)
 {
     enum { LOOK_AHEAD = 6, MOST = 32, DECODER_READS = 48 };
@@ -212,7 +237,6 @@ uint16_t x86_flags_dead(const uint8_t *code, size_t n, Gva pc, uint32_t mode,
     const uint8_t *p = buf, *end = buf + MIN(n, (size_t)MOST);
     uint16_t dead = 0, read = 0;
 
-    (void)pc;
     if (n >= MOST)
         memcpy(buf, code, MOST);
     else
@@ -221,7 +245,7 @@ uint16_t x86_flags_dead(const uint8_t *code, size_t n, Gva pc, uint32_t mode,
     for (unsigned count = 0; count < LOOK_AHEAD; count++) {
         X86Insn i;
 
-        if (x86_decode(&i, p, DECODER_READS, mode, features) != X86_DECODE_OK || i.len > end - p)
+        if (x86_decode_quick(shapes, &i, p, DECODER_READS, mode, features) != X86_DECODE_OK || i.len > end - p)
             break;
         read |= i.row->fl_in;
         if (i.rep || (i.row->attr & (XA_END | XA_CPL0)))
@@ -236,5 +260,7 @@ uint16_t x86_flags_dead(const uint8_t *code, size_t n, Gva pc, uint32_t mode,
 
 uint16_t x86_flags_dead_hook(Cpu *c, const uint8_t *code, size_t n, Gva pc, uint32_t mode)
 {
-    return x86_flags_dead(code, n, pc, mode, X86(c)->features);
+    if (!(mode & MODE_FLAT_CS)) /* a fault at the end of the segment shows flags */
+        n = pc > c->code_limit ? 0 : MIN(n, (size_t)(c->code_limit - pc) + 1);
+    return x86_flags_dead(X86(c)->shapes, code, n, mode, X86(c)->features);
 }

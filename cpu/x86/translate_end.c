@@ -143,15 +143,28 @@ static void guard(const Tr *t, IrOp *o, uint8_t v, unsigned popped)
     o->scale = (uint8_t)address_bits(t);
 }
 
-void tr_guard(Tr *t, uint8_t v)
+void tr_guard_most(Tr *t, uint8_t v, uint64_t most)
+{
+    tr_call(t, hlp_guard_most, IRC_FAST, V_NONE, v, V_NONE, most);
+}
+
+void tr_guard_limit(Tr *t, uint8_t v, unsigned opsize)
+{
+    if (t->limit < ~0ull >> (64 - 8 * opsize))
+        tr_guard_most(t, v, t->limit);
+}
+
+void tr_guard(Tr *t, uint8_t v, unsigned opsize)
 {
     if (tr_is64(t))
         guard(t, ir_add(t->b, IR_GUARD, I64), v, 0);
+    else
+        tr_guard_limit(t, v, opsize);
 }
 
 bool tr_is_target(const Tr *t, Gva pc)
 {
-    return ir_is_address(pc, address_bits(t));
+    return pc <= t->limit && ir_is_address(pc, address_bits(t));
 }
 
 void tr_end_jmpi(Tr *t, uint8_t v, unsigned hint, unsigned popped)

@@ -9,6 +9,19 @@ static Gva target_of(const Tr *t, const X86Insn *i)
     return tr_mask_pc(t, t->next + (uint64_t)i->o[0].imm, i->opsize);
 }
 
+/* @v, or 0 if not @cc. */
+static uint8_t value_if(Tr *t, unsigned cc, uint8_t v)
+{
+    uint8_t to = tr_const(t, 0);
+    IrOp *o = ir_add(t->b, IR_CMOV, I64);
+
+    o->d = to;
+    o->b = v;
+    o->cc = (uint8_t)cc;
+    o->fl_in = ir_cond_flags(cc);
+    return to;
+}
+
 /* Condition codes are in the low bits of the opcode. */
 void tr_jcc(Tr *t, const X86Insn *i, unsigned arg)
 {
@@ -16,17 +29,12 @@ void tr_jcc(Tr *t, const X86Insn *i, unsigned arg)
     unsigned cc = i->opcode & 15;
 
     (void)arg;
-    if (UNLIKELY(!tr_is_target(t, target))) {
-        uint8_t to = tr_const(t, target), v = tr_const(t, t->next);
-        IrOp *o = ir_add(t->b, IR_CMOV, I64);
-
-        o->d = v;
-        o->b = to;
-        o->cc = (uint8_t)cc;
-        o->fl_in = ir_cond_flags(cc);
-        tr_guard(t, v);
+    if (LIKELY(tr_is_target(t, target))) {
+        tr_end_br(t, cc, target);
+    } else {
+        tr_guard_most(t, value_if(t, cc, tr_const(t, 1)), 0);
+        tr_end_next(t);
     }
-    tr_end_br(t, cc, target);
 }
 
 /* Target of an indirect branch: a register that is not changed by pushing. */
@@ -44,14 +52,22 @@ static uint8_t indirect(Tr *t, const X86Insn *i)
     return tr_read(t, i, &x);
 }
 
+/* Before the block ends by JMPI, which looks whether @v is canonical. */
+static void guard_end(Tr *t, uint8_t v, unsigned opsize)
+{
+    if (tr_is_slow_end(t))
+        tr_guard(t, v, opsize);
+    else
+        tr_guard_limit(t, v, opsize);
+}
+
 void tr_jmp(Tr *t, const X86Insn *i, unsigned arg)
 {
     (void)arg;
     if (i->o[0].kind != X86_REL) {
         uint8_t v = indirect(t, i);
 
-        if (tr_is_slow_end(t))
-            tr_guard(t, v);
+        guard_end(t, v, i->opsize);
         tr_end_jmpi(t, v, IRJ_JUMP, 0);
     } else if (tr_is_target(t, target_of(t, i))) {
         tr_end_jmp(t, target_of(t, i), IRJ_JUMP);
@@ -66,7 +82,7 @@ void tr_call_insn(Tr *t, const X86Insn *i, unsigned arg)
     if (i->o[0].kind != X86_REL) {
         uint8_t v = indirect(t, i);
 
-        tr_guard(t, v);
+        tr_guard(t, v, i->opsize);
         tr_push_imm(t, (int64_t)t->next, i->opsize);
         tr_end_jmpi(t, v, IRJ_CALL, 0);
     } else if (tr_is_target(t, target_of(t, i))) {
@@ -84,35 +100,52 @@ void tr_ret(Tr *t, const X86Insn *i, unsigned arg)
     uint8_t v = tr_load(t, &m, os);
 
     (void)arg;
-    if (tr_is_slow_end(t))
-        tr_guard(t, v);
+    guard_end(t, v, os);
     tr_sp_add(t, popped);
     tr_end_jmpi(t, v, IRJ_RET, popped);
+}
+
+/* CX + @n at the address size. */
+static uint8_t count_and(Tr *t, const X86Insn *i, int n)
+{
+    return tr_lea(t, &(MemRef){
+                         .base = V_R(R_CX), .index = V_NONE, .asize = i->adsize, .disp = n});
 }
 
 /* LOOP: @arg 0; LOOPE, LOOPNE: @arg is 1 + the condition. */
 void tr_loop(Tr *t, const X86Insn *i, unsigned arg)
 {
     IrType type = tr_type(i->adsize);
+    bool good = tr_is_target(t, target_of(t, i));
     uint8_t v = V_R(R_CX);
-    IrOp *o;
 
-    tr_add_reg(t, v, -1, i->adsize);
-    if (arg) {
-        v = tr_const(t, 0);
-        o = ir_add(t->b, IR_CMOV, I64);
-        o->d = v;
-        o->b = V_R(R_CX);
-        o->cc = (uint8_t)(arg - 1);
-        o->fl_in = ir_cond_flags(arg - 1);
+    if (!good) {
+        uint8_t left = count_and(t, i, -1);
+
+        tr_guard_most(t, arg ? value_if(t, arg - 1, left) : left, 0);
     }
+    tr_add_reg(t, v, -1, i->adsize);
+    if (!good) {
+        tr_end_next(t);
+        return;
+    }
+    if (arg)
+        v = value_if(t, arg - 1, v);
     tr_end_brz(t, true, type, v, target_of(t, i));
 }
 
 void tr_jcxz(Tr *t, const X86Insn *i, unsigned arg)
 {
     (void)arg;
-    tr_end_brz(t, false, tr_type(i->adsize), V_R(R_CX), target_of(t, i));
+    if (tr_is_target(t, target_of(t, i))) {
+        tr_end_brz(t, false, tr_type(i->adsize), V_R(R_CX), target_of(t, i));
+    } else { /* 0 - 1 is all ones */
+        MemRef before = {
+            .base = count_and(t, i, 0), .index = V_NONE, .asize = 8, .disp = -1};
+
+        tr_guard_most(t, tr_lea(t, &before), UINT64_MAX - 1);
+        tr_end_next(t);
+    }
 }
 
 /* Selector and offset of a far pointer, from the instruction or from memory. */

@@ -10,6 +10,13 @@ uint64_t hlp_bad_target(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t p
     x86_raise(c, EX_GP, 0);
 }
 
+uint64_t hlp_guard_most(Cpu *c, uint64_t a, uint64_t b UNUSED, uint64_t k)
+{
+    if (a > k)
+        x86_raise(c, EX_GP, 0);
+    return 0;
+}
+
 uint64_t hlp_into(Cpu *c, uint64_t a, uint64_t b, uint64_t k)
 {
     if (c->cc & 1)

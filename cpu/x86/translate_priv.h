@@ -23,6 +23,7 @@ typedef struct Tr {
     bool ended;          /* the block has its terminator */
     bool shadow;         /* this instruction runs in the shadow of STI or MOV SS */
     uint8_t shadow_next; /* it casts one: SHADOW_STI, SHADOW_SS */
+    uint64_t limit;      /* last address that code may have: of CS, or any */
 } Tr;
 
 /* @arg is the dispatch table's: usually the IR op. */
@@ -124,8 +125,11 @@ void tr_end_brz(Tr *t, bool nonzero, IrType type, uint8_t v, Gva target);
 /* @popped: bytes that the branch has taken off the stack; calls guard their target themselves. */
 void tr_end_jmpi(Tr *t, uint8_t v, unsigned hint, unsigned popped);
 bool tr_is_slow_end(const Tr *t);
-void tr_guard(Tr *t, uint8_t v); /* #GP(0) unless it is canonical; before any change of state */
-bool tr_is_target(const Tr *t, Gva pc); /* of a direct branch: canonical */
+/* #GP(0) unless @v may be branched to; before any change of state.  JMPI looks itself whether it is canonical. */
+void tr_guard(Tr *t, uint8_t v, unsigned opsize);
+void tr_guard_limit(Tr *t, uint8_t v, unsigned opsize);
+void tr_guard_most(Tr *t, uint8_t v, uint64_t most); /* #GP(0) if @v > @most */
+bool tr_is_target(const Tr *t, Gva pc); /* of a direct branch: canonical, within the segment */
 void tr_end_exit(Tr *t);   /* go on behind, looking at everything anew */
 void tr_end_leave(Tr *t);  /* a helper has set V_PC */
 void tr_end_raised(Tr *t); /* the last helper does not return */

@@ -161,6 +161,7 @@ typedef struct X86ApicOps {
 enum { XSAVE_AVX_AT = 576, XSAVE_PKRU_AT = 2688 }; /* in a standard XSAVE area */
 
 typedef struct X86Model X86Model;
+struct X86Shapes;
 
 typedef struct X86Cpu {
     Cpu cpu; /* r[0..15] GPRs, r[16..21] segment bases, r[32] RIP; v[0..15] YMM; vcsr MXCSR; cc flags */
@@ -198,6 +199,7 @@ typedef struct X86Cpu {
     uint8_t step_armed; /* TF was set when the present instruction began */
     uint8_t step_rf;    /* RF was set then: no instruction breakpoint for it */
     uint8_t watch_hits; /* data and I/O breakpoints the present instruction hit: DR6 bits */
+    struct X86Shapes *shapes; /* of decoded instructions: insn.h */
     uint8_t pc_final;   /* a task switch is past its commit point: V_PC is the new task's */
     uint8_t
         irq_masked; /* an interrupt was seen while IF was clear: REQ_IRQ is raised again with IF */

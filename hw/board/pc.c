@@ -4,7 +4,7 @@
  *
  *   0           640 KiB   RAM
  *   a0000        128 KiB  nothing (a video card's)
- *   c0000        256 KiB  RAM; e0000: ACPI tables, or the last 128 KiB of the firmware (ROM)
+ *   c0000        256 KiB  RAM; e0000: ACPI tables, f0000: SMBIOS, or the last 128 KiB of the firmware (ROM)
  *   100000                RAM up to 3 GiB (3.5 GiB if all of it fits), the rest from 4 GiB on
  *   fec00000              I/O APIC             fed00000  HPET
  *   fee00000              local APICs, MSI     4 GiB - n firmware (ROM)
@@ -14,14 +14,17 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "base/log.h"
 #include "core/machine.h"
 #include "core/memory_backend.h"
+#include "cpu/x86/model.h"
 #include "cpu/x86/x86.h"
 #include "hw/board/pc_start.h"
 #include "hw/char/debugcon.h"
 #include "hw/char/serial16550.h"
 #include "hw/firmware/acpi.h"
 #include "hw/firmware/boot.h"
+#include "hw/firmware/smbios.h"
 #include "hw/irq/apic_bus.h"
 #include "hw/irq/i8259.h"
 #include "hw/irq/ioapic.h"
@@ -37,6 +40,7 @@ enum {
     EBDA = 0x9fc00,
     SHADOW = 0xc0000,
     TABLES = 0xe0000,
+    SMBIOS = 0xf0000,
     HIGH_RAM = 0x100000
 };
 enum {
@@ -48,12 +52,20 @@ enum {
     HPET_FIRST_PIN = 16,
     SHARED_COMS = 2
 };
-enum { MAX_CPUS = 255, ROM_ALIAS_MAX = 0x20000, ROM_GRAIN = 0x10000, ROM_MAX = 0x1000000 };
+enum {
+    MAX_CPUS = 255,
+    APIC_ID_MAX = 254,
+    ROM_ALIAS_MAX = 0x20000,
+    ROM_GRAIN = 0x10000,
+    ROM_MAX = 0x1000000
+};
 static const uint64_t hole_start = 3 * GIB, hole_start_max = 3 * GIB + GIB / 2, ram_min = 2 * MIB,
                       ram_max = 512 * GIB;
 
 typedef struct Pc {
-    bool acpi, hpet, entry64; /* options */
+    bool acpi, hpet, entry64;        /* options */
+    uint32_t smbios_entry;           /* too: 32, 64 */
+    Region node_ram[NUMA_NODES_MAX]; /* of -numa memdev=: parts of ram, one behind the other */
     Region ram, low, shadow, high, above_4g, rom, rom_alias;
     uint64_t low_end;                  /* of RAM below 4 GiB */
     unsigned com_or_used[SHARED_COMS]; /* inputs of com_or */
@@ -83,6 +95,38 @@ static bool bad_ram(uint64_t size, Error *err)
     return error_prefix(err, "-m %" PRIu64 "%c: ", size, units[unit]);
 }
 
+static bool has_node_ram(const Machine *m)
+{
+    for (unsigned i = 0; i < m->cfg.n_numa; i++)
+        if (m->cfg.numa[i].memdev)
+            return true;
+    return false;
+}
+
+/* All RAM: one piece, or the objects of the NUMA nodes in their order. */
+static bool make_ram(Machine *m, Error *err)
+{
+    Pc *pc = m->board_state;
+    uint64_t at = 0;
+
+    if (!has_node_ram(m))
+        return machine_ram(m, &pc->ram, "pc.ram", err);
+    region_container(&pc->ram, "pc.ram", m->cfg.ram_size);
+    for (unsigned i = 0; i < m->cfg.n_numa; i++) {
+        const char *id = m->cfg.numa[i].memdev;
+        const HostMemory *host = id ? memory_backend_use(m->objects, id, err) : NULL;
+
+        if (!id)
+            continue;
+        if (!host ||
+            !region_ram_host(&pc->node_ram[i], m->mem, id, host->size, host->host, host->fd, err))
+            return error_prefix(err, "-numa node,memdev=%s: ", id);
+        region_map(&pc->ram, &pc->node_ram[i], at, 0);
+        at += host->size;
+    }
+    return true;
+}
+
 static bool build_ram(Machine *m, Error *err)
 {
     Pc *pc = m->board_state;
@@ -94,8 +138,8 @@ static bool build_ram(Machine *m, Error *err)
         return bad_ram(size, err);
     }
     pc->low_end = size <= hole_start_max ? size : hole_start;
-    if (!machine_ram(m, &pc->ram, "pc.ram", err))
-        return bad_ram(size, err);
+    if (!make_ram(m, err))
+        return has_node_ram(m) ? false : bad_ram(size, err);
     map_ram(m, &pc->low, "ram-low", 0, 0, LOW_RAM_END);
     map_ram(m, &pc->shadow, "ram-shadow", SHADOW, SHADOW, HIGH_RAM - SHADOW);
     map_ram(m, &pc->high, "ram-high", HIGH_RAM, HIGH_RAM, pc->low_end - HIGH_RAM);
@@ -173,7 +217,7 @@ static bool build_apics(Machine *m, Error *err)
 
         if (!d)
             return false;
-        snprintf(id, sizeof id, "%u", i);
+        snprintf(id, sizeof id, "%u", x86_apic_id(&m->cfg, i));
         lapic_connect(d, pc->bus, m->cpus[i]);
         if (!device_set(d, "id", id, err) || !device_realize(d, err))
             return error_prefix(err, "apic: ");
@@ -355,21 +399,80 @@ static void describe_memory(Machine *m, BootInput *in)
 
     add_range(in, 0, EBDA, BOOT_RAM);
     add_range(in, EBDA, LOW_RAM_END, BOOT_RESERVED);
-    add_range(in, TABLES, HIGH_RAM, BOOT_RESERVED);
+    add_range(in, TABLES, HIGH_RAM, BOOT_RESERVED); /* SMBIOS too */
     add_range(in, HIGH_RAM, pc->low_end, BOOT_RAM);
     add_range(in, 4 * GIB, 4 * GIB + m->cfg.ram_size - pc->low_end, BOOT_RAM);
     in->low_ram = pc->low_end;
 }
 
-/* The tables become a piece of the kernel's image: both are placed anew at every reset. */
+/* Tables become pieces of the kernel's image: all are placed anew at every reset. */
+static bool add_tables(Machine *m, Gpa at, uint64_t room_size, ByteBuf *tables, Error *err)
+{
+    Pc *pc = m->board_state;
+    BootInput room = {.map = {{at, room_size, BOOT_RAM}}, .n_map = 1};
+    bool ok = boot_add_copy(&pc->boot, &room, at, tables->p, tables->len, err);
+
+    bytebuf_free(tables);
+    return ok;
+}
+
+/* What NUMA nodes have, in the guest's addresses. */
+enum { RAM_PIECES = 3, AFFINITIES_MAX = NUMA_NODES_MAX + RAM_PIECES };
+typedef struct Affinity {
+    uint8_t cpu_nodes[MAX_CPUS];
+    AcpiMemory memory[AFFINITIES_MAX];
+    unsigned n_memory;
+    uint8_t distances[NUMA_NODES_MAX * NUMA_NODES_MAX];
+} Affinity;
+
+/* Bytes @from to @to of RAM: where the guest sees them. */
+static void add_node_memory(const Pc *pc, Affinity *a, uint8_t node, uint64_t from, uint64_t to)
+{
+    const struct {
+        uint64_t from, to;
+        Gpa at;
+    } pieces[RAM_PIECES] = {
+        {0, LOW_RAM_END, 0}, {HIGH_RAM, pc->low_end, HIGH_RAM}, {pc->low_end, UINT64_MAX, 4 * GIB}};
+
+    for (unsigned i = 0; i < COUNT_OF(pieces); i++) {
+        uint64_t lo = MAX(from, pieces[i].from), hi = MIN(to, pieces[i].to);
+
+        if (lo < hi && a->n_memory < COUNT_OF(a->memory))
+            a->memory[a->n_memory++] =
+                (AcpiMemory){pieces[i].at + lo - pieces[i].from, hi - lo, node};
+    }
+}
+
+static void describe_nodes(Machine *m, Affinity *a, AcpiBoard *b)
+{
+    const MachineConfig *c = &m->cfg;
+    uint64_t at = 0;
+
+    for (unsigned n = 0; n < c->n_numa; n++) {
+        add_node_memory(m->board_state, a, (uint8_t)n, at, at + c->numa[n].mem);
+        at += c->numa[n].mem;
+        for (unsigned i = 0; i < b->n_cpus; i++)
+            if (c->numa[n].cpus[i / 64] >> (i % 64) & 1)
+                a->cpu_nodes[i] = (uint8_t)n;
+        for (unsigned to = 0; to < c->n_numa; to++)
+            a->distances[n * c->n_numa + to] = c->numa[n].distance[to];
+    }
+    b->n_nodes = c->n_numa;
+    b->cpu_nodes = a->cpu_nodes;
+    b->memory = a->memory;
+    b->n_memory = a->n_memory;
+    b->distances = c->numa[0].distance[0] ? a->distances : NULL; /* a node's to itself: 10 */
+}
+
 static bool add_acpi(Machine *m, BootInput *in, Error *err)
 {
     Pc *pc = m->board_state;
     uint32_t ids[MAX_CPUS];
-    BootInput room = {.map = {{TABLES, HIGH_RAM - TABLES, BOOT_RAM}}, .n_map = 1};
+    Affinity affinity = {0};
     AcpiBoard b = {
         .apic_ids = ids,
-        .n_cpus = m->n_cpus,
+        .n_cpus = m->cfg.max_cpus,
+        .n_present = m->n_cpus,
         .lapic_base = APIC_BUS_BASE,
         .ioapic_base = IOAPIC_BASE,
         .hpet_base = pc->hpet ? HPET_BASE : 0,
@@ -387,19 +490,50 @@ static bool add_acpi(Machine *m, BootInput *in, Error *err)
         .reset_value = 6,
     };
     ByteBuf tables = {0};
-    bool ok;
 
-    for (unsigned i = 0; i < m->n_cpus; i++)
-        ids[i] = i;
+    for (unsigned i = 0; i < m->cfg.max_cpus; i++)
+        ids[i] = x86_apic_id(&m->cfg, i);
+    if (m->cfg.n_numa)
+        describe_nodes(m, &affinity, &b);
     for (unsigned i = 0; i < COUNT_OF(pc->com); i++)
         if (pc->com[i])
             b.serial[i] =
                 (AcpiSerial){(uint16_t)serial_iobase(pc->com[i]), (uint8_t)serial_irq(pc->com[i])};
     acpi_build(&tables, &b, TABLES);
     in->rsdp = TABLES;
-    ok = boot_add_copy(&pc->boot, &room, TABLES, tables.p, tables.len, err);
-    bytebuf_free(&tables);
-    return ok;
+    return add_tables(m, TABLES, SMBIOS - TABLES, &tables, err);
+}
+
+static bool add_smbios(Machine *m, Error *err)
+{
+    Pc *pc = m->board_state;
+    uint64_t above = m->cfg.ram_size - pc->low_end;
+    uint32_t cpuid[4];
+    SmbiosBoard b = {
+        .texts = (const char *const *)m->cfg.smbios.s,
+        .n_texts = m->cfg.smbios.n,
+        .uuid = m->uuid,
+        .vendor = "QEMU", /* what guests know to be a virtual machine */
+        .product = "Standard PC",
+        .version = m->board->name,
+        .bios_vendor = "rhea", /* which does what firmware would, for -kernel */
+        .bios_version = RHEA_VERSION,
+        .bios_date = "01/01/2026",
+        .sockets = m->cfg.sockets,
+        .cores = m->cfg.cores * m->cfg.dies,
+        .threads = m->cfg.threads,
+        .ram_size = m->cfg.ram_size,
+        .ram = {{0, pc->low_end}, {4 * GIB, above}},
+        .n_ram = above ? 2 : 1,
+        .entry64 = pc->smbios_entry == 64,
+    };
+    ByteBuf tables = {0};
+
+    x86_cpuid(X86(m->cpus[0]), 1, 0, cpuid);
+    b.cpu_signature = cpuid[0];
+    b.cpu_features = cpuid[3];
+    return smbios_build(&tables, &b, SMBIOS, err) &&
+           add_tables(m, SMBIOS, SMBIOS_ROOM, &tables, err);
 }
 
 static bool load_kernel(Machine *m, Error *err)
@@ -414,6 +548,11 @@ static bool load_kernel(Machine *m, Error *err)
         .rsdp = pc->acpi ? TABLES : 0,
     };
 
+    if (!m->cfg.kernel && m->cfg.smbios.n)
+        return error_set(err,
+                         "-smbios: firmware of -bios does not get these tables yet (-kernel does)");
+    if (m->cfg.n_numa && (!m->cfg.kernel || !pc->acpi))
+        log_warn("-numa: the guest is told of its nodes only with -kernel and ACPI tables");
     if (!m->cfg.kernel)
         return true;
     if (m->cfg.bios)
@@ -421,15 +560,33 @@ static bool load_kernel(Machine *m, Error *err)
             err,
             "-bios and -kernel together: firmware that starts a given kernel is not built yet");
     describe_memory(m, &in);
-    return boot_load(&pc->boot, &in, err) && (!pc->acpi || add_acpi(m, &in, err));
+    return boot_load(&pc->boot, &in, err) && (!pc->acpi || add_acpi(m, &in, err)) &&
+           add_smbios(m, err);
 }
 
 /* --- the board --- */
+
+static bool check_options(Machine *m, Error *err)
+{
+    Pc *pc = m->board_state;
+    uint32_t last = x86_apic_id(&m->cfg, m->cfg.max_cpus - 1);
+
+    if (pc->smbios_entry != 32 && pc->smbios_entry != 64)
+        return error_set(err, "-machine smbios-entry-point-type=%u: it is 32 or 64",
+                         pc->smbios_entry);
+    return last <= APIC_ID_MAX ||
+           error_set(err,
+                     "-smp: the APIC ids of these sockets, dies, cores and threads reach %u, and "
+                     "board 'pc' takes %d; numbers that are powers of two leave no gaps",
+                     last, APIC_ID_MAX);
+}
 
 static bool pc_build(Machine *m, Error *err)
 {
     bool ok;
 
+    if (!check_options(m, err))
+        return false;
     m->isa_connect = pc_isa_connect;
     memory_begin(m->mem);
     ok = build_ram(m, err) && build_rom(m, err) && build_apics(m, err) && build_pic(m, err) &&
@@ -478,12 +635,15 @@ static void pc_fini(Machine *m)
 
     for (unsigned i = 0; i < COUNT_OF(regions); i++)
         region_fini(regions[i]);
+    for (unsigned i = 0; i < NUMA_NODES_MAX; i++)
+        region_fini(&pc->node_ram[i]);
     boot_free(&pc->boot);
 }
 
 static const Field pc_fields[] = {
     PROP(Pc, acpi, "acpi", true, "describe the board by ACPI tables"),
     PROP(Pc, hpet, "hpet", true, "high precision event timers"),
+    PROP(Pc, smbios_entry, "smbios-entry-point-type", 32, "anchor of the SMBIOS tables: 32 or 64"),
     PROP(Pc, entry64, "x-entry64", false, "start a bzImage by its 64-bit entry"),
 };
 static STRUCT_TYPE(pc_type, Pc, pc_fields);
@@ -499,7 +659,7 @@ static STRUCT_TYPE(pc_type, Pc, pc_fields);
         .max_cpus = MAX_CPUS,                                                                      \
         .default_ram = 128 * MIB,                                                                  \
         .options = &pc_type,                                                                       \
-        .features = BOARD_MEMORY_BACKEND,                                                          \
+        .features = BOARD_MEMORY_BACKEND | BOARD_NUMA | BOARD_SMBIOS,                              \
         .build = pc_build,                                                                         \
         .reset = pc_reset,                                                                         \
         .fini = pc_fini,                                                                           \

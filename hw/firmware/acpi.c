@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * acpi - RSDP, RSDT, XSDT, FADT, FACS, MADT, HPET and a DSDT in AML
+ * acpi - RSDP, RSDT, XSDT, FADT, FACS, MADT, HPET, SRAT, SLIT and a DSDT in AML
  *
- * Document: ACPI 6.4 chapter 5 (table layouts as of revision 4: FADT 4, MADT 3), IA-PC HPET 1.0a
- * 3.2.4.
+ * Document: ACPI 6.4 chapter 5 (table layouts as of revision 4: FADT 4, MADT 3, SRAT 3), IA-PC HPET
+ * 1.0a 3.2.4.
  */
 #include "hw/firmware/acpi.h"
 
@@ -32,6 +32,7 @@ enum {
     MADT_X2APIC = 9,
     MADT_X2APIC_NMI = 10
 };
+enum { SRAT_LAPIC = 0, SRAT_MEMORY = 1, SRAT_X2APIC = 2, SRAT_ENABLED = 1 };
 enum { ACTIVE_HIGH_LEVEL = 0x000d };
 
 static void add_le(ByteBuf *b, unsigned size, uint64_t v)
@@ -169,7 +170,7 @@ static void add_dsdt(ByteBuf *b, const AcpiBoard *board)
     }
     if (board->hpet_base)
         add_hpet_device(b, board->hpet_base);
-    add_processors(b, board->n_cpus);
+    add_processors(b, board->n_present ? board->n_present : board->n_cpus);
     aml_close(b, at);
     table_close(b, table);
 }
@@ -251,7 +252,7 @@ static void add_madt(ByteBuf *b, const AcpiBoard *board)
         else
             add_le(b, 1, i);
         add_le(b, wide ? 4 : 1, id);
-        add_le(b, 4, 1); /* enabled */
+        add_le(b, 4, !board->n_present || i < board->n_present); /* enabled */
         if (wide)
             add_le(b, 4, i);
     }
@@ -283,6 +284,54 @@ static void add_hpet(ByteBuf *b, const AcpiBoard *board)
     add_le(b, 1, 0);
     add_le(b, 2, 0x0080); /* least ticks that are safe in periodic mode */
     add_le(b, 1, 0);
+    table_close(b, at);
+}
+
+static void add_cpu_affinity(ByteBuf *b, uint32_t apic_id, uint8_t node)
+{
+    bool wide = apic_id >= 255;
+
+    add_le(b, 1, wide ? SRAT_X2APIC : SRAT_LAPIC);
+    add_le(b, 1, wide ? 24 : 16);
+    if (wide)
+        add_le(b, 2, 0);
+    add_le(b, wide ? 4 : 1, node); /* in the short form its low byte */
+    add_le(b, wide ? 4 : 1, apic_id);
+    add_le(b, 4, SRAT_ENABLED);
+    add_le(b, 4, 0); /* short: SAPIC EID and the rest of the node; long: clock domain */
+    add_le(b, 4, 0);
+}
+
+static void add_srat(ByteBuf *b, const AcpiBoard *board)
+{
+    size_t at = table_open(b, "SRAT", 3);
+
+    add_le(b, 4, 1);
+    add_le(b, 8, 0);
+    for (unsigned i = 0; i < board->n_cpus; i++)
+        add_cpu_affinity(b, board->apic_ids[i], board->cpu_nodes[i]);
+    for (unsigned i = 0; i < board->n_memory; i++) {
+        const AcpiMemory *m = &board->memory[i];
+
+        add_le(b, 1, SRAT_MEMORY);
+        add_le(b, 1, 40);
+        add_le(b, 4, m->node);
+        add_le(b, 2, 0);
+        add_le(b, 8, m->at);
+        add_le(b, 8, m->size);
+        add_le(b, 4, 0);
+        add_le(b, 4, SRAT_ENABLED);
+        add_le(b, 8, 0);
+    }
+    table_close(b, at);
+}
+
+static void add_slit(ByteBuf *b, const AcpiBoard *board)
+{
+    size_t at = table_open(b, "SLIT", 1);
+
+    add_le(b, 8, board->n_nodes);
+    bytebuf_add(b, board->distances, (size_t)board->n_nodes * board->n_nodes);
     table_close(b, at);
 }
 
@@ -318,7 +367,7 @@ static Gpa next_table(const ByteBuf *b, Gpa at)
 void acpi_build(ByteBuf *out, const AcpiBoard *board, Gpa at)
 {
     ByteBuf b = {0};
-    Gpa tables[3], dsdt;
+    Gpa tables[5], dsdt;
     unsigned n = 0;
     size_t rsdt, xsdt;
 
@@ -335,6 +384,14 @@ void acpi_build(ByteBuf *out, const AcpiBoard *board, Gpa at)
     if (board->hpet_base) {
         tables[n++] = next_table(&b, at);
         add_hpet(&b, board);
+    }
+    if (board->n_nodes) {
+        tables[n++] = next_table(&b, at);
+        add_srat(&b, board);
+    }
+    if (board->n_nodes && board->distances) {
+        tables[n++] = next_table(&b, at);
+        add_slit(&b, board);
     }
     rsdt = add_root(&b, "RSDT", 4, tables, n);
     xsdt = add_root(&b, "XSDT", 8, tables, n);

@@ -11,6 +11,13 @@ typedef struct AcpiSerial {
     uint8_t irq;
 } AcpiSerial;
 
+/* A stretch of memory of a NUMA node. */
+typedef struct AcpiMemory {
+    Gpa at;
+    uint64_t size;
+    uint8_t node;
+} AcpiMemory;
+
 /* What the tables say; all of it is the board's. */
 typedef struct AcpiBoard {
     const uint32_t *apic_ids; /* by processor */
@@ -23,6 +30,12 @@ typedef struct AcpiBoard {
     uint16_t reset_port;
     uint8_t reset_value;
     AcpiSerial serial[4];
+    unsigned n_present;       /* of n_cpus: there from the start; 0: all */
+    unsigned n_nodes;         /* of NUMA; 0: no tables of it */
+    const uint8_t *cpu_nodes; /* by processor */
+    const AcpiMemory *memory;
+    unsigned n_memory;
+    const uint8_t *distances; /* n_nodes rows of n_nodes; NULL: not said */
 } AcpiBoard;
 
 /* Append all tables to @out, to be placed at @at (a multiple of 64); the RSDP comes first. */

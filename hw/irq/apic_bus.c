@@ -8,6 +8,7 @@
 #include "hw/irq/apic_bus.h"
 
 #include "base/log.h"
+#include "core/machine.h"
 #include "core/cpu.h"
 
 #define WINDOW_SIZE MIB
@@ -271,6 +272,13 @@ static void bus_write(void *arg, uint64_t at, uint64_t v, unsigned size)
 
 static const RegionOps bus_ops = {bus_read, bus_write, 4, 4};
 
+/* Boards wire it to LINT1, whose entry decides what becomes of it. */
+static void bus_nmi_pressed(void *bus)
+{
+    apic_bus_lint_input(bus, 1, true);
+    apic_bus_lint_input(bus, 1, false);
+}
+
 static bool bus_realize(Device *d, Error *err)
 {
     AS(ApicBus, b, d);
@@ -278,6 +286,8 @@ static bool bus_realize(Device *d, Error *err)
     (void)err;
     lock_init(&b->lock, "apic-bus", RANK_IRQ);
     region_io(&b->window, "apic-msi", WINDOW_SIZE, &bus_ops, b, &b->lock);
+    d->machine->nmi_button = bus_nmi_pressed;
+    d->machine->nmi_button_arg = d;
     return true;
 }
 
@@ -285,6 +295,7 @@ static void bus_unrealize(Device *d)
 {
     AS(ApicBus, b, d);
 
+    d->machine->nmi_button = NULL;
     region_fini(&b->window);
     lock_fini(&b->lock);
     xfree(b->ports);

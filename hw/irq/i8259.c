@@ -29,6 +29,7 @@ typedef struct PicPair {
     Lock lock;
     Region io[3];
     Pic pic[2];
+    _Atomic uint64_t rises[16]; /* how often each input did: info irq */
 } PicPair;
 
 static const uint8_t elcr_writable[2] = {0xf8, 0xde}; /* IRQ 0, 1, 2, 8 and 13 are edges */
@@ -103,6 +104,7 @@ void i8259_input(void *dev, unsigned n, bool level)
 
     assert(n < 16 && n != CASCADE_PIN);
     WITH_LOCK (&s->lock) {
+        s->rises[n] += level && !(s->pic[n / 8].levels >> n % 8 & 1);
         pic_set_pin(&s->pic[n / 8], n % 8, level);
         pair_update(s);
     }
@@ -372,6 +374,12 @@ static const Field pair_fields[] = {
 };
 static STRUCT_TYPE(pair_type, PicPair, pair_fields);
 
+static const _Atomic uint64_t *pair_interrupts(Device *d, unsigned *n)
+{
+    *n = 16;
+    return ((PicPair *)d)->rises;
+}
+
 static DeviceClass isa_pic_class = {
     .name = "isa-pic",
     .parent = "isa-device",
@@ -381,5 +389,6 @@ static DeviceClass isa_pic_class = {
     .unrealize = pair_unrealize,
     .reset = pair_reset,
     .loaded = pair_loaded,
+    .interrupts = pair_interrupts,
 };
 DEVICE_REGISTER(isa_pic_class)

@@ -30,6 +30,7 @@ typedef struct IoApic {
     uint32_t ioregsel, ioapicid;
     uint32_t levels; /* of the inputs */
     uint64_t ioredtbl[IOAPIC_PINS];
+    _Atomic uint64_t rises[IOAPIC_PINS]; /* how often each did: info irq */
 } IoApic;
 
 Region *ioapic_mmio(Device *ioapic)
@@ -81,6 +82,7 @@ void ioapic_input(void *ioapic, unsigned n, bool level)
     WITH_LOCK (s->lock) {
         bool rises = level && !(s->levels >> n & 1);
 
+        s->rises[n] += rises;
         s->levels = (uint32_t)bits_set(s->levels, n, 1, level);
         if (s->ioredtbl[n] & RED_LEVEL)
             ioapic_update_pin(s, n);
@@ -239,6 +241,12 @@ static const Field ioapic_fields[] = {
 };
 static STRUCT_TYPE(ioapic_type, IoApic, ioapic_fields);
 
+static const _Atomic uint64_t *ioapic_interrupts(Device *d, unsigned *n)
+{
+    *n = IOAPIC_PINS;
+    return ((IoApic *)d)->rises;
+}
+
 static DeviceClass ioapic_class = {
     .name = "ioapic",
     .parent = "sys-device",
@@ -248,5 +256,6 @@ static DeviceClass ioapic_class = {
     .unrealize = ioapic_unrealize,
     .reset = ioapic_reset,
     .loaded = ioapic_loaded,
+    .interrupts = ioapic_interrupts,
 };
 DEVICE_REGISTER(ioapic_class)

@@ -653,8 +653,10 @@ static void lapic_reset_locked(Lapic *l)
     memset(l->irr, 0, sizeof l->irr);
     for (unsigned i = 0; i < LVT_COUNT; i++)
         l->lvt[i] = LVT_MASKED;
-    if (l->cpu->index == 0) /* as firmware leaves it: the PIC's interrupts come through LINT0 */
+    if (l->cpu->index == 0) { /* as firmware leaves it: the PIC's interrupts, and NMIs */
         l->lvt[LVT_LINT0] = APIC_EXTINT << 8;
+        l->lvt[LVT_LINT1] = APIC_NMI << 8;
+    }
     lapic_timer_set(l, -1);
     lapic_update(l);
 }

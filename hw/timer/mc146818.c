@@ -3,7 +3,7 @@
  * mc146818 - real-time clock and CMOS memory
  *
  * Motorola MC146818A data sheet (ADI1037R1); 128 bytes and the century as the PC has them.  While
- * the clock runs the time is the host clock plus an offset, and the time registers are computed
+ * the clock runs the time is another clock (-rtc clock=) plus an offset, and the time registers are computed
  * from it; while it is set they are plain memory.  Flags are worked out when somebody looks; a
  * timer runs only for interrupts that are enabled.  Periodic interrupts that come true while the last
  * one waits to be read are lost, as in silicon, or with -rtc driftfix=slew follow (debt.h).
@@ -60,7 +60,7 @@ typedef struct Rtc {
     Timer timer;
     uint8_t index; /* as written to port 0x70, NMI mask included */
     uint8_t cmos[CMOS_SIZE];
-    int64_t offset_s;     /* guest's time = host clock + offset_ns, + offset_s seconds */
+    int64_t offset_s;     /* guest's time = source clock + offset_ns, + offset_s seconds */
     int64_t offset_ns;    /* 0 .. NS_PER_S - 1 */
     uint8_t weekday_skew; /* of the guest's day of week to the calendar's */
     bool reset_divider;   /* the divider chain was held since the time was set */
@@ -119,25 +119,30 @@ static bool rtc_runs(const Rtc *s)
     return !(s->cmos[REG_B] & B_SET) && (s->cmos[REG_A] & A_DIVIDER) < A_DIVIDER_OFF;
 }
 
-static int64_t rtc_host_ns(const Rtc *s)
+/* Of the clock that -rtc clock= names. */
+static int64_t rtc_source_ns(const Rtc *s)
 {
-    return clock_now(s->dev.machine->host_clock);
+    const Machine *m = s->dev.machine;
+
+    return clock_now(m->cfg.rtc_clock == RTC_VM   ? m->vclock
+                     : m->cfg.rtc_clock == RTC_RT ? m->rt_clock
+                                                  : m->host_clock);
 }
 static int64_t rtc_now_s(const Rtc *s)
 {
-    return floor_div(rtc_host_ns(s) + s->offset_ns, NS_PER_S) + s->offset_s;
+    return floor_div(rtc_source_ns(s) + s->offset_ns, NS_PER_S) + s->offset_s;
 }
 static int64_t rtc_phase(const Rtc *s)
 {
-    return floor_mod(rtc_host_ns(s) + s->offset_ns, NS_PER_S);
+    return floor_mod(rtc_source_ns(s) + s->offset_ns, NS_PER_S);
 }
 
 static void rtc_set_time(Rtc *s, int64_t second, int64_t phase)
 {
-    int64_t host = rtc_host_ns(s);
+    int64_t source = rtc_source_ns(s);
 
-    s->offset_ns = floor_mod(phase - host, NS_PER_S);
-    s->offset_s = second - floor_div(host + s->offset_ns, NS_PER_S);
+    s->offset_ns = floor_mod(phase - source, NS_PER_S);
+    s->offset_s = second - floor_div(source + s->offset_ns, NS_PER_S);
     s->seen_s = second;
 }
 
@@ -414,11 +419,14 @@ static bool rtc_realize(Device *d, Error *err)
 {
     AS(Rtc, s, d);
     const MachineConfig *cfg = &d->machine->cfg;
-    int64_t offset_s = cfg->rtc_offset_s;
+    int64_t offset_s = cfg->rtc_offset_s, host;
 
     if (offset_s > MAX_S || offset_s < -MAX_S)
         return error_set(err, "the clock's offset of %" PRId64 " s is out of range", offset_s);
     s->offset_s = offset_s;
+    host = clock_now(d->machine->host_clock);
+    if (cfg->rtc_clock != RTC_HOST)
+        rtc_set_time(s, floor_div(host, NS_PER_S) + offset_s, floor_mod(host, NS_PER_S));
     if (!cfg->rtc_utc)
         s->offset_s += local_offset_s(rtc_now_s(s));
     s->base_s = s->offset_s;

@@ -4,7 +4,7 @@
  *
  * A program is one instruction (CpuCase) or a sequence, with the whole state before it.  The host processor is the oracle;
  * each engine gets the same state and must end in the same.  All addresses are the same everywhere: a sandbox of data
- * pages and two code pages, with unmapped neighbours.
+ * pages and two code pages, with unmapped neighbours.  Addresses here are linear; 16-bit code sees offsets.
  */
 #ifndef TESTS_CPU_CPU_TEST_H
 #define TESTS_CPU_CPU_TEST_H
@@ -26,7 +26,7 @@ enum {
     CODE = CODE_PAGE + 0x400
 };                               /* writable, executable */
 enum { EXIT_PAGE = 0x5a5a5000 }; /* the host's alone, far from what programs touch */
-enum { PROGRAM_MAX = 640 };
+enum { PROGRAM_MAX = 640, EXIT_JUMP = 8 /* bytes behind it */ };
 enum { XSAVE_BYTES = 832, X_MXCSR = 24, X_ST = 32, X_XMM = 160, X_HEADER = 512, X_YMMH = 576 };
 enum {
     VECTOR_NONE = -1,
@@ -45,19 +45,45 @@ typedef struct CpuState {
     uint64_t error, addr;      /* of #PF */
 } CpuState;
 
+/* Modes of code: compatibility mode but for the first; 16-bit code with segments that are not flat, or flat data. */
+typedef enum CodeKind {
+    KIND_64,
+    KIND_32,
+    KIND_16,
+    KIND_16_SS32,
+    KIND_16_FLAT,
+    KIND_COUNT
+} CodeKind;
+
 /* Runs from its first byte until the pc is behind its last, or it faults.  What would lie beyond the code pages is cut off. */
 typedef struct CpuProgram {
     uint64_t at;
     unsigned len;
-    bool is32; /* compatibility mode, flat segments; else 64-bit mode */
+    CodeKind kind;
     uint8_t code[PROGRAM_MAX];
 } CpuProgram;
 
 /* cpu->mode as far as decoding goes. */
-static inline uint32_t program_mode(bool is32)
+static inline uint32_t program_mode(CodeKind kind)
 {
-    return (is32 ? MODE_32 | MODE_SS32 : MODE_64) | MODE_PE | 3;
+    static const uint32_t size[KIND_COUNT] = {MODE_64, MODE_32 | MODE_SS32, MODE_16,
+                                              MODE_16 | MODE_SS32, MODE_16 | MODE_SS32};
+
+    return size[kind] | MODE_PE | 3;
 }
+
+/* --- segments.c --- */
+
+enum { SELECTOR_32 = 0x23, SELECTOR_64 = 0x33, SELECTOR_DATA = 0x2b }; /* Linux's */
+
+typedef struct TestSegment {
+    uint32_t base, limit;
+    uint16_t sel; /* on the host */
+    bool code, big, down, is64;
+} TestSegment;
+
+bool segments_open(void); /* those of 16-bit code on the host; false: it has none */
+const TestSegment *program_segment(CodeKind kind, unsigned seg);
 
 static inline uint64_t program_end(const CpuProgram *p)
 {
@@ -75,7 +101,7 @@ static inline unsigned code_room(uint64_t at, unsigned n)
 typedef struct CpuCase {
     const X86Row *row; /* what was asked for */
     uint64_t seed;
-    bool is32;
+    CodeKind kind;
     uint8_t code[32];
     unsigned len; /* of the instruction; 1 if it is #UD */
     bool valid;   /* decoded */
@@ -114,7 +140,7 @@ typedef struct MemoryAim {
 
 /* A case of @row from @seed; false: this seed gives none (its result would depend on the processor). */
 bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed,
-                   const uint64_t *features, bool is32);
+                   const uint64_t *features, CodeKind kind);
 /* An instruction of @row alone, with @aim for its memory operand; false: it is not valid. */
 bool insn_generate(CpuCase *t, const X86Row *row, uint64_t seed, const MemoryAim *aim,
                    const uint64_t *features);

@@ -96,14 +96,23 @@ static void make_tables(uint8_t *ram)
     }
 }
 
-static const uint16_t code64 = 0xb | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 13 | 1 << 15,
-                      code32 = 0xb | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 14 | 1 << 15;
+static void set_segments(X86Cpu *x, CodeKind kind)
+{
+    for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
+        const TestSegment *s = program_segment(kind, i);
+
+        x86_seg_set(x, i,
+                    (X86Seg){.sel = s->sel,
+                             .attr = (uint16_t)((s->code ? 0xb : s->down ? 7 : 3) | 1 << 4 | 3 << 5 |
+                                                1 << 7 | s->is64 << 13 | s->big << 14),
+                             .limit = s->limit,
+                             .base = s->base});
+    }
+}
 
 /* 64-bit user mode, everything on. */
 static bool set_mode(X86Cpu *x, Error *err)
 {
-    static const uint16_t data = 3 | 1 << 4 | 3 << 5 | 1 << 7 | 1 << 14 | 1 << 15;
-
     x->cr0 = CR0_PG | CR0_WP | CR0_NE | CR0_MP | CR0_ET | CR0_PE;
     x->cr3 = TABLES;
     x->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
@@ -111,15 +120,8 @@ static bool set_mode(X86Cpu *x, Error *err)
     x->xcr0 = 7;
     x->cpl = 3;
     x->rflags |= EFL_IF;
-    x->seg[SEG_TR].limit = 0x67; /* no I/O bitmap */
-    for (unsigned s = SEG_ES; s <= SEG_GS; s++) {
-        x->seg[s] = (X86Seg){.sel = s == SEG_CS   ? 0x33
-                                    : s == SEG_SS ? 0x2b
-                                                  : 0,
-                             .attr = s == SEG_CS ? code64 : data,
-                             .limit = ~0u};
-        x->cpu.r[16 + s] = 0;
-    }
+    x->seg[SEG_TR].limit = 0x63; /* too short to tell of an I/O bitmap: IN and OUT are #GP */
+    set_segments(x, KIND_64);
     return x->cpu.arch->loaded(&x->cpu, err);
 }
 
@@ -170,14 +172,13 @@ static uint8_t *ram_at(const RheaEngine *e, uint64_t gva)
     return (uint8_t *)((TestBoard *)e->m->board_state)->ram.hva + frame_of(gva) + (gva & 4095);
 }
 
-static void load_state(RheaEngine *e, const CpuState *in, bool is32)
+static void load_state(RheaEngine *e, const CpuState *in, CodeKind kind)
 {
     X86Cpu *x = e->x;
 
-    x86_seg_set(x, SEG_CS,
-                (X86Seg){.sel = is32 ? 0x23 : 0x33, .attr = is32 ? code32 : code64, .limit = ~0u});
+    set_segments(x, kind);
     memcpy(x->cpu.r, in->r, sizeof(in->r));
-    X86_PC(&x->cpu) = in->rip;
+    X86_PC(&x->cpu) = in->rip - program_segment(kind, SEG_CS)->base;
     x86_set_flags(x, in->flags, FL_ALL | EFL_DF);
     x86_update_mode(x);
     for (unsigned i = 0; i < 16; i++) {
@@ -202,7 +203,7 @@ static void store_state(RheaEngine *e, const CpuProgram *p, CpuState *out)
     X86Cpu *x = e->x;
 
     memcpy(out->r, x->cpu.r, sizeof(out->r));
-    out->rip = X86_PC(&x->cpu);
+    out->rip = X86_PC(&x->cpu) + program_segment(p->kind, SEG_CS)->base;
     out->flags = x86_flags(x);
     memset(out->x, 0, sizeof(out->x));
     for (unsigned i = 0; i < 16; i++) {
@@ -316,10 +317,10 @@ static void rhea_run(void *engine, const CpuProgram *p, const CpuState *in, CpuS
     RheaEngine *e = engine;
 
     put_code(e, p);
-    load_state(e, in, p->is32);
+    load_state(e, in, p->kind);
     out->vector = VECTOR_NONE;
     native_watch(is_late, &e->x->cpu);
-    run(e->x->cpu.accel, program_end(p), out);
+    run(e->x->cpu.accel, program_end(p) - program_segment(p->kind, SEG_CS)->base, out);
     native_watch(NULL, NULL);
     cpu_request_clear(&e->x->cpu, REQ_EXIT);
     store_state(e, p, out);

@@ -13,7 +13,8 @@ typedef struct Gen {
     uint64_t state;
     CpuCase *t;
     CpuState *in;
-    bool is32;            /* 32-bit code: no REX, registers 0 to 7 */
+    CodeKind kind;        /* but 64: no REX, registers 0 to 7 */
+    bool address16;       /* addresses have 16 bits */
     unsigned n;           /* bytes so far */
     int disp_at;          /* of a disp32 that must be patched: no base register; -1: none */
     const MemoryAim *aim; /* or NULL: any address */
@@ -59,16 +60,20 @@ static void put_prefixes(Gen *g, const X86Row *r)
     bool vex = MAP_IS_VEX(r->map); /* has them inside; in front they are an error */
     unsigned mask = r->select >> 16 & (KEY_66 | KEY_F2 | KEY_F3),
              value = vex ? 0 : r->select & mask;
-    bool opsize = value & KEY_66 || (!vex && !(mask & KEY_66) && chance(g, 15)) || chance(g, 1);
+    bool opsize = value & KEY_66 || (!vex && !(mask & KEY_66) && chance(g, g->kind >= KIND_16 ? 45 : 15)) || chance(g, 1);
 
     if (opsize) {
         put(g, 0x66);
     }
-    if (chance(g, 5)) {
+    g->address16 = g->kind >= KIND_16;
+    if (chance(g, g->kind >= KIND_16 ? 40 : 5)) {
         put(g, 0x67);
+        g->address16 ^= g->kind != KIND_64;
     }
-    if (chance(g, 3)) {
-        put(g, 0x2e);
+    if (chance(g, g->kind >= KIND_16 ? 20 : 3)) {
+        static const uint8_t segments[] = {0x26, 0x2e, 0x36, 0x3e};
+
+        put(g, g->kind >= KIND_16 ? segments[below(g, 4)] : 0x2e);
     }
     if (value & (KEY_F2 | KEY_F3)) {
         put(g, value & KEY_F3 ? 0xf3 : 0xf2);
@@ -100,9 +105,9 @@ static void put_vex(Gen *g, const X86Row *r)
 {
     static const uint8_t pp[8] = {[KEY_66] = 1, [KEY_F3] = 2, [KEY_F2] = 3};
     unsigned map = r->map - V0F + 1u, w = pick_w(g, r),
-             bits = g->is32 ? 0 : aimed_xb(g, below(g, 8)); /* R X B */
+             bits = g->kind ? 0 : aimed_xb(g, below(g, 8)); /* R X B */
     unsigned l = r->attr & XA_VEX_L0 ? 0 : r->attr & XA_VEX_L1 ? 1 : below(g, 2);
-    unsigned vvvv = has_operand(r, AT_VVVV) ? below(g, g->is32 ? 8 : 16) : 0;
+    unsigned vvvv = has_operand(r, AT_VVVV) ? below(g, g->kind ? 8 : 16) : 0;
     unsigned low = (~vvvv & 15) << 3 | l << 2 | pp[r->select & (KEY_66 | KEY_F3 | KEY_F2)];
 
     if (map == 1 && !w && !(bits & 3) && chance(g, 60)) {
@@ -120,7 +125,7 @@ static void put_opcode(Gen *g, const X86Row *r)
     if (MAP_IS_VEX(r->map)) {
         put_vex(g, r);
     } else {
-        if (!g->is32 && ((r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) ||
+        if (!g->kind && ((r->select >> 16 & KEY_W ? (r->select & KEY_W) != 0 : chance(g, 60)) ||
                          aimed_xb(g, 0))) {
             unsigned rex = 0x40 | aimed_xb(g, below(g, 16));
 
@@ -139,6 +144,19 @@ static void put_opcode(Gen *g, const X86Row *r)
         }
     }
     put(g, r->opcode + (has_operand(r, AT_OPCODE) ? below(g, 8) : 0));
+}
+
+static void put_memory16(Gen *g, unsigned reg)
+{
+    unsigned mod = below(g, 3), rm = below(g, 8), n = mod == 0 && rm == 6 ? 2 : mod;
+
+    put(g, mod << 6 | reg << 3 | rm);
+    if (mod == 0 && n) {
+        g->disp_at = (int)g->n;
+    }
+    while (n--) {
+        put(g, below(g, 256));
+    }
 }
 
 static void put_memory(Gen *g, const X86Row *r, unsigned reg)
@@ -206,6 +224,8 @@ static void put_modrm(Gen *g, const X86Row *r)
         put(g, 0xc0 | reg << 3 | rm);
     } else if (g->aim) {
         put_aimed_memory(g, reg);
+    } else if (g->address16) {
+        put_memory16(g, reg);
     } else {
         put_memory(g, r, reg);
     }
@@ -385,10 +405,25 @@ static uint64_t pick_target(Gen *g, unsigned size, bool lock)
     return DATA + at + below(g, 64);
 }
 
-static void set_reg(Gen *g, unsigned n, uint64_t v, bool narrow)
+static void set_reg(Gen *g, unsigned n, uint64_t v, unsigned size)
 {
-    g->in->r[n] = narrow ? (uint32_t)v | (n == R_SP ? 0 : random_value(g) << 32)
-                         : v; /* (RSP is used whole by PUSH) */
+    uint64_t other = n == R_SP ? 0 : random_value(g); /* (RSP is used whole by PUSH) */
+
+    g->in->r[n] = size == 8 ? v : size == 4 ? (uint32_t)v | other << 32 : (uint16_t)v | other << 16;
+}
+
+/* The offset of linear address @v in the segment that the memory operand, or @seg, is in. */
+static uint64_t offset_in(const Gen *g, unsigned seg, uint64_t v)
+{
+    return v - program_segment(g->kind, seg)->base;
+}
+
+/* At the end of the segment: where an operand of @size bytes is inside or not, or partly. */
+static uint64_t pick_end(Gen *g, unsigned seg, unsigned size)
+{
+    const TestSegment *s = program_segment(g->kind, seg);
+
+    return s->base + s->limit + 1 - below(g, 2 * size + 1) + (s->down ? size : 0);
 }
 
 static int64_t vector_index(Gen *g, unsigned n)
@@ -409,35 +444,36 @@ static int64_t vector_index(Gen *g, unsigned n)
 static void solve_address(Gen *g)
 {
     X86Mem *m = &g->t->insn.mem;
-    bool narrow = g->t->insn.adsize == 4;
-    unsigned size = 8;
+    unsigned adsize = g->t->insn.adsize, size = 8;
     int64_t index = 0;
 
-    if (g->t->insn.adsize == 2) { /* cannot reach it */
+    if (adsize == 2 && (g->kind == KIND_32 || g->kind == KIND_16_FLAT)) { /* cannot reach it */
         return;
     }
     for (unsigned i = 0; i < g->t->insn.n; i++) {
         size =
             g->t->insn.o[i].kind == X86_MEM && g->t->insn.o[i].size ? g->t->insn.o[i].size : size;
     }
-    uint64_t target = pick_target(g, size, g->t->insn.lock);
+    bool end = g->kind >= KIND_16 && g->kind != KIND_16_FLAT && m->seg < SEG_FS && chance(g, 5);
+    uint64_t at = end ? pick_end(g, m->seg, size) : pick_target(g, size, g->t->insn.lock),
+             target = offset_in(g, m->seg, at);
 
     if (m->index != 255 && g->t->row->attr & XA_VSIB) {
         index = vector_index(g, m->index);
     } else if (m->index != 255) {
         index = (int64_t)below(g, 32) - 16;
-        set_reg(g, m->index, (uint64_t)index, narrow);
+        set_reg(g, m->index, (uint64_t)index, adsize);
         index = (int64_t)((uint64_t)index << m->scale);
     }
     if (m->base != 255) {
-        set_reg(g, m->base, target - (uint64_t)index - (uint64_t)m->disp, narrow);
+        set_reg(g, m->base, target - (uint64_t)index - (uint64_t)m->disp, adsize);
     } else {
         int32_t disp = (int32_t)(target - (uint64_t)index - (m->rip ? CODE + g->t->len : 0));
 
-        memcpy(&g->t->code[g->disp_at], &disp, 4);
+        memcpy(&g->t->code[g->disp_at], &disp, MIN(adsize, 4u));
         m->disp = disp;
     }
-    random_bytes(g, g->in->data + (target - DATA) % (DATA_WRITABLE - 64), 64);
+    random_bytes(g, g->in->data + (at - DATA) % (DATA_WRITABLE - 64), 64);
 }
 
 static bool uses_reg_in_address(const X86Insn *i, unsigned reg)
@@ -449,7 +485,7 @@ static bool uses_reg_in_address(const X86Insn *i, unsigned reg)
 static bool set_implicit(Gen *g)
 {
     const X86Insn *i = &g->t->insn;
-    bool narrow = i->adsize == 4;
+    unsigned adsize = i->adsize, seg = i->mem.seg;
     bool memory = i->o[0].kind == X86_MEM;
 
     switch (i->row->op) {
@@ -477,23 +513,25 @@ static bool set_implicit(Gen *g)
     case X86_SHRD: /* counts over the operand's size are undefined */
         return i->opsize != 2 ||
                ((i->o[2].kind == X86_IMM ? (uint64_t)i->o[2].imm : g->in->r[R_CX]) & 31) <= 16;
-    case X86_XLAT: set_reg(g, R_BX, pick_target(g, 1, false), narrow); return true;
-    case X86_LEAVE: g->in->r[R_BP] = pick_target(g, 8, false); return true;
-    case X86_MASKMOVDQU: set_reg(g, R_DI, pick_target(g, 16, false), narrow); return true;
+    case X86_XLAT: set_reg(g, R_BX, offset_in(g, seg, pick_target(g, 1, false)), adsize); return true;
+    case X86_ENTER:
+    case X86_LEAVE: g->in->r[R_BP] = offset_in(g, SEG_SS, pick_target(g, 8, false)); return true;
+    case X86_MASKMOVDQU: set_reg(g, R_DI, offset_in(g, seg, pick_target(g, 16, false)), adsize); return true;
     default: return true;
     }
 }
 
 static void set_string(Gen *g)
 {
-    bool narrow = g->t->insn.adsize == 4;
+    unsigned adsize = g->t->insn.adsize, seg = g->t->insn.mem.seg;
+    uint64_t from = pick_target(g, 8, false), to = pick_target(g, 8, false);
 
-    set_reg(g, R_SI, pick_target(g, 8, false), narrow);
-    set_reg(g, R_DI, pick_target(g, 8, false), narrow);
     if (chance(g, 20)) { /* overlapping */
-        set_reg(g, R_DI, g->in->r[R_SI] + below(g, 32) - 16, narrow);
+        to = from + below(g, 32) - 16;
     }
-    set_reg(g, R_CX, chance(g, 10) ? 0 : below(g, chance(g, 80) ? 40 : 3000), narrow);
+    set_reg(g, R_SI, offset_in(g, seg, from), adsize);
+    set_reg(g, R_DI, offset_in(g, SEG_ES, to), adsize);
+    set_reg(g, R_CX, chance(g, 10) ? 0 : below(g, chance(g, 80) ? 40 : 3000), adsize);
     if (chance(g, 50)) { /* something that compares equal for a while */
         memset(g->in->data, (int)below(g, 256), DATA_SIZE / 2);
         g->in->r[R_AX] = g->in->data[0] * 0x0101010101010101ull;
@@ -513,8 +551,8 @@ static void encode(Gen *g, const X86Row *row, const uint64_t *features)
     for (unsigned i = 0; i < 9; i++) {
         t->code[g->n + i] = (uint8_t)next(g);
     }
-    t->is32 = g->is32;
-    t->valid = x86_decode(&t->insn, t->code, 15, program_mode(g->is32), features) == X86_DECODE_OK;
+    t->kind = g->kind;
+    t->valid = x86_decode(&t->insn, t->code, 15, program_mode(g->kind), features) == X86_DECODE_OK;
     t->len = t->valid ? t->insn.len : 1;
 }
 
@@ -547,7 +585,7 @@ static bool solve(Gen *g)
         t->insn.row->op == X86_POP_SREG) { /* selectors are the host's */
         return false;
     }
-    if ((t->insn.row->op == X86_VMASKMOV || t->insn.row->attr & XA_X87) && t->is32 &&
+    if ((t->insn.row->op == X86_VMASKMOV || t->insn.row->attr & XA_X87) && t->kind != KIND_64 &&
         t->insn.mem.seg == SEG_CS) {
         return false; /* if nothing is stored, it may count or not that CS is read-only */
     }
@@ -564,16 +602,20 @@ static bool solve(Gen *g)
 }
 
 bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed,
-                   const uint64_t *features, bool is32)
+                   const uint64_t *features, CodeKind kind)
 {
-    Gen g = {.state = seed, .t = t, .in = in, .disp_at = -1, .is32 = is32};
+    Gen g = {.state = seed, .t = t, .in = in, .disp_at = -1, .kind = kind};
 
     encode(&g, row, features);
     random_state(&g, row);
+    in->r[R_SP] = offset_in(&g, SEG_SS, in->r[R_SP]);
+    if (kind == KIND_16) { /* above SP */
+        in->r[R_SP] |= random_value(&g) << 16;
+    }
     if (!solve(&g)) {
         return false;
     }
-    for (unsigned i = 0; is32 && i < 8; i++) {
+    for (unsigned i = 0; kind != KIND_64 && i < 8; i++) {
         in->r[i] = (uint32_t)in->r[i];
     }
     return true;

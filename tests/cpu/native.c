@@ -25,12 +25,11 @@ __attribute__((used)) static struct {
     uint64_t target;                         /* 136 */
     uint64_t host_sp;                        /* 144 */
     uint32_t host_mxcsr, far_target;         /* 152, 156 */
-    uint16_t far_selector;                   /* 160 */
+    uint16_t far_selector, ds, es, ss;       /* 160, 162, 164, 166 */
+    uint16_t flat;                           /* 168 */
     alignas(64) uint8_t x[XSAVE_BYTES + 64]; /* 192 */
 } native_frame __asm__("native_frame");
 
-enum { EXIT_JUMP = 7 }; /* bytes behind the program */
-enum { SELECTOR_32 = 0x23, SELECTOR_64 = 0x33, SELECTOR_DATA = 0x2b }; /* Linux's */
 enum { TICK_US = 20000, TICKS = 1, PATIENT_TICKS = 150, TRAP_NO_STEP = 1 };
 
 static volatile bool running;
@@ -72,6 +71,7 @@ __asm__(
     "    mov native_frame+32(%rip), %rsp\n"
     "    jmp *native_frame+136(%rip)\n"
     "native_enter_32:\n"
+    "    mov native_frame+162(%rip), %ds; mov native_frame+164(%rip), %es; mov native_frame+166(%rip), %ss\n"
     "    ljmpl *native_frame+156(%rip)\n"
     "native_exit:\n"
     "    mov %rax, native_frame+0(%rip);   mov %rcx, native_frame+8(%rip);   mov %rdx, native_frame+16(%rip)\n"
@@ -86,6 +86,7 @@ __asm__(
     "    mov $7, %eax; xor %edx, %edx\n"
     "    xsave64 native_frame+192(%rip)\n"
     "native_back:\n"
+    "    mov native_frame+168(%rip), %ds; mov native_frame+168(%rip), %es; mov native_frame+168(%rip), %ss\n"
     "    mov native_frame+144(%rip), %rsp\n"
     "    cld; fninit; vzeroupper; ldmxcsr native_frame+152(%rip)\n"
     "    add $8, %rsp; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbx; pop %rbp\n"
@@ -137,6 +138,13 @@ static void on_step(greg_t *g)
     }
 }
 
+static uint64_t linear_pc(const greg_t *g)
+{
+    uint16_t cs = (uint16_t)g[REG_CSGSFS];
+
+    return (uint64_t)g[REG_RIP] + (cs == program_segment(KIND_16, SEG_CS)->sel ? SANDBOX : 0);
+}
+
 static void leave(CpuState *s, ucontext_t *u, int vector)
 {
     greg_t *g = u->uc_mcontext.gregs;
@@ -145,13 +153,14 @@ static void leave(CpuState *s, ucontext_t *u, int vector)
         s->r[i] = (uint64_t)g[greg_of[i]];
     }
     s->flags = (uint64_t)g[REG_EFL];
-    s->rip = (uint64_t)g[REG_RIP];
+    s->rip = linear_pc(g);
     s->vector = vector;
     s->error = (uint64_t)g[REG_ERR];
     s->addr = (uint64_t)g[REG_CR2];
     take_xsave(s, (const uint8_t *)u->uc_mcontext.fpregs);
     g[REG_RIP] = (greg_t)(uintptr_t)native_back;
-    g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll) | SELECTOR_64;
+    g[REG_CSGSFS] = (greg_t)(((uint64_t)g[REG_CSGSFS] & 0xffffffff0000) | SELECTOR_64 |
+                             (uint64_t)SELECTOR_DATA << 48);
     g[REG_EFL] &= ~(greg_t)(EFL_DF | EFL_AC | EFL_TF);
 }
 
@@ -190,7 +199,7 @@ static void on_tick(int sig, siginfo_t *info, void *context)
     if (++ticks < patience) {
         return;
     }
-    if (running && ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] >> 16 == SANDBOX >> 16) {
+    if (running && linear_pc(((ucontext_t *)context)->uc_mcontext.gregs) >> 16 == SANDBOX >> 16) {
         leave(fault_state, context, VECTOR_ENDLESS);
     } else if (watched.late) {
         watched.late(watched.opaque);
@@ -252,7 +261,7 @@ bool native_open(Error *err)
         memcpy((void *)(uintptr_t)(DATA + i), &v, 8);
     }
     mprotect((void *)(uintptr_t)(DATA + DATA_WRITABLE), DATA_SIZE - DATA_WRITABLE, PROT_READ);
-    __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SELECTOR_DATA)); /* for 32-bit code */
+    native_frame.flat = SELECTOR_DATA;
     a.sa_sigaction = on_signal;
     sigaltstack(&alternate, NULL);
     for (unsigned i = 0; i < sizeof(signals); i++) {
@@ -265,15 +274,30 @@ bool native_open(Error *err)
     return true;
 }
 
+/* Out of a program: JMP, JMP FAR with 32-bit operands; the rest are faults (HLT). */
+static void put_exit(const CpuProgram *p, uint8_t jump[EXIT_JUMP])
+{
+    uint32_t distance = (uint32_t)(EXIT_PAGE - (program_end(p) + 5)), exit = EXIT_PAGE;
+    unsigned n = 0;
+
+    memset(jump, 0xf4, EXIT_JUMP);
+    if (p->kind >= KIND_16)
+        jump[n++] = 0x66;
+    jump[n++] = p->kind == KIND_64 ? 0xe9 : 0xea;
+    memcpy(jump + n, p->kind == KIND_64 ? &distance : &exit, 4);
+    if (p->kind != KIND_64) {
+        jump[n + 4] = SELECTOR_64;
+        jump[n + 5] = 0;
+    }
+}
+
 /* Other bytes are HLT, which is a fault. */
 void program_image(const CpuProgram *p, uint8_t *image)
 {
     uint64_t at = p->at - CODE_PAGE;
-    uint32_t distance = (uint32_t)(EXIT_PAGE - (program_end(p) + 5)), exit = EXIT_PAGE;
-    uint8_t jump[EXIT_JUMP] = {
-        p->is32 ? 0xea : 0xe9, [5] = p->is32 ? SELECTOR_64 : 0xf4, [6] = p->is32 ? 0 : 0xf4};
+    uint8_t jump[EXIT_JUMP];
 
-    memcpy(jump + 1, p->is32 ? &exit : &distance, 4);
+    put_exit(p, jump);
     memset(image, 0xf4, CODE_SIZE);
     memcpy(image + at, p->code, code_room(p->at, p->len));
     memcpy(image + at + p->len, jump, code_room(program_end(p), sizeof(jump)));
@@ -289,9 +313,12 @@ static void run(const CpuProgram *p, const CpuState *in, CpuState *out, uint64_t
     memcpy((void *)(uintptr_t)DATA, in->data, DATA_WRITABLE);
     memcpy(native_frame.r, in->r, sizeof(in->r));
     native_frame.flags = in->flags | more_flags;
-    native_frame.target = p->is32 ? (uintptr_t)native_enter_32 : p->at;
-    native_frame.far_target = (uint32_t)p->at;
-    native_frame.far_selector = SELECTOR_32;
+    native_frame.target = p->kind == KIND_64 ? p->at : (uintptr_t)native_enter_32;
+    native_frame.far_target = (uint32_t)p->at - program_segment(p->kind, SEG_CS)->base;
+    native_frame.far_selector = program_segment(p->kind, SEG_CS)->sel;
+    native_frame.ds = program_segment(p->kind, SEG_DS)->sel;
+    native_frame.es = program_segment(p->kind, SEG_ES)->sel;
+    native_frame.ss = program_segment(p->kind, SEG_SS)->sel;
     memcpy(native_frame.x, in->x, XSAVE_BYTES);
     out->vector = VECTOR_NONE;
     fault_state = out;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""golden.py --write: what clients see of commands, types and properties, as text in tests/golden."""
+"""golden.py --write: what users see of commands, types, properties and options, as text in tests/golden."""
 import os
 import sys
 
@@ -67,10 +67,15 @@ def properties_text(q):
     return "\n".join(lines) + "\n"
 
 
+def hmp_text(q):
+    return "".join(q.ask("human-monitor-command", command_line=line) for line in ("help", "help info")).replace("\r\n", "\n")
+
+
 def produce():
     """File name -> text."""
     with Machine() as m, m.client() as q:
-        return {"qmp-schema.txt": schema_text(q.ask("query-qmp-schema")), "properties.txt": properties_text(q)}
+        return {"qmp-schema.txt": schema_text(q.ask("query-qmp-schema")), "properties.txt": properties_text(q),
+                "hmp.txt": hmp_text(q), "help.txt": emu.run("-help")[1]}
 
 
 if __name__ == "__main__":

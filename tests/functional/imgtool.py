@@ -29,6 +29,29 @@ def need_reference():
             raise unittest.SkipTest(f"the reference is QEMU 7.2; {path} is: {text.splitlines()[0] if text else '?'}")
 
 
+def tool(name):
+    """The path of one of our programs."""
+    path = os.path.join(emu.BUILD, name)
+    if not os.access(path, os.X_OK):
+        raise unittest.SkipTest(f"there is no {path}")
+    return path
+
+
+def need_programs(*programs):
+    for p in programs:
+        if not shutil.which(p):
+            raise unittest.SkipTest(f"{p} is not installed")
+
+
+def call(*args, ok=True, stdin=None, timeout=60):
+    """Output of a program that must end well (or, with ok=False, badly but not by a signal)."""
+    p = subprocess.run(args, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout * emu.SLOW, check=False)
+    text = p.stdout.decode(errors="replace")
+    if (ok and p.returncode != 0) or (not ok and p.returncode <= 0):
+        raise AssertionError(f"{' '.join(args)} ended with {p.returncode}:\n{text}")
+    return text
+
+
 class Case(unittest.TestCase):
     """A folder of its own, where both tools are called qemu-img and qemu-io."""
 

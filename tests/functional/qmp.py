@@ -68,7 +68,7 @@ class Client:
                 return j
             self.events.append(j)
 
-    def ask(self, name, fds=(), **arguments):
+    def ask(self, name, /, fds=(), **arguments):
         return self.ask_dict(name, {k.rstrip("_").replace("_", "-"): v for k, v in arguments.items()}, fds)
 
     def ask_dict(self, name, arguments, fds=()):

@@ -28,8 +28,15 @@ MASKS = [
     (r'("actual-size": )\d+', r"\1N"),
     (r"(?i)(\bc?uu?id\"?: )\S+", r"\1N"),
     (r"(iters\"?: )\d+", r"\1N"),
+    (r"(cid\"?: )\d{6,}", r"\1N"),
+    (r"(Image format driver) '\w+'", r"\1"),
+    (r".*' was changed after '.*", ""),
+    (r"Check failed: \w+ images can be checked, but not .*", "This image format does not support checks"),
+    (r"(Operation not supported) by format '\w+'| \(at most [^)]*\)", r"\1"),
     (r"(; | \()did you mean .*", ""),                                # what we add
     (r"; add -F \S+ if that is right", ""),
+    (r" \((known|subformat|adapter_type): .*\)| \(active, inactive\)", ""),
+    (r"(Could not open '[^']*': )Could not open the encrypted image: ", r"\1"),
     (r" \(process \d+, .*\)", ""),
     (r"(?i)(image.end.offset\"?: )\d+", r"\1N"),
     (r"[\d.]+% fragmented", "N% fragmented"),
@@ -37,6 +44,18 @@ MASKS = [
     (r"^(0x?[\da-f]* +0x[\da-f]+ +)0x[\da-f]+", r"\1N"),
     (r"^    \([\d.]+/100%\).*", ""),
 ]
+
+
+FORMATS = ("raw", "qcow2", "vhdx", "vmdk", "vdi", "vpc", "luks")
+CREATE = (("vhdx", ""), ("vhdx", "subformat=dynamic,block_size=1M,log_size=2M"), ("vhdx", "block_state_zero=off"),
+          ("vmdk", ""), ("vmdk", "adapter_type=lsilogic,hwversion=7,toolsversion=99"), ("vmdk", "adapter_type=buslogic,compat6=on"),
+          ("vmdk", "subformat=monolithicFlat"), ("vmdk", "subformat=twoGbMaxExtentSparse,adapter_type=legacyESX"),
+          ("vmdk", "subformat=twoGbMaxExtentFlat"), ("vmdk", "subformat=monolithicSparse,zeroed_grain=on"), ("vdi", ""), ("vdi", "static=on"),
+          ("vpc", ""), ("vpc", "force_size=on,subformat=dynamic"), ("vpc", "subformat=fixed"))
+REFUSED = (("vhdx", "subformat=foo"), ("vhdx", "block_size=3M"), ("vhdx", "log_size=5G"), ("vmdk", "subformat=foo"), ("vmdk", "adapter_type=foo"),
+           ("vmdk", "compat6=on,hwversion=7"), ("vmdk", "subformat=monolithicFlat,zeroed_grain=on"), ("vpc", "subformat=foo"), ("vdi", "static=foo"),
+           ("vdi", "foo=1"), ("vdi", "size=1M"), ("qcow2", "cluster_size=-5"), ("qcow2", "refcount_bits=3x"), ("qcow2", "lazy_refcounts=maybe"),
+           ("qcow2", "size=1M"), ("luks", "key-secret=nope"), ("luks", "hash-alg=foo"), ("luks", "cipher-alg=foo"))
 
 
 def masked(text):
@@ -101,14 +120,88 @@ class Reference(imgtool.Case):
                   "qemu-img create -f qcow2 -b x -F raw x")
 
     def test_create_lists_options(self):
-        for line in ("qemu-img create -f raw -o help", "qemu-img create -f qcow2 -o help", "qemu-img create -f qcow2 -o '?' a.qcow2"):
-            words = shlex.split(line)
-            names = {}
-            for who, folder in self.folders.items():
-                rc, out, _ = self.run_tool(self.tool(who, words[0]), *words[1:], cwd=folder)
-                self.assertEqual(rc, 0)
-                names[who] = re.findall(r"^  (\S+=<[^>]*>)", out, re.M) + out.splitlines()[:1]
-            self.assertEqual(names["ours"], names["theirs"], line)
+        self.same(*(f"qemu-img create -f {fmt} -o help" for fmt in FORMATS), "qemu-img create -f qcow2 -o '?' a.qcow2",
+                  *(f"qemu-img create -f {fmt} -o help x" for fmt in FORMATS))
+
+    def test_amend_lists_options(self):
+        self.same("qemu-img amend -f qcow2 -o help", "qemu-img amend -f luks -o help", "qemu-img amend -f raw -o help",
+                  "qemu-img amend -f vmdk -o help")
+
+    def test_create_other_formats(self):
+        lines = []
+        for i, (fmt, options) in enumerate(CREATE):
+            lines += [f"qemu-img create -f {fmt} {'-o ' + options if options else ''} {i}.{fmt} 9M", f"qemu-img info {i}.{fmt}",
+                      f"qemu-img info --output=json {i}.{fmt}", f"qemu-img map --output=json {i}.{fmt}",
+                      f"qemu-io -c 'write -P 7 1M 100k' {i}.{fmt}", f"qemu-img check {i}.{fmt}", f"qemu-img check -r all {i}.{fmt}",
+                      f"qemu-img measure -O {fmt} --size 1G", f"qemu-img resize -f {fmt} {i}.{fmt} +1M", f"qemu-img compare {i}.{fmt} {i}.{fmt}",
+                      f"qemu-img amend -f {fmt} -o size=1 {i}.{fmt}", f"qemu-img snapshot -c x {i}.{fmt}", f"qemu-img rebase -u -b x -F raw {i}.{fmt}"]
+        # QEMU says that all of a vhdx is data, and looks for holes in the files of flat images.
+        flat = [str(i) for i, (fmt, options) in enumerate(CREATE) if fmt == "vhdx" or re.search("[Ff]lat|fixed|static", options)]
+        self.same(*(line for line in lines if not re.search(f" map .* ({'|'.join(flat)})\\.", line)))
+
+    def test_create_other_formats_refuses_the_same(self):
+        self.same("qemu-img create a.raw 1M", *(f"qemu-img create -f {fmt} -o {options} x.{fmt} 9M" for fmt, options in REFUSED),
+                  *(f"qemu-img create -f {fmt} -b a.raw -F raw x.{fmt}" for fmt in FORMATS if fmt != "qcow2"),
+                  "qemu-img create -f vhdx x.vhdx 65T", "qemu-img create -f vpc x.vpc 3T", "qemu-img info x.vmdk")
+
+    def test_a_vmdk_on_another(self):
+        self.same("qemu-img create -f vmdk base.vmdk 10M", "qemu-io -c 'write -P 1 0 1M' base.vmdk",
+                  "qemu-img create -f vmdk -b base.vmdk -F vmdk top.vmdk", "qemu-img create -f vmdk -b base.vmdk -F vmdk -o "
+                  "subformat=twoGbMaxExtentSparse,zeroed_grain=on split.vmdk 3G", "qemu-io -c 'write -P 2 512k 1M' top.vmdk",
+                  "qemu-io -c 'write -P 2 512k 1M' -c 'write -z 64k 64k' -c 'write -P 3 2G 64k' split.vmdk",
+                  "qemu-img info --backing-chain split.vmdk",
+                  "qemu-img map --output=json top.vmdk", "qemu-img create -f vmdk -b top.vmdk -F vmdk -o subformat=monolithicFlat x.vmdk",
+                  "qemu-img convert -B base.vmdk -F vmdk -O vmdk top.vmdk copy.vmdk", "qemu-io -c 'write -P 3 0 64k' base.vmdk",
+                  "qemu-io -c 'read 9M 64k' top.vmdk", "qemu-img create -f vmdk -b nofile -F vmdk x.vmdk 1M",
+                  content=["base.vmdk"])
+
+    def secrets(self, *ids):
+        return " ".join(f"--object secret,id={i},data=pass-{i}" for i in ids)
+
+    def test_keyslots(self):
+        def amend(key, options, more=""):
+            return f"qemu-img amend {more} {self.secrets('s', 't', 'u')} --image-opts driver=luks,key-secret={key},file.filename=l.img -o '{options}'"
+
+        info = "qemu-img info l.img"
+        self.same(f"qemu-img create {self.secrets('s')} -f luks -o key-secret=s,iter-time=10 l.img 1M", info, "qemu-img info --output=json l.img",
+                  amend("s", "state=active,new-secret=t,iter-time=10"), amend("s", "state=active,new-secret=t,iter-time=10,keyslot=0"),
+                  amend("s", "state=active,new-secret=u,iter-time=10,keyslot=5"), info, amend("s", "state=active"),
+                  amend("s", "state=active,new-secret=nope"), amend("s", "state=active,new-secret=t,old-secret=s"),
+                  amend("s", "state=active,new-secret=t,keyslot=9"), amend("s", "state=foo,new-secret=t"), amend("s", "new-secret=t"),
+                  amend("s", "state=inactive"), amend("s", "state=inactive,new-secret=t"), amend("s", "state=inactive,keyslot=8"),
+                  amend("s", "state=inactive,keyslot=1,old-secret=s"), amend("s", "state=inactive,keyslot=1,iter-time=10"),
+                  amend("s", "state=inactive,old-secret=nope"), amend("s", "state=inactive,keyslot=1"), amend("s", "state=inactive,old-secret=t"),
+                  amend("s", "state=inactive,old-secret=u"), info, amend("s", "state=inactive,old-secret=s"), amend("s", "state=inactive,keyslot=0"),
+                  amend("s", "state=active,new-secret=t,keyslot=0,iter-time=10", "--force"), info, amend("t", "foo=1"), amend("t", ""),
+                  amend("s", "state=inactive,keyslot=0"),
+                  amend("t", "state=inactive,keyslot=4", "--force"), amend("t", "state=inactive,keyslot=0", "--force"), info,
+                  amend("t", "state=inactive,keyslot=0"), "qemu-img amend -f luks l.img -o state=active")
+
+    def test_encrypted_qcow2(self):
+        def create(options, name):
+            return f"qemu-img create {self.secrets('s')} -f qcow2 -o '{options}' {name} 1M"
+
+        def io(command, name):
+            return f"qemu-io {self.secrets('s')} --image-opts -c '{command}' driver=qcow2,encrypt.key-secret=s,file.filename={name}"
+
+        self.same(create("encrypt.format=aes,encrypt.key-secret=s", "a.qcow2"), create("encryption=on,encrypt.key-secret=s", "b.qcow2"),
+                  "qemu-img info a.qcow2", "qemu-img info --output=json b.qcow2", io("write -P 3 0 100k", "a.qcow2"),
+                  io("read -P 3 0 100k", "a.qcow2"), create("encrypt.format=aes,encrypt.key-secret=s,preallocation=metadata", "p.qcow2"),
+                  io("read -P 0 0 100k", "p.qcow2"), create("encryption=off", "plain.qcow2"),
+                  create("encryption=on", "x.qcow2"), create("encryption=on,encrypt.format=luks", "x.qcow2"),
+                  create("encrypt.format=aes,encrypt.key-secret=nope", "x.qcow2"), create("encrypt.format=foo,encrypt.key-secret=s", "x.qcow2"),
+                  create("encrypt.key-secret=s", "x.qcow2"), create("encrypt.format=luks", "x.qcow2"),
+                  create("encrypt.format=aes,encrypt.key-secret=s,encrypt.cipher-alg=aes-256", "x.qcow2"), "qemu-img info x.qcow2",
+                  f"qemu-img convert {self.secrets('s')} -c -O qcow2 -o encrypt.format=aes,encrypt.key-secret=s plain.qcow2 y.qcow2",
+                  f"qemu-img convert {self.secrets('s')} -O qcow2 -o encrypt.format=aes,encrypt.key-secret=s plain.qcow2 z.qcow2",
+                  f"qemu-img measure {self.secrets('s')} -O qcow2 -o encrypt.format=aes,encrypt.key-secret=s --size 1M",
+                  f"qemu-img measure {self.secrets('s')} -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s --size 1M",
+                  f"qemu-img measure {self.secrets('s')} -O luks -o key-secret=s --size 1M",
+                  "qemu-img amend -o encrypt.state=active plain.qcow2", "qemu-img amend -o encrypt.format=luks plain.qcow2")
+        for writer, reader in (("ours", "theirs"), ("theirs", "ours")):  # each reads what the other wrote
+            out = self.good(self.run_tool(self.tool(reader, "qemu-io"), *self.secrets("s").split(), "--image-opts", "-r", "-c", "read -P 3 0 100k",
+                                          "driver=qcow2,encrypt.key-secret=s,file.filename=a.qcow2", cwd=self.folders[writer]))
+            self.assertNotIn("failed", out)
 
     def test_info(self):
         self.chain()
@@ -236,7 +329,30 @@ class Reference(imgtool.Case):
         self.chain()
         self.same("qemu-img amend -o compat=0.10 base.qcow2", "qemu-img info base.qcow2", "qemu-img amend -o compat=1.1,lazy_refcounts=on base.qcow2",
                   "qemu-img info base.qcow2", "qemu-img amend -o foo=1 base.qcow2", "qemu-img amend base.qcow2", "qemu-img create a.raw 1M",
-                  "qemu-img amend -f raw -o size=1 a.raw", "qemu-img check base.qcow2", content=["base.qcow2"])
+                  "qemu-img amend -f raw -o size=1 a.raw", "qemu-img check base.qcow2", "qemu-img amend -o backing_file=x base.qcow2",
+                  "qemu-img amend -o backing_fmt=raw top.qcow2",
+                  "qemu-img amend -o cluster_size=4k base.qcow2", "qemu-img amend -o help base.qcow2", content=["base.qcow2"])
+
+    def test_options_and_names(self):
+        self.chain()
+        self.same("qemu-img create -f raw -o preallocation=full c.raw 1M", "qemu-img create -f file f.raw 1M", "qemu-img create -f qcow2 g.qcow2 9E",
+                  "qemu-img create -f qcow2 g.qcow2 16E", "qemu-img create -f qcow2 -u -b base.qcow2 g.qcow2 1M",
+                  "qemu-img info --image-opts file.filename=base.qcow2", "qemu-img info --image-opts file.driver=file,file.filename=base.qcow2",
+                  "qemu-img info file:base.qcow2", "qemu-img info ''", "qemu-img info 'json:{\"driver\":\"qcow2\"}'",
+                  "qemu-img info --image-opts driver=foo,file.filename=nofile", "qemu-img map -s 1M -l 2M top.qcow2", "qemu-img map -s 100M top.qcow2",
+                  "qemu-img map -s -1 top.qcow2", "qemu-img measure --size 1G -O qcow2 -o foo=1", "qemu-img measure --size x -O raw",
+                  "qemu-img measure --size 1G -O vmdk", "qemu-img measure -o help -O qcow2", "qemu-img snapshot base.qcow2",
+                  "qemu-img snapshot -c s1 c.raw", "qemu-img resize base.qcow2 +0", "qemu-img resize base.qcow2 +x",
+                  "qemu-img rebase -t foo -b base.qcow2 top.qcow2", "qemu-img rebase -b c.raw -F raw c.raw", "qemu-img commit -r x top.qcow2",
+                  "qemu-img commit -t foo top.qcow2", "qemu-img compare -T foo c.raw c.raw", "qemu-img compare c.raw c.raw c.raw",
+                  "qemu-img convert -F raw -f raw c.raw x", "qemu-img convert -S foo c.raw x", "qemu-img convert -m x c.raw x",
+                  "qemu-img convert -B nofile -F qcow2 -O qcow2 top.qcow2 x.qcow2", "qemu-img convert --skip-broken-bitmaps top.qcow2 x",
+                  "qemu-img convert --target-image-opts top.qcow2 driver=raw,file.filename=x", "qemu-img dd foo",
+                  "qemu-img dd -U -f qcow2 -O qcow2 if=base.qcow2 of=dd.qcow2 bs=1M count=4", "qemu-img bitmap --add -g 64k top.qcow2 b0",
+                  "qemu-img bitmap --add base.qcow2 b0", "qemu-img bitmap --merge b0 -b top.qcow2 -F qcow2 base.qcow2 b0",
+                  "qemu-img bitmap --merge b0 -F qcow2 base.qcow2 b0", "qemu-img bitmap -b top.qcow2 --add base.qcow2 b7",
+                  "qemu-img resize --preallocation=falloc base.qcow2 65M", "qemu-img resize --image-opts driver=qcow2,file.filename=base.qcow2 68M",
+                  "qemu-img --trace", "qemu-img -T", "qemu-img", "qemu-img --foo", content=["base.qcow2", "dd.qcow2"])
 
     def test_bitmaps(self):
         self.chain()
@@ -541,9 +657,12 @@ class BadInput(imgtool.Case):
         self.addCleanup(subprocess.run, ["umount", small], check=False)
         self.make_raw("a.raw", 8 * MIB, [(0, 8 * MIB)])
         before = self.digest("a.raw")
-        for fmt in ("raw", "qcow2"):
-            self.fails(self.img("convert", "-f", "raw", "-O", fmt, "a.raw", f"small/b.{fmt}"), f"small/b.{fmt}", "No space left", "make room")
-            os.unlink(self.path(f"small/b.{fmt}"))
+        for fmt, options in (("raw", "size=8M"), ("qcow2", "cluster_size=64k"), ("vhdx", "block_size=1M"), ("vdi", "static=off"),
+                             ("vpc", "subformat=dynamic"), ("vmdk", "zeroed_grain=on"), ("vmdk", "subformat=twoGbMaxExtentSparse")):
+            self.fails(self.img("convert", "-f", "raw", "-O", fmt, "-o", options, "a.raw", f"small/b.{fmt}"), f"small/b.{fmt}", "No space left",
+                       "make room")
+            for name in os.listdir(small):
+                os.unlink(os.path.join(small, name))
         self.assertEqual(self.digest("a.raw"), before)
         # An overlay that cannot grow stays whole, and goes on when there is room.
         self.good(self.img("create", "-q", "-f", "qcow2", "-b", self.path("a.raw"), "-F", "raw", "small/top.qcow2"))
@@ -554,6 +673,71 @@ class BadInput(imgtool.Case):
         self.assertIn(rc, (0, 3), out + err)
         subprocess.run(["mount", "-o", "remount,size=16M", small], check=True)
         self.good(self.io("-c", "write -P 5 0 4M", "-c", "read -P 5 0 4M", "small/top.qcow2"))
+
+    def test_no_space_leaves_images_whole(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to mount a small file system")
+        small = self.path("small")
+        os.mkdir(small)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6M", "none", small], capture_output=True, check=False).returncode:
+            self.skipTest("this host does not let us mount a tmpfs")
+        self.addCleanup(subprocess.run, ["umount", small], check=False)
+        for fmt, options in (("vhdx", "block_size=1M"), ("vdi", "static=off"), ("vmdk", "zeroed_grain=on"), ("vpc", "force_size=on")):
+            name = f"small/a.{fmt}"
+            self.good(self.img("create", "-q", "-f", fmt, "-o", options, name, "16M"))
+            self.good(self.io("-f", fmt, "-c", "write -q -P 1 0 1M", name))
+            rc, out, _ = self.io("-f", fmt, "-c", "write -q -P 2 0 16M", name)
+            self.assertEqual((rc, "No space left" in out), (1, True), f"{fmt}: {out}")
+            self.assertIn(self.img("check", "-f", fmt, name)[0], (0, 3, 63), fmt)
+            out = self.good(self.io("-r", "-f", fmt, "-c", "read 0 16M", name))
+            self.assertNotIn("failed", out)
+            subprocess.run(["mount", "-o", "remount,size=64M", small], check=True)
+            self.good(self.io("-f", fmt, "-c", "write -q -P 5 0 16M", "-c", "read -P 5 0 16M", name))
+            self.assertIn(self.img("check", "-f", fmt, name)[0], (0, 3, 63), fmt)
+            os.unlink(self.path(name))
+            subprocess.run(["mount", "-o", "remount,size=6M", small], check=True)
+
+    def test_a_read_only_file_system(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to mount a file system")
+        place = self.path("ro")
+        os.mkdir(place)
+        if subprocess.run(["mount", "-t", "tmpfs", "none", place], capture_output=True, check=False).returncode:
+            self.skipTest("this host does not let us mount a tmpfs")
+        self.addCleanup(subprocess.run, ["umount", place], check=False)
+        before = {}
+        for fmt in ("qcow2", "vhdx", "vmdk", "vdi", "vpc"):
+            self.good(self.img("create", "-q", "-f", fmt, f"ro/a.{fmt}", "1M"))
+            before[fmt] = self.digest(f"ro/a.{fmt}")
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        self.make_raw("a.raw", MIB, [(0, MIB)])
+        for fmt, digest in before.items():
+            name = f"ro/a.{fmt}"
+            self.good(self.img("info", name))
+            self.fails(self.img("convert", "-n", "-f", "raw", "-O", fmt, "a.raw", name), name, "Read-only file system")
+            self.fails(self.img("create", "-f", fmt, f"ro/new.{fmt}", "1M"), f"ro/new.{fmt}", "Read-only file system")
+            self.assertEqual(self.io("-f", fmt, "-c", "write 0 512", name)[0], 1)
+            self.assertEqual(self.digest(name), digest)
+        self.fails(self.img("resize", "ro/a.qcow2", "2M"), "ro/a.qcow2", "Read-only file system")
+        self.fails(self.img("check", "-r", "all", "ro/a.qcow2"), "ro/a.qcow2", "Read-only file system")
+
+    def test_a_failed_create_leaves_what_was_there(self):
+        before = self.image()
+        for fmt, options in (("vhdx", "block_size=3M"), ("vmdk", "adapter_type=x"), ("vdi", "static=maybe"), ("vpc", "subformat=x"),
+                             ("luks", "key-secret=gone"), ("qcow2", "cluster_size=3"), ("qcow2", "encrypt.format=aes,encrypt.key-secret=gone")):
+            self.fails(self.img("create", "-q", "-f", fmt, "-o", options, "a.qcow2", "1M"), "a.qcow2")
+            self.assertEqual(self.digest("a.qcow2"), before, f"{fmt} {options}")
+        self.fails(self.img("create", "-q", "-f", "vmdk", "-b", "gone.vmdk", "-F", "vmdk", "a.qcow2", "1M"), "a.qcow2", "gone.vmdk")
+        self.assertEqual(self.digest("a.qcow2"), before)
+
+    def test_missing_parts_of_a_vmdk(self):
+        self.good(self.img("create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentFlat", "a.vmdk", "3G"))
+        os.unlink(self.path("a-f002.vmdk"))
+        self.fails(self.img("info", "a.vmdk"), "a.vmdk", "a-f002.vmdk", "No such file")
+        self.good(self.img("create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentFlat", "a.vmdk", "3G"))
+        with open(self.path("a-f002.vmdk"), "r+b") as f:
+            f.truncate(MIB)
+        self.fails(self.img("info", "a.vmdk"), "a.vmdk", "a-f002.vmdk")
 
     def test_directories_and_nothing(self):
         os.mkdir(self.path("d"))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """NBD: rhea-nbd against libnbd and QEMU's tools, rhea's client against nbdkit, QEMU and servers that lie.
 
-Needs libnbd-bin, nbdkit, qemu-utils, gnutls-bin for some of it; what is missing is skipped by name.
+Needs libnbd-bin, nbdkit, fio, qemu-utils, gnutls-bin for some of it; what is missing is skipped by name.
 """
 import json
 import os
@@ -17,33 +17,11 @@ import time
 import unittest
 
 from emu import SLOW, poll
+from imgtool import call, need_programs as need, tool
 
 BUILD = os.environ.get("RHEA_BUILD", "build")
 MAGIC, OPTION, REPLY = 0x4E42444D41474943, 0x49484156454F5054, 0x3E889045565A9
 SIZE = 4 << 20
-
-
-def tool(name):
-    path = os.path.join(BUILD, name)
-    if not os.access(path, os.X_OK):
-        raise unittest.SkipTest(f"there is no {path}")
-    return path
-
-
-def need(*programs):
-    for p in programs:
-        if not shutil.which(p):
-            raise unittest.SkipTest(f"{p} is not installed")
-
-
-def call(*args, ok=True, stdin=None, timeout=60):
-    """Output of a program that must end well (or, with ok=False, badly but not by a signal)."""
-    p = subprocess.run(args, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       timeout=timeout * SLOW, check=False)
-    text = p.stdout.decode(errors="replace")
-    if (ok and p.returncode != 0) or (not ok and p.returncode <= 0):
-        raise AssertionError(f"{' '.join(args)} ended with {p.returncode}:\n{text}")
-    return text
 
 
 class Base(unittest.TestCase):
@@ -189,6 +167,29 @@ class Server(Base):
         self.assertNotIn("failed", out)
         with open(self.image, "rb") as f:
             self.assertEqual(f.read(512), b"\3" * 512)
+
+    def test_fio_finds_what_it_wrote(self):
+        need("fio", "qemu-img")
+        if "nbd" not in call("fio", "--enghelp").split():
+            self.skipTest("this fio has no engine 'nbd'")
+        call("qemu-img", "create", "-q", "-f", "qcow2", self.path("q"), "32M")
+        with open(self.path("r"), "wb") as f:
+            f.truncate(32 << 20)
+        for name, fmt in (("r", "raw"), ("q", "qcow2")):
+            with self.subTest(fmt):
+                self.rhea("-e", "0", "--discard=unmap", sock=f"s{name}", image=self.path(name), fmt=fmt)
+                jobs = [f"--name={mode}{n} --rw={mode} --offset={n * 8}M --size=8M --bsrange={sizes}"
+                        for n, (mode, sizes) in enumerate((("randwrite", "512-128k"), ("write", "4k-1M"),
+                                                           ("randrw", "4k-64k")))]
+                out = call("fio", "--ioengine=nbd", f"--uri={self.uri(sock='s' + name)}", "--iodepth=16",
+                           "--randseed=5", "--thread", "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0",
+                           "--verify_backlog=256", "--fsync=200", "--runtime=5", "--output-format=json", *" ".join(jobs).split(), timeout=60)
+                done = json.loads(out[out.index("{"):])["jobs"]
+                self.assertEqual([j["error"] for j in done], [0, 0, 0])
+                for j in done:
+                    self.assertGreater(j["write"]["total_ios"], 10, j["jobname"])
+                self.assertGreater(sum(j["read"]["total_ios"] for j in done), 10)
+        call("qemu-img", "check", "-q", "-U", "-f", "qcow2", self.path("q"))
 
     def test_many_clients_at_once(self):
         need("nbdcopy")
@@ -461,6 +462,105 @@ class Client(Base):
         self.kit("--filter=error", "memory", "1M", "error-pwrite=ENOSPC", "error-pwrite-rate=100%")
         out = call(tool("rhea-io"), "-f", "raw", "-c", "write 0 4096", self.uri(), ok=False)
         self.assertIn("No space left", out)
+
+    def test_each_kind_of_request_may_fail(self):
+        """Its error comes through, nothing hangs, and the connection goes on."""
+        io = tool("rhea-io")
+        for n, (kind, errno, command, text) in enumerate((
+                ("pread", "EIO", "read 0 64k", "Input/output error"),
+                ("pread", "ENOMEM", "read 0 64k", "Cannot allocate memory"),
+                ("pwrite", "ENOSPC", "write 0 64k", "No space left on device"),
+                ("pwrite", "EPERM", "write 0 64k", "Operation not permitted"),
+                ("pwrite", "EINVAL", "write 0 64k", "Invalid argument"),
+                ("zero", "ENOSPC", "write -z 0 64k", "No space left on device"),
+                ("trim", "EIO", "discard 0 64k", "Input/output error"),
+                ("extents", "EIO", "alloc 0 64k", ""))):
+            with self.subTest(kind, errno=errno):
+                self.kit("--filter=error", "memory", "1M", f"error-{kind}={errno}", f"error-{kind}-rate=100%",
+                         sock=f"k{n}")
+                good = "read 64k 4k" if kind != "pread" else "write 64k 4k"
+                p = subprocess.run([io, "-f", "raw", "-c", command, "-c", good, "-c", "flush", self.uri(sock=f"k{n}")],
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60 * SLOW)
+                self.assertIn(text, p.stdout)
+                self.assertIn("4 KiB, 1 ops", p.stdout)
+
+    def test_some_requests_fail(self):
+        """Every fourth; the others are right, and whoever copies is told."""
+        self.kit("--filter=error", "file", self.image, "error-rate=25%", "error=EIO")
+        commands = [a for i in range(64) for a in ("-c", f"read -q {i * 65536} 65536")]
+        p = subprocess.run([tool("rhea-io"), "-f", "raw", *commands, self.uri()], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=60 * SLOW)
+        failed = p.stdout.count("Input/output error")
+        self.assertTrue(0 < failed < 64, p.stdout)
+        out = call(tool("rhea-img"), "convert", "-f", "raw", "-O", "raw", self.uri(), self.path("out"), ok=False)
+        self.assertIn("Input/output error", out)
+
+    def test_sizes_that_are_not_the_files(self):
+        with open(self.path("odd"), "wb") as f:
+            f.write(b"\7" * 100000)
+        self.kit("--filter=truncate", "file", self.path("odd"), "round-up=65536", sock="up")
+        out = call(tool("rhea-io"), "-f", "raw", "-c", "read -P 7 0 100000", "-c", "read -P 0 100000 31072",
+                   "-c", "write -P 0 110000 500", "-c", "length", self.uri(sock="up"))
+        self.assertNotIn("failed", out)
+        self.assertIn("128 KiB", out)
+        out = call(tool("rhea-io"), "-f", "raw", "-c", "write -P 1 110000 500", self.uri(sock="up"), ok=False)
+        self.assertIn("No space left", out)
+        self.kit("--filter=truncate", "file", self.path("odd"), "truncate=1001", sock="down")
+        out = call(tool("rhea-io"), "-f", "raw", "-c", "read -P 7 0 1001", "-c", "write -P 9 1000 1",
+                   "-c", "read -P 9 1000 1", self.uri(sock="down"))
+        self.assertNotIn("failed", out)
+        with open(self.path("odd"), "rb") as f:
+            self.assertEqual(f.read()[999:1002], b"\7\x09\7")
+
+    def test_a_server_that_pauses_and_dies(self):
+        """Requests that hang are repeated at the next server; without a delay they fail when the connection does."""
+        for delay in (60, 0):
+            with self.subTest(delay=delay):
+                for s in ("s", "ctl"):
+                    if os.path.exists(self.path(s)):
+                        os.unlink(self.path(s))
+                server = self.kit("--filter=pause", "file", self.image, f"pause-control={self.path('ctl')}")
+                p = self.interactive(f"file.reconnect-delay={delay}")
+                p.stdin.write(b"write -P 5 0 64k\n")
+                p.stdin.flush()
+                poll(lambda: open(self.image, "rb").read(65536) == b"\5" * 65536, "the first write", 20 * SLOW)
+                with socket.socket(socket.AF_UNIX) as control:
+                    control.connect(self.path("ctl"))
+                    control.sendall(b"p")
+                    self.assertEqual(control.recv(1), b"P")
+                p.stdin.write(b"aio_write -P 6 64k 64k\naio_read -P 5 0 64k\n")
+                p.stdin.flush()
+                time.sleep(1)
+                self.assertIsNone(p.poll())
+                server.kill()
+                server.wait()
+                os.unlink(self.path("s"))
+                if delay:
+                    self.kit("file", self.image)
+                out = p.communicate(b"aio_flush\nquit\n", timeout=60 * SLOW)[0].decode()
+                self.assertEqual(out.count("Input/output error"), 0 if delay else 2, out)
+                with open(self.image, "rb") as f:
+                    data = f.read(131072)
+                self.assertEqual(data[65536:] == b"\6" * 65536, bool(delay))
+                with open(self.image, "r+b") as f:
+                    f.write(bytes(131072))
+
+    def test_a_slow_server_that_goes_away_while_it_is_copied_from(self):
+        server = self.kit("--filter=delay", "file", self.image, "rdelay=100ms")
+        p = subprocess.Popen([tool("rhea-img"), "convert", "-O", "raw", "--image-opts",
+                              f"driver=nbd,server.type=unix,server.path={self.path('s')},reconnect-delay=60",
+                              self.path("copy")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.started.append(p)
+        for _ in range(3):
+            time.sleep(0.3)
+            server.kill()
+            server.wait()
+            os.unlink(self.path("s"))
+            time.sleep(0.2)
+            server = self.kit("--filter=delay", "file", self.image, "rdelay=50ms")
+        out = p.communicate(timeout=60 * SLOW)[0].decode()
+        self.assertEqual(p.returncode, 0, out)
+        call(tool("rhea-img"), "compare", "-f", "raw", "-F", "raw", self.path("copy"), self.image)
 
     def test_slow_servers(self):
         self.kit("--filter=delay", "file", self.image, "rdelay=20ms", "wdelay=20ms")

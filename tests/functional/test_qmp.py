@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import struct
 import tempfile
@@ -20,6 +21,7 @@ from test_cli import tiny_bzimage
 HALT = b"\xfa\xf4\xeb\xfd"                       # cli; hlt; jmp $-1
 SPIN = b"\xeb\xfe"                               # jmp $
 POWER_OFF = b"\x66\xba\x04\x06\x66\xb8\x00\x20\x66\xef\xf4\xeb\xfd"  # PM1_CNT = SLP_EN
+NO_LINT1 = bytes.fromhex("c7056003e0fe00000100" "ebfe")  # masked at the local APIC; jmp $
 RESET = b"\x66\xba\xf9\x0c\xb0\x06\xee\xf4\xeb\xfd"                  # port 0xcf9 = 6
 SET_CLOCK = b"".join(b"\xb0%c\xe6\x70\xb0%c\xe6\x71" % pair for pair in  # CMOS: hold, a year later or earlier, go on
                      [(0x0b, 0x82), (9, 0x40), (0x0b, 0x02)]) + b"\xf4\xeb\xfd"
@@ -140,6 +142,62 @@ class Commands(unittest.TestCase):
             with self.assertRaisesRegex(QmpError, "No file descriptor supplied"):
                 q.ask("getfd", fdname="mine")
 
+    def test_sockets_come_along(self):
+        with Machine() as m, m.client() as q:
+            ours, theirs = socket.socketpair()
+            q.ask("getfd", fds=[theirs.fileno()], fdname="s")
+            theirs.close()
+            address = {"type": "fd", "data": {"str": "s"}}
+            q.ask("chardev-add", id="c", backend={"type": "socket", "data": {"addr": address, "server": False}})
+            with self.assertRaisesRegex(QmpError, "named 's' not found"):  # it is the device's now
+                q.ask("closefd", fdname="s")
+            q.ask("chardev-remove", id="c")
+            ours.settimeout(20)
+            self.assertEqual(ours.recv(1), b"")
+            ours.close()
+            with self.assertRaisesRegex(QmpError, "named 's' has not been found"):
+                q.ask("chardev-add", id="c", backend={"type": "socket", "data": {"addr": address, "server": False}})
+            with open("/dev/null", "rb") as f:
+                q.ask("getfd", fds=[f.fileno()], fdname="s")
+            with self.assertRaisesRegex(QmpError, "'s' is not a socket"):
+                q.ask("nbd-server-start", addr=address)
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                q.ask("getfd", fds=[listener.fileno()], fdname="s")
+                q.ask("nbd-server-start", addr=address)
+                with socket.create_connection(listener.getsockname()) as client:
+                    self.assertEqual(client.recv(8), b"NBDMAGIC")
+
+    def test_memory_backends(self):
+        with pc(HALT, "-object", "memory-backend-memfd,id=more,size=1M,share=on,merge=off") as m, m.client() as q:
+            common = {"dump": True, "prealloc": False, "reserve": True, "host-nodes": [], "policy": "default"}
+            self.assertEqual(q.ask("query-memdev"), [{"id": "pc.ram", "size": 16 << 20, "merge": True, "share": False, **common},
+                                                     {"id": "more", "size": 1 << 20, "merge": False, "share": True, **common}])
+
+    def test_nmi_takes_the_way_of_lint1(self):
+        for code, lint1 in ((SPIN, 0x400), (NO_LINT1, 0x10000)):
+            with pc(code, "-action", "reboot=shutdown") as m, m.client() as q:
+                q.ask("cont")
+                emu.poll(lambda: f"lvt=65536 65536 65536 1792 {lint1} " in
+                         q.ask("human-monitor-command", command_line="info lapic"), "the guest spins")
+                q.ask("inject-nmi")
+                if lint1 == 0x400:  # there is no IDT: that is the end
+                    self.assertEqual(q.event("SHUTDOWN")["data"]["reason"], "guest-reset")
+                else:
+                    self.assertEqual(q.ask("query-status")["status"], "running")
+
+    def test_what_random_commands_found(self):
+        with Machine() as m, m.client() as q:
+            q.ask("blockdev-add", driver="null-co", node_name="n")
+            bitmap = {"node": "n", "name": "b"}
+            q.ask("block-dirty-bitmap-add", **bitmap)
+            remove = {"type": "block-dirty-bitmap-remove", "data": bitmap}
+            with self.assertRaisesRegex(QmpError, "in use by another operation"):
+                q.ask("transaction", actions=[remove, remove])
+            q.ask("transaction", actions=[remove])
+            q.ask("chardev-add", id="c", backend={"type": "null", "data": {}})
+            with self.assertRaisesRegex(QmpError, "cannot become a hub"):
+                q.ask("chardev-change", id="c", backend={"type": "hub", "data": {"chardevs": ["c"]}})
+
     def test_memory_is_written_to_files(self):
         with pc(HALT) as m, m.client() as q, tempfile.NamedTemporaryFile() as f:
             q.ask("pmemsave", val=0x100000, size=4096, filename=f.name)
@@ -238,10 +296,28 @@ class Dump(unittest.TestCase):
             self.assertEqual(q.ask("query-dump")["status"], "active")
             with self.assertRaisesRegex(QmpError, "Dump in process"):
                 q.ask("dump-guest-memory", paging=False, protocol="file:/dev/null")
+            with self.assertRaisesRegex(QmpError, "There is a dump in process, please wait"):
+                q.ask("cont")
             os.close(w)
             q.ask("quit")
             self.assertEqual(m.wait(), 0)
             os.close(r)
+
+
+    def test_a_reset_waits(self):
+        with pc(HALT) as m, m.client() as q:
+            r, w = os.pipe()
+            q.ask("getfd", fds=[w], fdname="w")
+            os.close(w)
+            q.ask("dump-guest-memory", paging=False, detach=True, protocol="fd:w")
+            q.ask("system_reset")
+            self.assertEqual(q.ask("query-dump")["status"], "active")
+            self.assertNotIn("RESET", [e["event"] for e in q.events])
+            while os.read(r, 1 << 20):
+                pass
+            os.close(r)
+            self.assertEqual(q.event("DUMP_COMPLETED")["data"]["result"]["status"], "completed")
+            q.event("RESET")
 
 
 class Profile(unittest.TestCase):
@@ -524,6 +600,56 @@ class Guest(unittest.TestCase):
                 e.send("poweroff -f\n")
                 self.assertEqual(q.event("SHUTDOWN")["data"]["reason"], "guest-shutdown")
                 self.assertEqual(e.wait(), 0)
+
+
+class HumanCommands(unittest.TestCase):
+    """What QEMU's human monitor has."""
+
+    def hmp(self, q, line):
+        return q.ask("human-monitor-command", command_line=line).replace("\r\n", "\n")
+
+    def test_every_command_of_qemu_is_known(self):
+        qemu = shutil.which("qemu-system-x86_64")
+        if not qemu:
+            self.skipTest("no qemu-system-x86_64 (package qemu-system-x86)")
+        _, out, _ = emu.run("-M", "none", "-display", "none", "-nodefaults", "-monitor", "stdio", program=qemu,
+                            stdin=b"help\ninfo\nquit\n")
+        names = re.findall(r"(?m)^(info \S+|[a-z_][\w-]*)(?:\|\S+)? .*-- ", out)
+        self.assertGreater(len(names), 150)
+        with Machine() as m, m.client() as q:
+            for name in names:
+                if name not in ("quit", "info [subcommand]"):
+                    self.assertNotIn("unknown command", self.hmp(q, name), name)
+
+    def test_devices_memory_and_disks(self):
+        with tempfile.TemporaryDirectory() as d:
+            image = os.path.join(d, "image.qcow2")
+            emu.run("create", "-q", "-f", "qcow2", image, "4M", program=os.path.join(emu.BUILD, "rhea-img"))
+            with pc(SPIN, "-drive", f"if=none,id=d0,file={image}") as m, m.client() as q:
+                for line, expected in (
+                        ("chardev-add ringbuf,id=c", ""), ("ringbuf_write c a b", ""), ("ringbuf_read c 9", "a b\n"),
+                        ("chardev-change c null", ""), ("info chardev", "c: filename=null\n"),
+                        ("chardev-change c null,id=x", "Unexpected 'id' parameter"), ("chardev-add nothing,id=x", "Error: "),
+                        ("info memdev", "memory backend: pc.ram\n  size:  16777216\n  merge: true\n"),
+                        ("info numa", "0 nodes\n"), ("info irq", "IRQ statistics for isa-pic:\n 0: "),
+                        ("info lapic 0", "dumping local APIC state for CPU 0\n\nbase=4276095232\n"),
+                        ("info block", f"): {image} (qcow2)\n    Removable device: not locked, tray closed\n"
+                                       "    Cache mode:       writeback\n"),
+                        ("info block -v d0", "virtual size: 4 MiB (4194304 bytes)\n"), ("info block -n nothing", ""),
+                        ("block_resize d0 6", ""), ("info block -v", "virtual size: 6 MiB"), ("block_resize d0 x", "invalid size"),
+                        ("block_set_io_throttle d0 1000 0 0 0 0 9", ""), ("info block", "bps=1000 bps_rd=0 bps_wr=0 bps_max=0"),
+                        ("snapshot_blkdev_internal d0 before", ""), ("info snapshots", "snapshots on 'd0':\n"),
+                        ("snapshot_delete_blkdev_internal d0 before", ""), ("info snapshots", "There is no snapshot available.\n"),
+                        ("info block-jobs", "No active jobs\n"), ("block_job_cancel -f d0", "Error: Block job 'd0' not found\n"),
+                        ("info blockstats", "d0: rd_bytes="), ("nbd_server_start x", "Error: error parsing address 'x'\n"),
+                        ("nbd_server_start -a 127.0.0.1:0", ""), ("nbd_server_remove -f d0", ""), ("nbd_server_stop", ""),
+                        (f"snapshot_blkdev d0 {d}/overlay", ""), ("info block", "chain depth: 1"),
+                        ("trace-event reg_read on", ""), ("info trace-events reg_read", "reg_read : state 1\n"),
+                        ("trace-event * off", ""), ("info trace-events reg_read", "reg_read : state 0\n"),
+                        ("gpa2hva 0x1000", "Host virtual address for 0x1000 (pc.ram) is 0x"), ("info mice", "No mouse"),
+                        ("qom-list /objects", "type (string)\n"), ("info vnc", "info vnc: this command is not built yet\n")):
+                    got = self.hmp(q, line)
+                    self.assertTrue(expected in got if expected else got == "", f"{line}: {got!r}")
 
 
 class Golden(unittest.TestCase):

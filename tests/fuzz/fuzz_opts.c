@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * fuzz_opts - option texts of any content: keyval and JSON, addresses, the old forms of character
- * devices, WebSocket bytes, and whole command lines
+ * devices, WebSocket bytes, configuration files, and whole command lines
  *
  * The first byte picks what the rest is.  Flattening what was nested must give back what it was.
  */
+#define _GNU_SOURCE
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/opts_json.h"
@@ -64,7 +68,21 @@ static void fuzz_websocket(const uint8_t *p, size_t n)
     websocket_free(&w);
 }
 
-/* Words that end with a newline each.  Options that print or read files are not tried. */
+/* What was understood is also told in its modern form. */
+static void config_end(Config *c, bool ok)
+{
+    if (ok && !c->done)
+        options_explain(c);
+    config_free(c);
+}
+
+/* Options that read other files, or whose effect outlives the configuration. */
+static bool is_harmful(const char *word)
+{
+    return strstr(word, "readconfig") || strstr(word, "trace");
+}
+
+/* Words that end with a newline each. */
 static void fuzz_command_line(char *text)
 {
     char name[] = "rhea", *argv[32] = {name};
@@ -74,14 +92,34 @@ static void fuzz_command_line(char *text)
 
     for (char *save = NULL, *w = strtok_r(text, "\n", &save); w && argc < 31;
          w = strtok_r(NULL, "\n", &save)) {
-        if (strstr(w, "help") || strstr(w, "readconfig") || strchr(w, '?') ||
-            strstr(w, "version") || !strcmp(w, "-h") || !strcmp(w, "--h") || strstr(w, "trace"))
+        if (is_harmful(w))
             return;
         argv[argc++] = w;
     }
     config_init(&c, name);
-    options_parse(&c, argc, argv, &err);
-    config_free(&c);
+    config_end(&c, options_parse(&c, argc, argv, &err));
+}
+
+static void fuzz_config_file(const char *text)
+{
+    int fd = memfd_create("config", MFD_CLOEXEC);
+    char path[40];
+    Config c;
+    Error err;
+
+    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+        abort();
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    config_init(&c, "rhea");
+    config_end(&c, !is_harmful(text) && config_read(&c, path, &err));
+    close(fd);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc, (void)argv;
+    return !freopen("/dev/null", "w", stdout); /* help is long */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -93,7 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     text = xalloc(size);
     memcpy(text, data + 1, size - 1);
-    switch (data[0] % 8) {
+    switch (data[0] % 16) {
     case 0:
     case 1:
     case 2:
@@ -101,7 +139,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 4: fuzz_address(text); break;
     case 5: json_decref(chardev_parse_compat(text, NULL, NULL)); break;
     case 6: fuzz_websocket(data + 1, size - 1); break;
-    case 7: fuzz_command_line(text); break;
+    case 7: fuzz_config_file(text); break;
+    default: fuzz_command_line(text); break;
     }
     xfree(text);
     return 0;

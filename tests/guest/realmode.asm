@@ -273,6 +273,65 @@ real:
 .movs:
     LEXPECT 13
     LCHECK si, 0xffff
+; code ends at 64K: no way across, neither by branches of 32 bits; a fault at the branch, but behind the last instruction
+%macro AT_END 2+ ; address, bytes; LTRY was before
+    mov ax, 0x3000
+    mov es, ax
+    mov eax, 0x10000
+    mov ecx, 3
+    mov di, %1
+    mov si, %%bytes
+    mov cx, %%end - %%bytes
+    rep movsb
+    mov cx, 3
+    push word 0x3000
+    push word %1
+    retf
+%%bytes: db %2
+%%end:
+%endmacro
+    LTRY .behind
+    AT_END 0xfffe, 0x90, 0x90
+.behind:
+    LEXPECT 13
+    LCHECK word [low_ip], 0
+    LTRY .across
+    AT_END 0xfffd, 0x90, 0xb9, 1, 0      ; MOV CX, 1 from 0xfffe on
+.across:
+    LEXPECT 13
+    LCHECK word [low_ip], 0xfffe
+    LCHECK cx, 3
+    LTRY .jmp32
+    AT_END 0x100, 0x90, 0x66, 0xe9, 0xf9, 0xfe, 0, 0
+.jmp32:
+    LEXPECT 13
+    LCHECK word [low_ip], 0x101
+    LTRY .jmp_eax
+    AT_END 0x100, 0x90, 0x66, 0xff, 0xe0
+.jmp_eax:
+    LEXPECT 13
+    LCHECK word [low_ip], 0x101
+    LTRY .call_eax
+    AT_END 0x100, 0x90, 0x66, 0xff, 0xd0
+.call_eax:
+    LEXPECT 13
+    LCHECK word [low_ip], 0x101
+    LTRY .ret32
+    AT_END 0x100, 0x66, 0x50, 0x66, 0xc3 ; PUSH EAX, RET
+.ret32:
+    LEXPECT 13
+    LCHECK word [low_ip], 0x102
+    LTRY .jmp16                          ; 16 bits wrap
+    mov ax, 0x3000
+    mov es, ax
+    mov word [es:0], 0x0b0f              ; UD2
+    AT_END 0xfff0, 0xe9, 0x0d, 0
+.jmp16:
+    LCHECK word [low_vector], 6
+    LCHECK word [low_ip], 0
+    xor ax, ax
+    mov es, ax
+    jmp .limits_end
 .limits_end:
 ; addresses of 16 bits wrap
     mov byte [0x601], 0x5a
@@ -401,6 +460,20 @@ real:
     LCHECK ebp, 0x11117ffe
     leave
     LCHECK sp, 0x8000
+; ENTER with levels: the frames before are copied, SP and BP wrap
+    mov bp, 0x7e00
+    mov word [0x7dfe], 0x1357
+    mov word [0x7dfc], 0x2468
+    enter 4, 3
+    LCHECK word [0x7ffe], 0x7e00
+    LCHECK word [0x7ffc], 0x1357
+    LCHECK word [0x7ffa], 0x2468
+    LCHECK word [0x7ff8], 0x7ffe
+    LCHECK sp, 0x7ff4
+    LCHECK bp, 0x7ffe
+    leave
+    LCHECK sp, 0x8000
+    LCHECK bp, 0x7e00
     push word 1
     push word 2
     call .ret4

@@ -90,6 +90,22 @@ main64:
     pop rdi
     call rdi
     CHECK rax, 0x11111111
+; a call that pushes into its own block, to a block that is known and in the end patches itself
+    mov ecx, 5
+    mov [stack], rsp
+.push:
+    mov rax, known
+    lea rsp, [.slot + 10]
+.slot:
+    mov rdx, strict qword 0x1122334455667788
+    call rax
+.back:
+    ud2
+.known:
+    CHECK rax, rdx
+    CHECK [.slot + 2], .back
+    dec ecx
+    jnz .push
 ; data beside hot code: must not disturb it
     mov ecx, 200000
     mov rdi, neighbour
@@ -100,7 +116,23 @@ main64:
     PASS
 
 neighbour: dd 0
+align 8
+stack: dq 0
 align 16
 patched:
     mov eax, 0
     ret
+align 4096 ; a page of its own
+known:
+    mov rsp, [stack]
+    mov rdi, neighbour
+    mov rsi, known_late + 1
+    cmp ecx, 1
+    cmove rdi, rsi
+    mov [rdi], ecx
+known_late:
+    mov eax, 0
+    mov edx, 0
+    cmp ecx, 1
+    cmove edx, ecx
+    jmp main64.known

@@ -48,7 +48,7 @@ static bool not_now(BlockNode *n, bool may_block)
 {
     Toy *t = toy_of(n);
 
-    ck_assert(lock_held(&n->meta));
+    assert(lock_held(&n->meta)); /* on any thread: Check's own are for the test's */
     t->dice = t->dice * 1103515245 + 12345;
     return !may_block && (t->dice >> 16) % 4 == 0;
 }
@@ -98,7 +98,7 @@ static void toy_cancel(BlockNode *n, Extent *e)
 static int toy_zero(BlockNode *n, uint64_t at, uint64_t size, uint32_t flags)
 {
     (void)flags;
-    ck_assert(at % CLUSTER == 0 && size % CLUSTER == 0);
+    assert(at % CLUSTER == 0 && size % CLUSTER == 0);
     for (uint64_t c = at / CLUSTER; c < (at + size) / CLUSTER; c++)
         toy_of(n)->at[c] = ZERO;
     return 0;

@@ -48,3 +48,6 @@ unit-tests += test_qcow2
 unit-tests += test_zero
 unit-tests += test_sandbox
 unit-tests += test_block_faults
+unit-tests += test_throttle
+unit-tests += test_block_model
+unit-tests += test_smbios

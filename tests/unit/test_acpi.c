@@ -9,6 +9,8 @@ enum { AT = 0xe0000 };
 
 static ByteBuf tables;
 
+static const AcpiBoard *with; /* more about the board; NULL: nothing */
+
 static void build(unsigned cpus)
 {
     static uint32_t ids[300];
@@ -34,6 +36,14 @@ static void build(unsigned cpus)
 
     for (unsigned i = 0; i < COUNT_OF(ids); i++)
         ids[i] = i;
+    if (with) {
+        b.n_present = with->n_present;
+        b.n_nodes = with->n_nodes;
+        b.cpu_nodes = with->cpu_nodes;
+        b.memory = with->memory;
+        b.n_memory = with->n_memory;
+        b.distances = with->distances;
+    }
     bytebuf_free(&tables);
     tables = (ByteBuf){0};
     acpi_build(&tables, &b, AT);
@@ -124,6 +134,66 @@ START_TEST(the_madt_lists_every_processor_and_wide_ids_as_x2apics)
 }
 END_TEST
 
+START_TEST(processors_that_are_not_there_are_listed_but_not_enabled)
+{
+    unsigned enabled = 0, n = 0;
+    const uint8_t *madt;
+
+    with = &(AcpiBoard){.n_present = 2};
+    build(4);
+    madt = table("APIC", 0);
+    for (uint32_t i = 44; i < get_le32(madt + 4); i += madt[i + 1])
+        if (madt[i] == 0) {
+            n++;
+            enabled += get_le32(madt + i + 4) & 1;
+        }
+    with = NULL;
+    ck_assert_uint_eq(n, 4);
+    ck_assert_uint_eq(enabled, 2);
+}
+END_TEST
+
+START_TEST(nodes_have_processors_memory_and_distances)
+{
+    static const uint8_t nodes[260] = {[1] = 1, [258] = 2};
+    static const AcpiMemory memory[] = {{0, 0xa0000, 0}, {4 * GIB, 2 * GIB, 2}};
+    static const uint8_t distances[] = {10, 20, 30, 20, 10, 40, 30, 40, 10};
+    unsigned at_node[3] = {0}, pieces = 0;
+    const uint8_t *srat, *slit;
+
+    with = &(AcpiBoard){
+        .n_nodes = 3, .cpu_nodes = nodes, .memory = memory, .n_memory = 2, .distances = distances};
+    build(260);
+    with = NULL;
+    srat = table("SRAT", 0);
+    for (uint32_t i = 48; i < get_le32(srat + 4); i += srat[i + 1]) {
+        const uint8_t *e = srat + i;
+
+        if (e[0] == 1) {
+            ck_assert_uint_eq(e[1], 40);
+            ck_assert_uint_eq(get_le32(e + 2), memory[pieces].node);
+            ck_assert_uint_eq(get_le64(e + 8), memory[pieces].at);
+            ck_assert_uint_eq(get_le64(e + 16), memory[pieces].size);
+            ck_assert_uint_eq(get_le32(e + 28), 1);
+            pieces++;
+            continue;
+        }
+        ck_assert_uint_eq(e[1], e[0] == 0 ? 16 : 24);
+        ck_assert_uint_eq(get_le32(e + (e[0] == 0 ? 4 : 12)), 1);
+        at_node[e[0] == 0 ? e[2] : get_le32(e + 4)]++;
+        if (e[0] == 2 && get_le32(e + 4) == 2)
+            ck_assert_uint_eq(get_le32(e + 8), 258);
+    }
+    ck_assert_uint_eq(pieces, 2);
+    ck_assert_uint_eq(at_node[0], 258);
+    ck_assert_uint_eq(at_node[1], 1);
+    ck_assert_uint_eq(at_node[2], 1);
+    slit = table("SLIT", 0);
+    ck_assert_uint_eq(get_le64(slit + 36), 3);
+    ck_assert_mem_eq(slit + 44, distances, sizeof distances);
+}
+END_TEST
+
 START_TEST(aml_lengths_and_numbers_are_as_the_grammar_says)
 {
     ByteBuf b = {0};
@@ -148,4 +218,6 @@ END_TEST
 
 UNIT_MAIN("acpi", root_pointer_and_tables_sum_to_zero, the_fadt_points_to_dsdt_and_facs,
           the_madt_lists_every_processor_and_wide_ids_as_x2apics,
+          processors_that_are_not_there_are_listed_but_not_enabled,
+          nodes_have_processors_memory_and_distances,
           aml_lengths_and_numbers_are_as_the_grammar_says)

@@ -104,7 +104,7 @@ START_TEST(xts_agrees_with_the_standard)
     /* IEEE 1619, vector 2, the first block: keys 11.. and 22.., data unit 3333333333, plaintext 44.. */
     static const uint8_t expect[16] = {0xc4, 0x54, 0x18, 0x5e, 0x6a, 0x16, 0x93, 0x6e,
                                        0x39, 0x33, 0x40, 0x38, 0xac, 0xef, 0x83, 0x8b};
-    CipherSpec spec = {128, CIPHER_XTS, CIPHER_PLAIN64, DIGEST_SHA1};
+    CipherSpec spec = {CIPHER_AES, 128, CIPHER_XTS, CIPHER_PLAIN64, DIGEST_SHA1};
     uint8_t key[32], sector[512];
     Cipher *c;
 
@@ -118,33 +118,100 @@ START_TEST(xts_agrees_with_the_standard)
 }
 END_TEST
 
-START_TEST(every_cipher_decrypts_what_it_encrypted)
+static const char *const algos[] = {"aes-128",     "aes-192",     "aes-256",     "cast5-128",
+                                    "serpent-128", "serpent-192", "serpent-256", "twofish-128",
+                                    "twofish-192", "twofish-256"};
+static const char *const modes[] = {"xts", "cbc", "ctr", "ecb"};
+static const char *const hashes[] = {"md5",    "sha1",   "sha224",   "sha256",
+                                     "sha384", "sha512", "ripemd160"};
+
+static void there_and_back(const char *options, bool same_sectors)
 {
-    static const char *const options[] = {
-        "cipher-alg=aes-128,ivgen-alg=plain",
-        "cipher-alg=aes-192",
-        "cipher-alg=aes-256,hash-alg=sha1",
-        "cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=plain",
-        "cipher-alg=aes-192,cipher-mode=cbc,hash-alg=sha512",
-        "cipher-alg=aes-256,cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256",
-        "ivgen-alg=essiv,hash-alg=sha384",
-    };
     uint8_t plain[4096], buf[4096];
+    Crypto *c = create(options);
 
     for (unsigned i = 0; i < sizeof plain; i++)
-        plain[i] = (uint8_t)(i * 7 + i / 512);
-    for (unsigned i = 0; i < COUNT_OF(options); i++) {
-        Crypto *c = create(options[i]);
+        plain[i] = (uint8_t)(i % 512 * 7);
+    memcpy(buf, plain, sizeof buf);
+    ck_assert_int_eq(crypto_encrypt(c, 5 << 9, buf, sizeof buf), 0);
+    ck_assert_mem_ne(buf, plain, 16);
+    ck_assert_msg(!memcmp(buf, buf + 512, 512) == same_sectors, "%s", options);
+    crypto_free(c);
+    ck_assert_ptr_nonnull(c = reopen("one"));
+    ck_assert_int_eq(crypto_decrypt(c, 7 << 9, buf + 1024, 3072), 0);
+    ck_assert_mem_eq(buf + 1024, plain + 1024, 3072);
+    crypto_free(c);
+}
 
-        memcpy(buf, plain, sizeof buf);
-        ck_assert_int_eq(crypto_encrypt(c, 5 << 9, buf, sizeof buf), 0);
-        for (unsigned s = 0; s < 8; s++)
-            ck_assert_mem_ne(buf + s * 512, plain + s * 512, 16);
-        crypto_free(c);
-        ck_assert_ptr_nonnull(c = reopen("one"));
-        ck_assert_int_eq(crypto_decrypt(c, 7 << 9, buf + 1024, 3072), 0);
-        ck_assert_mem_eq(buf + 1024, plain + 1024, 3072);
-        crypto_free(c);
+START_TEST(every_cipher_decrypts_what_it_encrypted)
+{
+    for (unsigned m = 0; m < COUNT_OF(modes); m++) {
+        AUTO_FREE char *options = xasprintf("cipher-alg=%s,cipher-mode=%s", algos[_i], modes[m]);
+
+        if (strcmp(algos[_i], "cast5-128") || strcmp(modes[m], "xts"))
+            there_and_back(options, !strcmp(modes[m], "ecb"));
+    }
+}
+END_TEST
+
+START_TEST(every_digest_serves_for_passphrases)
+{
+    for (unsigned h = 0; h < COUNT_OF(hashes); h++) {
+        AUTO_FREE char *options = xasprintf("hash-alg=%s", hashes[h]);
+
+        there_and_back(options, false);
+    }
+    there_and_back("cipher-mode=cbc,ivgen-alg=plain", false);
+    there_and_back("cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256", false);
+    there_and_back("cipher-alg=serpent-192,ivgen-alg=essiv,ivgen-hash-alg=md5", false);
+}
+END_TEST
+
+START_TEST(digests_are_those_of_their_standards)
+{
+    static const struct {
+        Digest digest;
+        uint8_t first[4]; /* of the digest of "abc" */
+    } known[] = {
+        {DIGEST_MD5, {0x90, 0x01, 0x50, 0x98}},    {DIGEST_SHA1, {0xa9, 0x99, 0x3e, 0x36}},
+        {DIGEST_SHA224, {0x23, 0x09, 0x7d, 0x22}}, {DIGEST_SHA256, {0xba, 0x78, 0x16, 0xbf}},
+        {DIGEST_SHA384, {0xcb, 0x00, 0x75, 0x3f}}, {DIGEST_SHA512, {0xdd, 0xaf, 0x35, 0xa1}},
+        {DIGEST_RIPEMD160, {0x8e, 0xb2, 0x08, 0xf7}},
+    };
+    /* RFC 6070, the second vector */
+    static const uint8_t derived[4] = {0xea, 0x6c, 0x01, 0x4d};
+    uint8_t out[DIGEST_MAX];
+
+    for (unsigned i = 0; i < COUNT_OF(known); i++) {
+        ck_assert(digest_of(known[i].digest, "abc", 3, out, NULL));
+        ck_assert_mem_eq(out, known[i].first, 4);
+    }
+    ck_assert(digest_pbkdf2(DIGEST_SHA1, "password", 8, (const uint8_t *)"salt", 4, 2, out, 20,
+                            NULL));
+    ck_assert_mem_eq(out, derived, 4);
+}
+END_TEST
+
+START_TEST(what_does_not_go_together_is_refused)
+{
+    static const char *const bad[] = {
+        "cipher-alg=des",
+        "cipher-alg=aes-512",
+        "cipher-mode=cfb",
+        "ivgen-alg=plain65",
+        "hash-alg=crc32",
+        "cipher-alg=cast5-128",
+        "cipher-alg=cast5-128,cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=md5",
+    };
+
+    for (unsigned i = 0; i < COUNT_OF(bad); i++) {
+        CryptoCreate p = {0};
+        Error err = {0};
+
+        parse(&crypto_create_type, &p, bad[i]);
+        ck_assert_msg(!crypto_luks_size(&p, &err), "%s was taken", bad[i]);
+        ck_assert_str_ne(err.msg, "");
+        reflect_free(&crypto_create_type, &p);
     }
 }
 END_TEST
@@ -210,7 +277,7 @@ START_TEST(bad_headers_are_refused)
         uint32_t value;
     } bad[] = {
         {0, 0},           {4, 0xbabe0002}, {8, 0x44455300}, {40, 0x65636200},
-        {72, 0x6d643500}, {108, 0},        {108, 65},       {108, 0x40000000},
+        {72, 0x6d643600}, {108, 0},        {108, 65},       {108, 0x40000000},
         {164, 0},         {208, 1},        {208 + 40, 1},   {208 + 40, 0xfffffff8},
         {208 + 44, 1},    {208 + 88, 8},   {104, 100},      {208 + 4, 0},
     };
@@ -251,22 +318,17 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        xts_agrees_with_the_standard,        every_cipher_decrypts_what_it_encrypted,
+        xts_agrees_with_the_standard,        digests_are_those_of_their_standards,
+        every_digest_serves_for_passphrases, what_does_not_go_together_is_refused,
         a_wrong_passphrase_opens_nothing,    passphrases_come_and_go,
         a_failed_write_leaves_the_old_slots, bad_headers_are_refused,
         the_old_aes_takes_a_short_passphrase};
-    Suite *s = suite_create("crypto");
     TCase *t = tcase_create("crypto");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_loop_test(t, every_cipher_decrypts_what_it_encrypted, 0, COUNT_OF(algos));
     for (unsigned i = 0; i < COUNT_OF(tests); i++)
         tcase_add_test(t, tests[i]);
-    suite_add_tcase(s, t);
-    srunner_run_all(r, CK_NORMAL);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_run_case("crypto", t);
 }

@@ -186,6 +186,19 @@ START_TEST(lines_run_commands)
     hmp_is(b, "frobnicate 1", "unknown command: 'frobnicate'\r\n");
     hmp_is(b, "info nothing", "unknown command: 'info nothing'\r\n");
     hmp_is(b, "sendkey a", "sendkey: this command is not built yet\r\n");
+    hmp_is(b, "info  vnc ", "info vnc: this command is not built yet\r\n");
+    hmp_is(b, "info numa", "0 nodes\r\n");
+    hmp_is(b, "balloon 1", "Error: No balloon device has been activated\r\n");
+    hmp_is(b, "balloon 0x7fffffffffffffff",
+           "integer is for 63-bit values\r\nTry \"help balloon\" for more information\r\n");
+    hmp_is(b, "block_resize d0 x",
+           "invalid size\r\nTry \"help block_resize\" for more information\r\n");
+    hmp_is(b, "block_job_cancel -f d0", "Error: Block job 'd0' not found\r\n");
+    hmp_is(b, "watchdog_action pause", "");
+    ck_assert_int_eq(b->m->cfg.watchdog_action, WATCHDOG_PAUSE);
+    hmp_is(b, "trace-event zork on", "unknown event \"zork\"\r\n");
+    hmp_is(b, "trace-event zork maybe",
+           "Expected 'on' or 'off'\r\nTry \"help trace-event\" for more information\r\n");
     hmp_is(b, "device_del nope", "Error: Device 'nope' not found\r\n");
     hmp_is(b, "device_add nope,id=x", "Error: 'nope' is not a valid device model name\r\n");
     hmp_is(b, "memsave 0 10",

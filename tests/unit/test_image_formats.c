@@ -95,9 +95,98 @@ static const struct {
     {"vpc", "{\"size\": \"5M\", \"subformat\": \"fixed\"}"},
     {"vpc", "{\"size\": \"5M\", \"force_size\": \"on\"}"},
     {"vmdk", "{\"size\": \"5M\"}"},
+    {"vmdk", "{\"size\": \"5M\", \"zeroed_grain\": \"on\"}"},
     {"vmdk", "{\"size\": \"5M\", \"subformat\": \"monolithicFlat\"}"},
+    {"vmdk", "{\"size\": \"5M\", \"subformat\": \"twoGbMaxExtentSparse\"}"},
+    {"vmdk", "{\"size\": \"2147484160\", \"subformat\": \"twoGbMaxExtentSparse\"}"},
+    {"vmdk", "{\"size\": \"2147484160\", \"subformat\": \"twoGbMaxExtentFlat\"}"},
+    {"vhdx", "{\"size\": \"5M\", \"block_size\": \"1M\"}"},
+    {"vhdx", "{\"size\": \"5M\", \"subformat\": \"fixed\"}"},
     {"luks", "{\"size\": \"5M\", \"key-secret\": \"s\", \"iter-time\": \"1\"}"},
 };
+
+START_TEST(a_disk_in_several_files_is_one)
+{
+    static const char *const subs[] = {"Sparse", "Flat"};
+    uint8_t buf[200000], back[200000];
+
+    fill(buf, sizeof buf, 3);
+    for (unsigned i = 0; i < 2; i++) {
+        AUTO_FREE char *path = path_of("disk.vmdk");
+        AUTO_FREE char *options =
+            xasprintf("{\"size\": \"5G\", \"subformat\": \"twoGbMaxExtent%s\"}", subs[i]);
+        uint64_t at = 2 * GIB - 100000, last = 5 * GIB - sizeof buf;
+        BlockNode *n;
+
+        create("vmdk", path, options);
+        n = open_it("vmdk", path, 0, NULL);
+        ck_assert_ptr_nonnull(n);
+        ck_assert_uint_eq(n->size, 5 * GIB);
+        ck_assert_int_eq(node_write(n, at, buf, sizeof buf), 0);
+        ck_assert_int_eq(node_write(n, last, buf, sizeof buf), 0);
+        node_unref(n);
+        n = open_it("vmdk", path, NODE_READ_ONLY, NULL);
+        ck_assert_int_eq(node_read(n, at, back, sizeof back), 0);
+        ck_assert_mem_eq(back, buf, sizeof buf);
+        ck_assert_int_eq(node_read(n, last, back, sizeof back), 0);
+        ck_assert_mem_eq(back, buf, sizeof buf);
+        ck_assert_int_eq(node_read(n, at + GIB, back, sizeof back), 0);
+        ck_assert_uint_eq(back[0], 0);
+        node_unref(n);
+    }
+}
+END_TEST
+
+/* The id of the contents, as recorded. */
+static long long content_id(BlockNode *n)
+{
+    json_t *info = n->drv->info(n);
+    long long id = json_integer_value(json_object_get(json_object_get(info, "data"), "cid"));
+
+    json_decref(info);
+    return id;
+}
+
+START_TEST(an_overlay_of_a_vmdk_that_was_changed_is_refused)
+{
+    static const char *const subs[] = {"monolithicSparse", "twoGbMaxExtentSparse"};
+    AUTO_FREE char *base = path_of("base.vmdk"), *top = path_of("top.vmdk");
+
+    for (unsigned i = 0; i < 4; i++) {
+        AUTO_FREE char *options =
+            xasprintf("{\"size\": \"5M\", \"subformat\": \"%s\"}", subs[i % 2]);
+        long long before, after;
+        char back[5];
+        BlockNode *n;
+
+        create("vmdk", base, options);
+        n = open_it("vmdk", base, 0, NULL);
+        if (i > 1)
+            ck_assert_int_eq(node_write(n, 100, "first", 5), 0);
+        before = content_id(n);
+        node_unref(n);
+        create("vmdk", top, "{\"size\": \"5M\", \"backing_file\": \"base.vmdk\"}");
+        n = open_it("vmdk", top, NODE_READ_ONLY, NULL);
+        ck_assert_int_eq(node_read(n, 100, back, 5), 0);
+        node_unref(n);
+        n = open_it("vmdk", base, 0, NULL);
+        ck_assert(content_id(n) == before);
+        ck_assert_int_eq(node_write(n, 100, "again", 5), 0);
+        ck_assert_int_eq(node_write(n, 101, "new", 3), 0);
+        after = content_id(n);
+        ck_assert(after != before);
+        node_unref(n);
+        n = open_it("vmdk", base, NODE_READ_ONLY, NULL);
+        ck_assert(content_id(n) == after);
+        ck_assert_int_eq(node_read(n, 100, back, 5), 0);
+        ck_assert_mem_eq(back, "anewn", 5);
+        node_unref(n);
+        n = open_it("vmdk", top, NODE_READ_ONLY, NULL);
+        ck_assert_int_eq(node_read(n, 100, back, 5), -EINVAL);
+        node_unref(n);
+    }
+}
+END_TEST
 
 START_TEST(what_was_written_is_there_after_opening_again)
 {
@@ -217,6 +306,21 @@ static const struct {
     {"vmdk", "{\"size\": \"5M\"}", 48, 8, 1ull << 50},      /* directory outside */
     {"vmdk", "{\"size\": \"5M\"}", 56, 8, 0},               /* directory nowhere */
     {"vmdk", "{\"size\": \"5M\"}", 8, 4, 0x10003},          /* compressed, in an unknown way */
+    {"vhdx", "{\"size\": \"5M\"}", 0, 4, 0},                /* signature */
+    {"vhdx", "{\"size\": \"5M\"}", 3 << 20, 4, 0},          /* metadata table */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 32, 4, 9},   /* unknown, but required */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 48, 4, 9},   /* an item within the table */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 52, 4, 1 << 30}, /* an item beyond its region */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65536, 4, 3 << 20},   /* block size */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65540, 4, 2},         /* a parent */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65544, 8, 1ull << 40}, /* larger than its table */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65544, 8, 100},       /* no whole sectors */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65568, 4, 520},       /* sector size */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (1ull << 40) + 6},    /* a block beyond the end */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (2 << 20) + 6},       /* a block over the table */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (1 << 20) + 6},       /* a block over the log */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, 6},                   /* a block over the headers */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (4 << 20) + 7},       /* partly in a parent */
 };
 
 START_TEST(lies_are_refused)
@@ -234,6 +338,58 @@ START_TEST(lies_are_refused)
     ck_assert_msg(!n, "%s with %" PRIu64 " at %u was taken", lies[_i].fmt, lies[_i].value,
                   lies[_i].at);
     ck_assert_str_ne(err.msg, "");
+}
+END_TEST
+
+START_TEST(vhdx_lives_with_one_header_and_one_region_table)
+{
+    static const unsigned at[] = {64 << 10, 128 << 10, 192 << 10, 256 << 10};
+
+    for (unsigned bad = 1; bad < 16; bad++) {
+        AUTO_FREE char *path = path_of("disk.img");
+        Error err = {0};
+        BlockNode *n;
+        int fd;
+
+        create("vhdx", path, "{\"size\": \"5M\"}");
+        fd = open(path, O_RDWR);
+        for (unsigned i = 0; i < COUNT_OF(at); i++)
+            if (bad & 1u << i)
+                ck_assert_int_eq(pwrite(fd, "bad", 3, at[i] + 100), 3);
+        close(fd);
+        n = open_it("vhdx", path, 0, &err);
+        ck_assert_msg(!n == ((bad & 3) == 3 || (bad & 12) == 12), "%x: %s", bad, err.msg);
+        if (!n)
+            continue;
+        ck_assert_int_eq(node_write(n, 70000, "new", 3), 0);
+        node_unref(n);
+        n = open_it("vhdx", path, 0, &err);
+        ck_assert_msg(n, "%x: %s", bad, err.msg);
+        node_unref(n);
+    }
+}
+END_TEST
+
+START_TEST(vhdx_tells_by_its_ids_that_it_was_written)
+{
+    AUTO_FREE char *path = path_of("disk.img");
+    uint8_t before[2][80], after[2][80];
+    BlockNode *n;
+    int fd;
+
+    create("vhdx", path, "{\"size\": \"5M\", \"subformat\": \"fixed\"}");
+    fd = open(path, O_RDONLY);
+    for (unsigned writes = 0; writes < 2; writes++) {
+        for (unsigned i = 0; i < 2; i++)
+            ck_assert_int_eq(pread(fd, before[i], 80, (i + 1) * 65536), 80);
+        n = open_it("vhdx", path, 0, NULL);
+        ck_assert_int_eq(writes ? node_write(n, 5, "new", 3) : node_read(n, 5, after, 3), 0);
+        node_unref(n);
+        for (unsigned i = 0; i < 2; i++)
+            ck_assert_int_eq(pread(fd, after[i], 80, (i + 1) * 65536), 80);
+        ck_assert_int_eq(!memcmp(before, after, sizeof before), !writes);
+    }
+    close(fd);
 }
 END_TEST
 
@@ -272,7 +428,7 @@ START_TEST(sizes_beyond_a_format_are_refused)
 {
     static const struct {
         const char *fmt, *size;
-    } big[] = {{"vdi", "100T"}, {"vpc", "3T"}, {"vmdk", "3T"}, {"luks", "9223372036854775807"}};
+    } big[] = {{"vdi", "100T"}, {"vpc", "3T"}, {"vmdk", "65T"}, {"vhdx", "65T"}, {"luks", "9223372036854775807"}};
 
     for (unsigned i = 0; i < COUNT_OF(big); i++) {
         AUTO_FREE char *path = path_of("disk.img");
@@ -289,22 +445,19 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("image_formats");
     TCase *t = tcase_create("image_formats");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, what_was_written_is_there_after_opening_again, 0, COUNT_OF(kinds));
     tcase_add_loop_test(t, lies_are_refused, 0, COUNT_OF(lies));
     tcase_add_test(t, an_overlay_of_vmdk_shows_its_base);
+    tcase_add_test(t, an_overlay_of_a_vmdk_that_was_changed_is_refused);
+    tcase_add_test(t, a_disk_in_several_files_is_one);
     tcase_add_test(t, compressed_grains_come_back);
+    tcase_add_test(t, vhdx_lives_with_one_header_and_one_region_table);
+    tcase_add_test(t, vhdx_tells_by_its_ids_that_it_was_written);
     tcase_add_test(t, descriptors_of_vmdk_are_checked);
     tcase_add_test(t, sizes_beyond_a_format_are_refused);
-    suite_add_tcase(s, t);
-    srunner_run_all(r, CK_NORMAL);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_run_case("image_formats", t);
 }

@@ -322,18 +322,11 @@ int main(void)
                                   a_read_only_export_refuses_writers,
                                   the_list_names_exports_and_contexts,
                                   names_of_servers_are_understood};
-    Suite *s = suite_create("nbd");
     TCase *t = tcase_create("nbd");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, teardown);
     for (unsigned i = 0; i < COUNT_OF(tests); i++)
         tcase_add_test(t, tests[i]);
-    suite_add_tcase(s, t);
-    srunner_run_all(r, CK_NORMAL);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_run_case("nbd", t);
 }

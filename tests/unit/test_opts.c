@@ -81,6 +81,25 @@ START_TEST(the_last_one_wins_and_unused_ones_are_named)
 }
 END_TEST
 
+START_TEST(an_unknown_key_gets_a_known_one_suggested)
+{
+    Opts o;
+    Error e = {0};
+
+    ck_assert(opts_parse(&o, "scokets=1", NULL, &e));
+    opts_get(&o, "cores");
+    opts_get(&o, "sockets");
+    ck_assert(!opts_all_used(&o, &e));
+    ck_assert_str_eq(e.msg, "Invalid parameter 'scokets'; did you mean 'sockets'?");
+    opts_free(&o);
+    ck_assert(opts_parse(&o, "zzz=1", NULL, &e));
+    opts_get(&o, "cores");
+    ck_assert(!opts_all_used(&o, &e));
+    ck_assert_str_eq(e.msg, "Invalid parameter 'zzz'");
+    opts_free(&o);
+}
+END_TEST
+
 START_TEST(numbers_are_whole_strings)
 {
     static const char *const bad[] = {
@@ -147,4 +166,5 @@ END_TEST
 
 UNIT_MAIN("opts", keys_values_and_a_leading_word, two_commas_are_one, options_need_names,
           json_is_taken_too, the_last_one_wins_and_unused_ones_are_named, numbers_are_whole_strings,
-          sizes_have_units_and_fractions, booleans_have_eight_spellings, near_names_are_suggested)
+          sizes_have_units_and_fractions, booleans_have_eight_spellings, near_names_are_suggested,
+          an_unknown_key_gets_a_known_one_suggested)

@@ -2,138 +2,16 @@
 /*
  * test_powercut - what a qcow2 image is like after the power went at any moment
  *
- * A protocol driver in memory keeps apart what was flushed from what was only written.  A crash keeps the
- * former and any subset of the latter, also parts of a write.  Then: the image opens, `check` finds no
+ * The disk in memory (block_disk.h) keeps apart what was flushed from what was only written.  A crash keeps
+ * the former and any subset of the latter, also parts of a write.  Then: the image opens, `check` finds no
  * corruption (leaks at most), and each sector holds what was flushed or something written after it.
  * POWERCUTS=n: how many crashes (3000).
  */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "base/alloc.h"
-#include "base/opts_json.h"
-#include "block/block.h"
-#include "unit.h"
+#include "block_disk.h"
 
-enum { DISK = 4 << 20, SIZE = 1 << 20, SECTOR = 512, SECTORS = SIZE / SECTOR, PENDING_MAX = 4096 };
-
-/* --- a disk with a write cache --- */
-
-typedef struct Pending {
-    uint64_t at;
-    uint32_t size;
-    uint8_t *data; /* NULL: zeroes */
-} Pending;
-
-typedef struct Disk {
-    uint8_t now[DISK], safe[DISK];
-    uint64_t size, safe_size;
-    Pending p[PENDING_MAX];
-    unsigned n;
-} Disk;
-
-static Disk *disks[2];
-
-static void disk_flush(Disk *d)
-{
-    for (unsigned i = 0; i < d->n; i++) {
-        memcpy(d->safe + d->p[i].at, d->now + d->p[i].at, d->p[i].size);
-        xfree(d->p[i].data);
-    }
-    if (d->size < d->safe_size)
-        memset(d->safe + d->size, 0, d->safe_size - d->size);
-    d->safe_size = d->size;
-    d->n = 0;
-}
-
-static void disk_write(Disk *d, const BlockReq *r)
-{
-    uint64_t skip = 0;
-    Pending *p = &d->p[d->n];
-
-    ck_assert_uint_le(r->at + r->size, DISK);
-    if (d->n == PENDING_MAX)
-        return disk_flush(d); /* a disk may write back when it likes */
-    *p = (Pending){r->at, (uint32_t)r->size, NULL};
-    if (r->op == BLOCK_WRITE) {
-        p->data = xalloc(r->size);
-        for (int i = 0; i < r->n_iov; i++) {
-            memcpy(p->data + skip, r->iov[i].iov_base, r->iov[i].iov_len);
-            skip += r->iov[i].iov_len;
-        }
-        memcpy(d->now + r->at, p->data, r->size);
-    } else {
-        memset(d->now + r->at, 0, r->size);
-    }
-    d->n++;
-    d->size = MAX(d->size, r->at + r->size);
-}
-
-static void disk_submit(BlockNode *n, BlockReq *r)
-{
-    Disk *d = disks[*(unsigned *)n->state];
-    uint64_t at = r->at;
-
-    switch (r->op) {
-    case BLOCK_READ:
-        for (int i = 0; i < r->n_iov; i++) {
-            uint64_t has = at >= DISK ? 0 : MIN((uint64_t)r->iov[i].iov_len, DISK - at);
-
-            memset(r->iov[i].iov_base, 0, r->iov[i].iov_len);
-            memcpy(r->iov[i].iov_base, d->now + at, has);
-            at += r->iov[i].iov_len;
-        }
-        break;
-    case BLOCK_FLUSH: disk_flush(d); break;
-    default:
-        disk_write(d, r);
-        n->size = d->size;
-        if (r->flags & BLOCK_FUA)
-            disk_flush(d);
-    }
-    blockreq_complete(r, 0);
-}
-
-typedef struct DiskOptions {
-    uint32_t index;
-} DiskOptions;
-static const Field disk_fields[] = {PROP(DiskOptions, index, "index", 0, "which")};
-static STRUCT_TYPE(disk_options_type, DiskOptions, disk_fields);
-
-static bool disk_open(BlockNode *n, const void *options, Error *err)
-{
-    (void)err;
-    *(unsigned *)n->state = ((const DiskOptions *)options)->index;
-    n->size = disks[*(unsigned *)n->state]->size;
-    n->filename = xstrdup("disk");
-    n->zero_init = true;
-    return true;
-}
-
-static bool disk_truncate(BlockNode *n, uint64_t size, Preallocation p, bool exact, Error *err)
-{
-    Disk *d = disks[*(unsigned *)n->state];
-
-    (void)p, (void)exact, (void)err;
-    ck_assert_uint_le(size, DISK);
-    if (size < d->size)
-        memset(d->now + size, 0, d->size - size);
-    n->size = d->size = size;
-    return true;
-}
-
-static BlockDriver disk_driver = {
-    .name = "test-disk",
-    .doc = "a disk with a write cache",
-    .kind = DRIVER_PROTOCOL,
-    .options = &disk_options_type,
-    .state_size = sizeof(unsigned),
-    .open = disk_open,
-    .submit = disk_submit,
-    .truncate = disk_truncate,
-};
-BLOCK_DRIVER_REGISTER(disk_driver)
+enum { SIZE = 1 << 20, SECTOR = DISK_SECTOR, SECTORS = SIZE / SECTOR };
 
 /* --- crashes --- */
 
@@ -154,43 +32,17 @@ static unsigned roll(Run *r)
     return r->seed >> 8;
 }
 
-static void copy_with_crash(Run *r)
+static unsigned roll_for(void *r)
 {
-    Disk *from = disks[0], *to = disks[1];
-
-    for (unsigned i = 0; i < to->n; i++)
-        xfree(to->p[i].data);
-    to->n = 0;
-    memset(to->now, 0, to->size);
-    memcpy(to->now, from->safe, from->safe_size);
-    to->size = from->safe_size;
-    for (unsigned i = 0; i < from->n; i++) {
-        const Pending *p = &from->p[i];
-        unsigned fate = roll(r) % 4; /* none, all, some sectors, all */
-
-        for (uint64_t at = 0; at < p->size && fate; at += SECTOR) {
-            uint64_t len = MIN(SECTOR - (p->at + at) % SECTOR, p->size - at);
-
-            if (fate == 2 && roll(r) & 1)
-                continue;
-            if (p->data)
-                memcpy(to->now + p->at + at, p->data + at, len);
-            else
-                memset(to->now + p->at + at, 0, len);
-            to->size = MAX(to->size, p->at + at + len);
-        }
-    }
-    memset(to->safe, 0, to->safe_size);
-    memcpy(to->safe, to->now, to->size);
-    to->safe_size = to->size;
+    return roll(r);
 }
 
 static BlockNode *image_open(Run *r, unsigned disk, Error *err)
 {
     return node_open(
         r->g,
-        json_pack("{ss s{sssi}}", "driver", "qcow2", "file", "driver", "test-disk", "index", disk),
-        0, err);
+        json_pack("{ss s{sssi}}", "driver", "qcow2", "file", "driver", "test-ram", "disk", disk), 0,
+        err);
 }
 
 static void say(void *arg, const char *line)
@@ -217,7 +69,7 @@ static void crash(Run *r, unsigned long number)
     Error err = {0};
     BlockNode *n;
 
-    copy_with_crash(r);
+    disk_cut(&disks[0], &disks[1], roll_for, r);
     n = image_open(r, 1, &err);
     ck_assert_msg(n != NULL, "crash %lu: %s", number, err.msg);
     ck_assert_msg(n->drv->check(n, 0, &rep, &err), "crash %lu: %s", number, err.msg);
@@ -277,10 +129,8 @@ static void run_start(Run *r, unsigned seed)
     json_t *j;
 
     *r = (Run){.seed = seed, .g = graph_new(NULL, NULL)};
-    for (unsigned i = 0; i < 2; i++)
-        disks[i] = xnew(Disk);
     file = node_open(r->g,
-                     json_pack("{sssssi}", "driver", "test-disk", "node-name", "file0", "index", 0),
+                     json_pack("{sssssi}", "driver", "test-ram", "node-name", "file0", "disk", 0),
                      0, &err);
     ck_assert_msg(file != NULL, "%s", err.msg);
     j = json_pack("{sssisssb}", "file", "file0", "size", SIZE, "version", "v3", "lazy-refcounts",
@@ -301,10 +151,8 @@ static void run_end(Run *r)
     block_port_free(r->port);
     node_unref(r->node);
     graph_free(r->g);
-    for (unsigned i = 0; i < 2; i++) {
-        disk_flush(disks[i]);
-        xfree(disks[i]);
-    }
+    for (unsigned i = 0; i < 2; i++)
+        disk_reset(&disks[i]);
 }
 
 START_TEST(no_crash_corrupts_an_image_or_loses_what_was_flushed)

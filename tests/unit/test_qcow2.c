@@ -6,215 +6,13 @@
  * a cut any part of what was not flushed may be missing: the image must have leaks at most, and each
  * sector what was flushed last or something written since.
  */
-#include "block/block.h"
-
-#include <errno.h>
 #include <malloc.h>
-#include <stdlib.h>
 
-#include "base/alloc.h"
 #include "base/bytes.h"
 #include "block/bitmap.h"
-#include "tests/unit/unit.h"
+#include "block_disk.h"
 
-enum { SECTOR = 512, DISKS = 4, SNAPSHOTS = 3, ACCEPTED = 6 };
-
-/* --- a disk in memory --- */
-
-typedef struct Piece {
-    uint64_t at, size;
-    uint8_t *data;
-} Piece;
-
-typedef struct Disk {
-    uint8_t *data, *stable; /* stable: what a cut cannot take away */
-    uint64_t size, stable_size, cap;
-    Piece *piece; /* written since the last flush */
-    unsigned n_pieces, cap_pieces;
-    unsigned ops, fail_at, cut_at; /* this one fails; before this one the power goes; 0: none */
-    bool cut;
-} Disk;
-static Disk disks[DISKS];
-
-typedef struct RamOptions {
-    uint32_t disk;
-} RamOptions;
-static const Field ram_fields[] = {PROP(RamOptions, disk, "disk", 0, "which")};
-static STRUCT_TYPE(ram_type, RamOptions, ram_fields);
-
-static void disk_reserve(Disk *d, uint64_t size)
-{
-    uint64_t cap = d->cap ? d->cap : 1 << 20;
-
-    while (cap < size)
-        cap *= 2;
-    if (cap == d->cap)
-        return;
-    d->data = xrealloc(d->data, cap);
-    d->stable = xrealloc(d->stable, cap);
-    memset(d->data + d->cap, 0, cap - d->cap);
-    memset(d->stable + d->cap, 0, cap - d->cap);
-    d->cap = cap;
-}
-
-static void disk_drop_pieces(Disk *d)
-{
-    while (d->n_pieces)
-        xfree(d->piece[--d->n_pieces].data);
-}
-
-static void disk_reset(Disk *d)
-{
-    disk_drop_pieces(d);
-    xfree(d->data);
-    xfree(d->stable);
-    xfree(d->piece);
-    *d = (Disk){0};
-}
-
-static void disk_put(Disk *d, uint64_t at, const void *p, uint64_t size)
-{
-    disk_reserve(d, at + size);
-    memcpy(d->data + at, p, size);
-    d->size = MAX(d->size, at + size);
-    if (d->n_pieces == d->cap_pieces) {
-        d->cap_pieces = d->cap_pieces ? d->cap_pieces * 2 : 64;
-        d->piece = xrealloc(d->piece, d->cap_pieces * sizeof(Piece));
-    }
-    d->piece[d->n_pieces++] = (Piece){at, size, memcpy(xalloc(size), p, size)};
-}
-
-static int disk_write(Disk *d, const BlockReq *r)
-{
-    uint8_t *buf = xalloc(r->size), *p = buf;
-
-    for (int i = 0; i < r->n_iov; i++) {
-        memcpy(p, r->iov[i].iov_base, r->iov[i].iov_len);
-        p += r->iov[i].iov_len;
-    }
-    disk_put(d, r->at, buf, r->size);
-    xfree(buf);
-    return 0;
-}
-
-static int disk_read(Disk *d, const BlockReq *r)
-{
-    uint64_t at = r->at;
-
-    for (int i = 0; i < r->n_iov; i++) {
-        uint64_t len = r->iov[i].iov_len, has = at >= d->size ? 0 : MIN(len, d->size - at);
-
-        memcpy(r->iov[i].iov_base, d->data + at, has);
-        memset((char *)r->iov[i].iov_base + has, 0, len - has);
-        at += len;
-    }
-    return 0;
-}
-
-static int disk_flush(Disk *d)
-{
-    disk_reserve(d, d->size);
-    for (unsigned i = 0; i < d->n_pieces; i++)
-        memcpy(d->stable + d->piece[i].at, d->piece[i].data, d->piece[i].size);
-    d->stable_size = d->size;
-    disk_drop_pieces(d);
-    return 0;
-}
-
-static void disk_cut(const Disk *from, Disk *to);
-
-static void ram_submit(BlockNode *n, BlockReq *r)
-{
-    Disk *d = *(Disk **)n->state;
-    void *zeroes;
-    int rc = 0;
-
-    d->ops++;
-    if (d->ops == d->cut_at) {
-        disk_cut(d, &disks[1]);
-        d->cut = true;
-    }
-    if (d->ops == d->fail_at) {
-        blockreq_complete(r, -EIO);
-        return;
-    }
-    switch (r->op) {
-    case BLOCK_READ: rc = disk_read(d, r); break;
-    case BLOCK_WRITE: rc = disk_write(d, r); break;
-    case BLOCK_ZERO:
-        zeroes = xalloc(r->size);
-        disk_put(d, r->at, zeroes, r->size);
-        xfree(zeroes);
-        break;
-    case BLOCK_FLUSH: rc = disk_flush(d); break;
-    default: break;
-    }
-    n->size = d->size;
-    blockreq_complete(r, rc);
-}
-
-static bool ram_open(BlockNode *n, const void *options, Error *err)
-{
-    const RamOptions *o = options;
-
-    (void)err;
-    *(Disk **)n->state = &disks[o->disk];
-    n->size = disks[o->disk].size;
-    n->filename = xasprintf("ram:%u", o->disk);
-    return true;
-}
-
-static bool ram_truncate(BlockNode *n, uint64_t size, Preallocation p, bool exact, Error *err)
-{
-    Disk *d = *(Disk **)n->state;
-
-    (void)p, (void)exact, (void)err;
-    disk_reserve(d, size);
-    if (size < d->size) {
-        disk_flush(d); /* cutting off is taken for stable */
-        memset(d->data + size, 0, d->size - size);
-        memset(d->stable + size, 0, d->size - size);
-    }
-    d->size = d->stable_size = size;
-    n->size = size;
-    return true;
-}
-
-static BlockDriver ram_driver = {
-    .name = "test-ram",
-    .doc = "disk in memory",
-    .kind = DRIVER_PROTOCOL,
-    .options = &ram_type,
-    .state_size = sizeof(Disk *),
-    .open = ram_open,
-    .submit = ram_submit,
-    .truncate = ram_truncate,
-};
-BLOCK_DRIVER_REGISTER(ram_driver)
-
-/* What is left of @from after a cut, in @to. */
-static void disk_cut(const Disk *from, Disk *to)
-{
-    disk_reset(to);
-    disk_reserve(to, from->size);
-    memcpy(to->data, from->stable, MIN(from->cap, from->size));
-    to->size = from->stable_size;
-    for (unsigned i = 0; i < from->n_pieces; i++) {
-        const Piece *p = &from->piece[i];
-        int how = rand() % 4; /* none, all, some of its sectors */
-
-        for (uint64_t k = 0; k < p->size; k += SECTOR - (p->at + k) % SECTOR) {
-            uint64_t len = MIN(p->size - k, SECTOR - (p->at + k) % SECTOR);
-
-            if (how == 0 || (how > 1 && rand() % 2))
-                continue;
-            memcpy(to->data + p->at + k, p->data + k, len);
-            to->size = MAX(to->size, p->at + k + len);
-        }
-    }
-    memcpy(to->stable, to->data, to->cap);
-    to->stable_size = to->size;
-}
+enum { SECTOR = DISK_SECTOR, SNAPSHOTS = 3, ACCEPTED = 6 };
 
 /* --- an image and its model --- */
 
@@ -651,7 +449,7 @@ static void random_op(Run *r, bool lazy)
     } else if (k < 96) {
         op_reopen(r);
     } else {
-        disk_cut(&disks[0], &disks[1]);
+        disk_cut(&disks[0], &disks[1], roll_rand, NULL);
         check_cut(r, lazy);
     }
     if (disks[0].cut)
@@ -774,7 +572,7 @@ START_TEST(persistent_bitmaps_are_stored_at_close_and_in_use_while_open)
     ck_assert(bitmap_get(b, 3 * 65536) && bitmap_count(b) == 65536);
     ck_assert_int_eq(block_write(r.port, 5 * 65536, buf, sizeof buf, 0), 0);
     block_flush(r.port);
-    disk_cut(&disks[0], &disks[1]);
+    disk_cut(&disks[0], &disks[1], roll_rand, NULL);
     {
         BlockGraph *g = graph_new(NULL, &err);
         BlockNode *n = open_image(g, 1, 0, &err);
@@ -857,6 +655,228 @@ START_TEST(a_write_over_metadata_is_refused_and_marks_the_image)
 }
 END_TEST
 
+/* The image on disk 0, with further options: @members begin with a comma and have ' for ". */
+static BlockNode *open_with(BlockGraph *g, const char *members, Error *err)
+{
+    AUTO_FREE char *text =
+        xasprintf("{'driver': 'qcow2', 'file': {'driver': 'test-ram'}%s}", members);
+
+    for (char *p = text; *p; p++)
+        *p = *p == '\'' ? '"' : *p;
+    return node_open(g, json_loads(text, 0, NULL), 0, err);
+}
+
+START_TEST(overlap_check_takes_a_template_and_switches)
+{
+    static const struct {
+        const char *options, *error; /* NULL: the write is done */
+    } cases[] = {
+        {"", NULL}, /* the table is a snapshot's only: not known without reading */
+        {", 'overlap-check': 'cached'", NULL},
+        {", 'overlap-check': 'all'", "x"},
+        {", 'overlap-check': {'inactive-l2': true}", "x"},
+        {", 'overlap-check.inactive-l2': 'on'", "x"},
+        {", 'overlap-check': {'template': 'all', 'inactive-l2': false}", NULL},
+        {", 'overlap-check.template': 'none'", NULL},
+    };
+    char name[] = "s";
+    SnapshotInfo info = {.name = name, .icount = UINT64_MAX};
+    uint8_t buf[SECTOR] = {1};
+    uint64_t l1, l2, old;
+    Error err = {0};
+    Run r;
+
+    run_start(&r, &setups[0], 1);
+    ck_assert_int_eq(block_write(r.port, 0, buf, sizeof buf, 0), 0);
+    ck_assert_int_eq(block_write(r.port, 65536, buf, sizeof buf, 0), 0);
+    must(r.n->drv->snapshots->create(r.n, &info, &err), "snapshot", &err);
+    l1 = get_be64(disks[0].data + 40);
+    old = get_be64(disks[0].data + l1) & 0x00fffffffffffe00ull;
+    ck_assert_int_eq(block_write(r.port, 0, buf, sizeof buf, 0), 0); /* a table of its own */
+    run_close(&r);
+    l2 = get_be64(disks[0].data + l1) & 0x00fffffffffffe00ull;
+    ck_assert_uint_ne(l2, old);
+    put_be64(disks[0].data + l2, BIT(63) | old); /* guest offset 0 is in the snapshot's table */
+    for (unsigned i = 0; i < COUNT_OF(cases); i++) {
+        uint64_t was = get_be64(disks[0].data + 72);
+        BlockNode *n = open_with(r.g, cases[i].options, &err);
+
+        must(n, cases[i].options, &err);
+        ck_assert_msg(node_write(n, 4096, buf, sizeof buf) == (cases[i].error ? -EIO : 0), "%s",
+                      cases[i].options);
+        node_unref(n);
+        put_be64(disks[0].data + 72, was);
+    }
+    ck_assert_ptr_null(open_with(r.g, ", 'overlap-check': 'some'", &err));
+    ck_assert_msg(strstr(err.msg, "none, constant, cached, all"), "%s", err.msg);
+    err = (Error){0};
+    ck_assert_ptr_null(open_with(r.g, ", 'overlap-check.some': true", &err));
+    ck_assert_msg(strstr(err.msg, "'overlap-check.some'"), "%s", err.msg);
+    run_free(&r);
+}
+END_TEST
+
+START_TEST(unused_parts_of_tables_leave_memory_by_time)
+{
+    Setup big = {"big", "{\"cluster-size\":4096}", 1ull << 30, 4096, false, false};
+    Loop *loop = loop_new(NULL);
+    Error err = {0};
+    BlockCtx *ctx = blockctx_new(loop, &err);
+    BlockGraph *g = graph_new(ctx, &err);
+    uint8_t buf[SECTOR] = {1};
+    struct timespec begin, now;
+    BlockNode *n;
+    size_t full;
+
+    disk_reset(&disks[0]);
+    create_image(g, 0, &big);
+    n = open_with(g, ", 'cache-clean-interval': 1", &err);
+    must(n, "open", &err);
+    for (uint64_t at = 0; at < big.size; at += 2 * MIB)
+        ck_assert_int_eq(node_write(n, at, buf, sizeof buf), 0);
+    ck_assert_int_eq(node_flush(n), 0);
+    full = mallinfo2().uordblks;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do {
+        loop_step(loop, 100000000);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (mallinfo2().uordblks + MIB > full && now.tv_sec < begin.tv_sec + 30);
+    ck_assert_uint_lt(mallinfo2().uordblks + MIB, full);
+    ck_assert_int_eq(node_read(n, 2 * MIB, buf, sizeof buf), 0);
+    ck_assert_int_eq(buf[0], 1);
+    node_unref(n);
+    graph_free(g);
+    blockctx_free(ctx);
+    loop_free(loop);
+    check_image(0, "after cleaning", false);
+}
+END_TEST
+
+/* --- sizes --- */
+
+static void resize_to(BlockNode *n, uint64_t size, Preallocation p)
+{
+    Error err = {0};
+
+    must(node_truncate(n, size, p, true, &err), "resize", &err);
+}
+
+/* All of [from, size) reads as zeroes. */
+static void expect_zero(BlockNode *n, uint64_t from)
+{
+    uint8_t *buf = xalloc(n->size - from);
+
+    ck_assert_int_eq(node_read(n, from, buf, n->size - from), 0);
+    for (uint64_t i = 0; i < n->size - from; i++)
+        if (buf[i])
+            ck_abort_msg("byte %d of %d is %#x", (int)(from + i), (int)n->size, buf[i]);
+    xfree(buf);
+}
+
+START_TEST(what_was_cut_off_does_not_come_back)
+{
+    static const struct {
+        const char *create;
+        Preallocation p;
+    } cases[] = {
+        {"{\"cluster-size\":4096}", PREALLOC_METADATA},
+        {"{\"cluster-size\":4096}", PREALLOC_FALLOC},
+        {"{\"extended-l2\":true}", PREALLOC_OFF}, /* zero subclusters behind the end, then data */
+        {"{\"cluster-size\":4096,\"data-file\":\"new-data\"}", PREALLOC_OFF},
+        {"{\"cluster-size\":4096,\"data-file\":\"new-data\"}", PREALLOC_METADATA},
+        {"{\"extended-l2\":true,\"data-file\":\"new-data\"}", PREALLOC_METADATA},
+        {"{\"data-file\":\"new-data\",\"data-file-raw\":true}", PREALLOC_OFF},
+    };
+    const Setup s = {"cut", cases[_i].create, MIB, 4096, false, false};
+    bool has_data = strstr(s.create, "data-file");
+    Error err = {0};
+    BlockGraph *g = graph_new(NULL, &err);
+    BlockNode *data = node_open(
+        g, json_pack("{sssiss}", "driver", "test-ram", "disk", 2, "node-name", "new-data"), 0,
+        &err);
+    uint8_t *buf = xalloc(MIB);
+    BlockNode *n;
+
+    disk_reset(&disks[0]);
+    disk_reset(&disks[2]);
+    must(data, "data file", &err);
+    create_image(g, 0, &s);
+    n = open_with(g, has_data ? ", 'data-file': 'new-data'" : "", &err);
+    must(n, "open", &err);
+    memset(buf, 0xe7, MIB);
+    ck_assert_int_eq(node_write(n, 0, buf, MIB), 0);
+    ck_assert_int_eq(node_zero(n, 262144, 65536, BLOCK_MAY_UNMAP), 0);
+    ck_assert_int_eq(node_write(n, 303104, buf, 24576), 0);
+    resize_to(n, 300032, PREALLOC_OFF);
+    resize_to(n, MIB + 12800, cases[_i].p);
+    expect_zero(n, 300032);
+    resize_to(n, MIB / 2, PREALLOC_OFF);
+    resize_to(n, 3 * MIB, cases[_i].p);
+    expect_zero(n, 300032);
+    node_unref(n);
+    node_unref(data);
+    graph_free(g);
+    xfree(buf);
+    if (!has_data)
+        check_image(0, "after resizing", false);
+}
+END_TEST
+
+START_TEST(small_clusters_have_room_for_names)
+{
+    const Setup s = {"names",
+                     "{\"cluster-size\":512,\"backing-file\":\"some/other/image.qcow2\","
+                     "\"backing-fmt\":\"qcow2\"}",
+                     MIB,
+                     512,
+                     false,
+                     false};
+    Error err = {0};
+    BlockGraph *g = graph_new(NULL, &err);
+    BlockNode *n;
+
+    disk_reset(&disks[0]);
+    create_image(g, 0, &s);
+    n = open_with(g, ", 'backing': null", &err);
+    must(n, "open", &err);
+    ck_assert_str_eq(n->backing_file, "some/other/image.qcow2");
+    node_unref(n);
+    graph_free(g);
+}
+END_TEST
+
+/* Streaming makes clusters whose contents are zeroes: they must not lie behind the end of the file. */
+START_TEST(what_is_copied_up_lies_in_the_file)
+{
+    Error err = {0};
+    BlockGraph *g = graph_new(NULL, &err);
+    const Setup s = {"low", "{\"cluster-size\":4096}", MIB, 4096, false, false};
+    BlockReq q = {
+        .op = BLOCK_WRITE, .flags = BLOCK_UNCHANGED, .at = 65536, .size = MIB - 1024 - 65536};
+    BlockNode *n, *low;
+    BlockPort *p;
+
+    disk_reset(&disks[0]);
+    create_image(g, 0, &s);
+    low = node_open(
+        g, json_pack("{sssis{ss}}", "driver", "raw", "size", 65536, "file", "driver", "null-co"), 0,
+        &err);
+    must(low, "backing", &err);
+    n = open_with(g, ", 'backing': null", &err);
+    must(n, "open", &err);
+    must(node_set_child(n, "backing", low, &err), "backing", &err);
+    resize_to(n, MIB - 1024, PREALLOC_OFF);
+    p = block_port_new(g, NULL, n, PERM_ALL, PERM_ALL, &err);
+    must(p, "port", &err);
+    ck_assert_int_eq(block_wait(p, &q), 0);
+    block_port_free(p);
+    node_unref(n);
+    node_unref(low);
+    graph_free(g);
+    check_image(0, "copied up", false);
+}
+END_TEST
+
 static TCase *group(Suite *s, const char *name)
 {
     TCase *t = tcase_create(name);
@@ -878,6 +898,11 @@ int main(void)
     tcase_add_test(t, persistent_bitmaps_are_stored_at_close_and_in_use_while_open);
     tcase_add_loop_test(t, repair_mends_wrong_counts_and_rebuilds_lost_blocks, 0, 3);
     tcase_add_test(t, a_write_over_metadata_is_refused_and_marks_the_image);
+    tcase_add_test(t, overlap_check_takes_a_template_and_switches);
+    tcase_add_test(t, unused_parts_of_tables_leave_memory_by_time);
+    tcase_add_loop_test(t, what_was_cut_off_does_not_come_back, 0, 7);
+    tcase_add_test(t, small_clusters_have_room_for_names);
+    tcase_add_test(t, what_is_copied_up_lies_in_the_file);
     tcase_add_loop_test(group(s, "model"), agrees_with_a_plain_array_and_survives_cuts, 0,
                         COUNT_OF(setups));
     tcase_add_loop_test(group(s, "failures"),

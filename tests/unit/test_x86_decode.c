@@ -356,8 +356,63 @@ START_TEST(lengths_and_names_agree_with_capstone)
 END_TEST
 #endif
 
+static bool same_insn(const X86Insn *a, const X86Insn *b)
+{
+    const X86Mem *m = &a->mem, *n = &b->mem;
+    bool same = a->row == b->row && a->len == b->len && a->opsize == b->opsize &&
+                a->adsize == b->adsize && a->rep == b->rep && a->lock == b->lock &&
+                a->rex == b->rex && a->vex == b->vex && a->vex_w == b->vex_w &&
+                a->vex_l == b->vex_l && a->opsize_prefix == b->opsize_prefix && a->n == b->n &&
+                a->modrm == b->modrm && a->opcode == b->opcode && m->base == n->base &&
+                m->index == n->index && m->scale == n->scale && m->seg == n->seg &&
+                m->rip == n->rip && m->disp == n->disp;
+
+    for (unsigned k = 0; k < a->n; k++) {
+        const X86Operand *x = &a->o[k], *y = &b->o[k];
+
+        same &= x->kind == y->kind && x->size == y->size && x->reg == y->reg && x->imm == y->imm;
+    }
+    return same;
+}
+
+/* Any bytes, and the same with another tail: what was remembered must not be taken for something else. */
+START_TEST(quick_decoding_gives_the_same)
+{
+    static const uint32_t modes[] = {M64, M32, M16};
+    X86Shapes *shapes = calloc(1, sizeof(*shapes));
+    uint64_t x = 1;
+
+    for (unsigned k = 0; k < 2000000; k++) {
+        uint32_t mode = modes[k / 8 % 3];
+        uint8_t b[48] = {0};
+        X86Insn slow, quick;
+        int want;
+
+        x = k % 8 ? x : x * 6364136223846793005u + 1442695040888963407u;
+        for (unsigned n = 0; n < 16; n++) {
+            uint64_t y = (x + n / 3) * 0x9e3779b97f4a7c15u;
+
+            b[n] = (uint8_t)(n < 1 + k % 8 ? y >> (8 * (n % 3) + 20) : k * 37 + n * 101 + (k >> 8));
+        }
+        if (k % 3 == 0) { /* prefixes more often than by chance */
+            static const uint8_t often[] = {0x48, 0x66, 0x0f, 0xf3, 0x67, 0x41, 0x65, 0x83};
+
+            b[0] = often[x >> 40 & 7];
+            b[1] = k % 2 ? often[x >> 43 & 7] : b[1];
+        }
+        want = x86_decode(&slow, b, 48, mode, NULL);
+        ck_assert_int_eq(x86_decode_quick(shapes, &quick, b, 48, mode, NULL), want);
+        ck_assert_msg(want != X86_DECODE_OK || same_insn(&slow, &quick),
+                      "mode %x: %02x %02x %02x %02x %02x %02x %02x", mode, b[0], b[1], b[2], b[3],
+                      b[4], b[5], b[6]);
+    }
+    free(shapes);
+}
+END_TEST
+
 UNIT_MAIN("x86 decode", addresses_are_decoded_in_all_three_sizes, byte_registers_depend_on_rex,
           operand_sizes_follow_prefixes_and_defaults, mandatory_prefixes_select,
           lock_needs_a_memory_destination, vex_rules, modes_have_their_own_opcodes,
           features_gate_rows, length_limits, pass_rows_belong_to_their_instructions,
-          disassembly_gives_lengths, lengths_and_names_agree_with_capstone)
+          disassembly_gives_lengths, lengths_and_names_agree_with_capstone,
+          quick_decoding_gives_the_same)

@@ -25,6 +25,7 @@ enum { PC = 0x401100, PAGE = 4096 };
 static X86Cpu cpu;
 static uint8_t code[2 * PAGE];
 static bool second_page; /* is it there? */
+static uint32_t limit = UINT32_MAX; /* of CS */
 
 static const uint8_t *next_page(IrBlock *b)
 {
@@ -36,6 +37,7 @@ static IrBlock *translate(IrBlock *b, uint32_t mode, Gva pc, unsigned max)
 {
     for (unsigned i = 0; i < COUNT_OF(cpu.features); i++)
         cpu.features[i] = ~0ull;
+    cpu.cpu.code_limit = limit;
     b->cpu = &cpu.cpu;
     b->pc = b->linear = pc;
     b->mode = mode;
@@ -242,6 +244,29 @@ START_TEST(mov_ss_shadows_only_a_move)
 }
 END_TEST
 
+START_TEST(code_ends_with_its_segment)
+{
+    memset(code, 0x90, sizeof code);
+    put("90 b8 11 22", 0x100); /* nop; mov ax, 0x2211 */
+    limit = 0x1102;
+    translate(&block, R16, PC & 0xffff, 64);
+    char *s = text(&block);
+
+    ck_assert_str_eq(s, "call.i64 hlp_raise k=0x10d pc; leave.i64");
+    xfree(s);
+    ck_assert_uint_eq(block.size, 3);
+    put("eb 10", 0x100); /* a branch behind the limit, and one to its last byte */
+    translate(&block, R16, PC & 0xffff, 64);
+    ck_assert_uint_eq(last()->op, IR_LEAVE);
+    limit = 0x1112;
+    translate(&block, R16, PC & 0xffff, 64);
+    ck_assert_uint_eq(last()->op, IR_JMP);
+    translate(&block, M32, PC, 64); /* flat */
+    ck_assert_uint_eq(last()->op, IR_JMP);
+    limit = UINT32_MAX;
+}
+END_TEST
+
 START_TEST(step_mode_makes_blocks_of_one_instruction)
 {
     static const char *const insns[] = {"90",   "7510", "e810000000",    "c3",
@@ -296,6 +321,7 @@ START_TEST(random_bytes_give_valid_ir)
             code[at] = 0xc4;
         second_page = round & 8;
         at = round % 64 == 5 ? PAGE - 7 : at;
+        limit = round % 4 ? UINT32_MAX : (uint32_t)(PC - PC % PAGE + at) + round / 4 % 12;
         if (at == PAGE - 7)
             memcpy(code + at, code + PC % PAGE, 24);
         if (round & 8 || at != PAGE - 7)
@@ -305,6 +331,7 @@ START_TEST(random_bytes_give_valid_ir)
                       code[at + 5], strbuf_str(&why));
         strbuf_free(&why);
     }
+    limit = UINT32_MAX;
 }
 END_TEST
 
@@ -367,7 +394,7 @@ static uint16_t dead(const char *hex)
 {
     unsigned n = put(hex, 0);
 
-    return x86_flags_dead(code, n, PC, M64, NULL);
+    return x86_flags_dead(NULL, code, n, M64, NULL);
 }
 
 START_TEST(flags_are_dead_where_they_are_overwritten_first)
@@ -390,5 +417,6 @@ END_TEST
 UNIT_MAIN("x86_translate", each_encoding_becomes_the_most_direct_ir,
           a_block_ends_at_the_page_border, a_crossing_instruction_begins_a_block_of_its_own,
           sti_and_the_next_instruction_are_one_block, mov_ss_shadows_only_a_move,
-          step_mode_makes_blocks_of_one_instruction, random_bytes_give_valid_ir,
-          every_row_of_the_table_is_translated, flags_are_dead_where_they_are_overwritten_first)
+          code_ends_with_its_segment, step_mode_makes_blocks_of_one_instruction,
+          random_bytes_give_valid_ir, every_row_of_the_table_is_translated,
+          flags_are_dead_where_they_are_overwritten_first)

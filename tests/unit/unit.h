@@ -7,22 +7,29 @@
 
 #include "base/base.h"
 
-/* Each test must end by signal @sig (0: must pass). */
-static inline int unit_run_signal(const char *name, const TTest *const *tests, size_t n, int sig)
+/* For main() of what needs more than UNIT_MAIN(): fixtures, loops. */
+static inline int unit_run_case(const char *name, TCase *t)
 {
     Suite *s = suite_create(name);
-    TCase *t = tcase_create(name);
     SRunner *r = srunner_create(s);
     int failed;
 
-    tcase_set_timeout(t, 60);
-    for (size_t i = 0; i < n; i++)
-        tcase_add_test_raise_signal(t, tests[i], sig);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
     failed = srunner_ntests_failed(r);
     srunner_free(r);
     return failed != 0;
+}
+
+/* Each test must end by signal @sig (0: must pass). */
+static inline int unit_run_signal(const char *name, const TTest *const *tests, size_t n, int sig)
+{
+    TCase *t = tcase_create(name);
+
+    tcase_set_timeout(t, 60);
+    for (size_t i = 0; i < n; i++)
+        tcase_add_test_raise_signal(t, tests[i], sig);
+    return unit_run_case(name, t);
 }
 
 static inline int unit_run(const char *name, const TTest *const *tests, size_t n)

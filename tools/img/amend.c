@@ -43,6 +43,19 @@ static int help(const char *fmt)
     return 0;
 }
 
+/* Is one of @options for new images only? */
+static bool is_for_create(const BlockDriver *d, const Type *t, const json_t *options)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)options, key, value)
+        if (d->create_options && reflect_find(d->create_options, key, FIELD_PROP) &&
+            !reflect_find(t, key, FIELD_PROP))
+            return true;
+    return false;
+}
+
 static bool amend(Img *im, ImgFile *f, json_t *options)
 {
     const BlockDriver *d = f->node->drv;
@@ -53,11 +66,15 @@ static bool amend(Img *im, ImgFile *f, json_t *options)
     if (!t)
         return false;
     progress_begin(&im->progress, arg_progress(im), 1);
-    ok = options_check(t, options, &err) &&
-         d->amend(f->node, options, on_progress, &im->progress, &err);
+    ok = options_check(t, options, &err);
+    if (ok && arg_has(im, OPT_FORCE))
+        json_object_set_new(options, "force", json_true());
+    ok = ok && d->amend(f->node, options, on_progress, &im->progress, &err);
     progress_end(&im->progress, ok);
     if (!ok)
-        log_error("%s", err.msg);
+        log_error("%s%s", err.msg,
+                  is_for_create(d, t, options) ? "\nThis option is only supported for image creation"
+                                               : "");
     return ok && !block_flush(f->port);
 }
 

@@ -169,7 +169,8 @@ int img_cmd_bitmap(Img *im)
     c.name = im->operands[1];
     ok = img_open(im, &c.f, im->operands[0], arg_get(im, 'f'), arg_has(im, OPT_IMAGE_OPTS), 0);
     if (ok && arg_has(im, 'b'))
-        ok = img_open(im, &c.source, arg_get(im, 'b'), arg_get(im, 'F'), false, NODE_READ_ONLY);
+        ok = img_open(im, &c.source, arg_get(im, 'b'), arg_get(im, 'F'), false,
+                      NODE_READ_ONLY | NODE_NO_BACKING); /* which may be what we write to */
     ok = ok && run(&c);
     if (ok && block_flush(c.f.port)) {
         log_error("'%s' could not be flushed to its storage", im->operands[0]);

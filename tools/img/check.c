@@ -101,7 +101,7 @@ static int check(Img *im, BlockNode *n, unsigned fix, bool json)
         return STATUS_UNSUPPORTED;
     }
     if (!run_check(n, fix, quiet, &r))
-        return STATUS_ERROR;
+        return r.unsupported ? STATUS_UNSUPPORTED : STATUS_ERROR;
     if (r.corruptions_fixed || r.leaks_fixed) {
         say_repaired(im, json, &r);
         if (!run_check(n, 0, quiet, &again))

@@ -22,6 +22,22 @@ void print_error(const Error *err, const char *fmt, ...)
 
 /* --- opening --- */
 
+/* --image-opts that do not say the format: it is guessed. */
+static BlockNode *open_guessed(Img *im, json_t *options, uint32_t flags, Error *err)
+{
+    json_t *file = json_object_get(options, "file");
+    AUTO_FREE char *name = NULL;
+    char *text;
+
+    if (json_is_object(file) && !json_object_get(file, "driver"))
+        json_object_set_new(file, "driver", json_string("file"));
+    text = json_dumps(options, JSON_COMPACT);
+    name = xasprintf("json:%s", text);
+    free(text);
+    json_decref(options);
+    return node_open_image(im->graph, name, NULL, NULL, flags, err);
+}
+
 static BlockNode *open_node(Img *im, const char *name, const char *fmt, bool image_opts,
                             uint32_t flags, Error *err)
 {
@@ -30,6 +46,8 @@ static BlockNode *open_node(Img *im, const char *name, const char *fmt, bool ima
     if (!image_opts)
         return node_open_image(im->graph, name, fmt, NULL, flags, err);
     options = opts_json_parse(name, NULL, 0, NULL, err);
+    if (options && !json_object_get(options, "driver") && json_object_get(options, "file"))
+        return open_guessed(im, options, flags, err);
     return options ? node_open(im->graph, options, flags, err) : NULL;
 }
 
@@ -122,25 +140,59 @@ void print_formats(void)
     putchar('\n');
 }
 
+static bool unknown_key(const Type *t, const char *key, Error *err)
+{
+    const char *names[MAX_FORMATS], *near;
+    unsigned n = 0;
+
+    for (unsigned i = 0; t && i < t->n_fields && n < MAX_FORMATS; i++)
+        names[n++] = t->fields[i].name;
+    near = nearest_name(key, names, n);
+    if (near)
+        return error_set(err, "Invalid parameter '%s'; did you mean '%s'?", key, near);
+    return error_set(err, "Invalid parameter '%s'", key);
+}
+
+static bool check_value(const Field *f, const char *text, Error *err)
+{
+    uint64_t size;
+    char *end;
+    bool on;
+
+    switch (f->type->meta) {
+    case META_BOOL:
+        return parse_bool(text, &on) ||
+               error_set(err, "Parameter '%s' expects 'on' or 'off'", f->name);
+    case META_SIZE:
+        return parse_size(text, 'B', &size) ||
+               error_set(err,
+                         "Parameter '%s' expects a non-negative number below 2^64\n"
+                         "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "
+                         "peta-\nand exabytes, respectively.",
+                         f->name);
+    case META_UINT:
+    case META_INT:
+        strtoull(text, &end, 0);
+        return (*text && !*end) || error_set(err, "Parameter '%s' expects a number", f->name);
+    default: return true;
+    }
+}
+
 bool options_check(const Type *t, const json_t *options, Error *err)
 {
     const BlockDriver *file = block_driver_find("file");
     const Type *protocol = file ? file->create_options : NULL;
-    const char *names[MAX_FORMATS], *near, *key;
+    const char *key;
     json_t *value;
-    unsigned n;
 
     json_object_foreach ((json_t *)options, key, value) {
-        n = 0;
-        if ((t && reflect_find(t, key, FIELD_PROP)) ||
-            (protocol && reflect_find(protocol, key, FIELD_PROP)))
-            continue;
-        for (unsigned i = 0; t && i < t->n_fields && n < MAX_FORMATS; i++)
-            names[n++] = t->fields[i].name;
-        near = nearest_name(key, names, n);
-        if (near)
-            return error_set(err, "Invalid parameter '%s'; did you mean '%s'?", key, near);
-        return error_set(err, "Invalid parameter '%s'", key);
+        const Field *f = t ? reflect_find(t, key, FIELD_PROP) : NULL;
+
+        f = f || !protocol ? f : reflect_find(protocol, key, FIELD_PROP);
+        if (!f)
+            return unknown_key(t, key, err);
+        if (json_is_string(value) && !check_value(f, json_string_value(value), err))
+            return false;
     }
     return true;
 }

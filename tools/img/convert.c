@@ -231,6 +231,11 @@ static bool make_target(Convert *v)
         log_error("Compression and preallocation not supported at the same time");
         return false;
     }
+    if (v->copy.compress &&
+        (json_object_get(o, "encryption") || json_object_get(o, "encrypt.format"))) {
+        log_error("Compression and encryption not supported at the same time");
+        return false;
+    }
     if (v->backing) {
         if (!v->drv->create_options ||
             !reflect_find(v->drv->create_options, "backing_file", FIELD_PROP)) {
@@ -244,6 +249,11 @@ static bool make_target(Convert *v)
         json_object_set_new(o, "backing_file", json_string(v->backing));
         if (v->backing_fmt)
             json_object_set_new(o, "backing_fmt", json_string(v->backing_fmt));
+    }
+    if (v->backing_fmt && !v->backing &&
+        (!v->drv->create_options || !reflect_find(v->drv->create_options, "backing_fmt", FIELD_PROP))) {
+        log_error("Backing file format not supported for file format '%s'", v->out_fmt);
+        return false;
     }
     if (!json_object_get(o, "size"))
         json_object_set_new(o, "size", json_string(size));

@@ -4,8 +4,10 @@
  *
  * The line "Formatting ..." is read by scripts: its order and defaults are qemu-img's (shown[]).
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/opts.h"
 #include "tools/img/img.h"
@@ -26,6 +28,9 @@ static const struct {
                                    "compat6=off", "hwversion=undefined", "toolsversion",
                                    "subformat", "zeroed_grain", NULL}},
     {"vdi", (const char *const[]){"size", "static=off", NULL}},
+    {"vpc", (const char *const[]){"size", "subformat", "force_size", NULL}},
+    {"luks", (const char *const[]){"size", "key-secret", "cipher-alg", "cipher-mode", "ivgen-alg",
+                                   "ivgen-hash-alg", "hash-alg", "iter-time", NULL}},
     {"vhdx", (const char *const[]){"size", "log_size=1048576", "block_size=0", "subformat",
                                    "block_state_zero", NULL}},
     {"qed", (const char *const[]){"size", "backing_file", "backing_fmt", "cluster_size=65536",
@@ -183,20 +188,34 @@ static bool merge_backing(const BlockDriver *d, CreateArgs *a, Error *err)
     return true;
 }
 
+/* A protocol with a prefix only makes what bears it; but paths are what all names are otherwise. */
+static bool is_protocols_name(const BlockDriver *d, const char *filename)
+{
+    bool path = d->kind != DRIVER_PROTOCOL || !d->prefix || !strcmp(d->name, "file") ||
+                !strcmp(d->name, "host_device");
+    size_t len = path ? 0 : strlen(d->prefix);
+
+    return !len || (!strncmp(filename, d->prefix, len) && strchr(":+", filename[len]));
+}
+
 static bool create_checked(Img *im, const BlockDriver *d, CreateArgs *a, Error *err)
 {
     const char *text = json_string_value(json_object_get(a->options, "size"));
     char size[32];
 
+    if (!is_protocols_name(d, a->filename))
+        return error_set(err, "File name string for %s must start with '%s:'", d->name, d->prefix);
+
     if (!options_check(d->create_options, a->options, err) || !merge_backing(d, a, err))
         return false;
     if (a->backing_fmt && !format_find(a->backing_fmt, err))
         return error_prefix(err, "backing format: ");
-    if (a->size == UINT64_MAX && text && !parse_size(text, 'B', &a->size))
-        return error_set(err,
-                         "Parameter 'size' expects a non-negative number below 2^64, with a "
-                         "suffix k, M, G, T, P or E at most; not '%s'",
-                         text);
+    if (a->size != UINT64_MAX && text)
+        return error_set(err, "The image size must be specified only once");
+    if (text)
+        parse_size(text, 'B', &a->size);
+    if (a->backing && a->unsafe && !a->backing_fmt)
+        return error_set(err, "Backing file specified without backing format");
     if (a->backing && !a->unsafe && !look_at_backing(im, a, err))
         return false;
     if (a->size == UINT64_MAX)
@@ -252,6 +271,19 @@ static int create_help(const char *fmt, const char *filename)
     return 0;
 }
 
+static bool take_size(const char *text, uint64_t *out)
+{
+    char *end;
+
+    if (parse_size(text, 'B', out) && *out <= INT64_MAX)
+        return true;
+    strtod(text, &end);
+    if (!isdigit((unsigned char)*text) || (*end && (!strchr("bkKMGTPE", *end) || end[1])))
+        return bad_size("image size");
+    log_error("Invalid image size specified. Must be between 0 and %" PRId64 ".", INT64_MAX);
+    return false;
+}
+
 int img_cmd_create(Img *im)
 {
     const char *fmt = arg_has(im, 'f') ? arg_get(im, 'f') : "raw";
@@ -272,9 +304,8 @@ int img_cmd_create(Img *im)
         return a.filename ? usage_error(im, "Unexpected argument: %s", im->operands[2])
                           : usage_error(im, "Expecting image file name");
     }
-    if (im->n_operands == 2 && (!parse_size(im->operands[1], 'B', &a.size) || a.size > INT64_MAX)) {
+    if (im->n_operands == 2 && !take_size(im->operands[1], &a.size)) {
         json_decref(a.options);
-        bad_size("image size");
         return 1;
     }
     if (create_image(im, &a, &err))

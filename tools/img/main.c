@@ -184,7 +184,11 @@ static bool standard_options(Img *im, int *argc, char ***argv, int *rc)
             --*argc;
         }
         if (!pattern) {
-            *rc = usage_error(im, "unrecognized option '%s'", a);
+            bool incomplete = !strcmp(a, "-T") || !strcmp(a, "--trace");
+
+            *rc = usage_error(im, incomplete ? "missing argument for option '%s'"
+                                             : "unrecognized option '%s'",
+                              a);
             return false;
         }
         trace_enable(!strncmp(pattern, "enable=", 7) ? pattern + 7 : pattern);

@@ -32,8 +32,12 @@ static bool measure(const BlockDriver *d, json_t *options, BlockNode *source, bo
         log_error("Block driver '%s' does not support size measurement", d->name);
         return false;
     }
-    if (!options_check(d->create_options, options, &err) ||
-        !(j = d->measure(options, source, &err))) {
+    if (!options_check(d->create_options, options, &err)) {
+        log_error("%s", err.msg);
+        log_error("Invalid options for file format '%s'", d->name);
+        return false;
+    }
+    if (!(j = d->measure(options, source, &err))) {
         log_error("%s", err.msg);
         return false;
     }

@@ -45,10 +45,10 @@ bool io_discard_mode(const char *mode, uint32_t *flags)
     return true;
 }
 
-static BlockNode *open_node(Io *io, const IoOpen *o, Error *err)
+static BlockNode *open_image(Io *io, const IoOpen *o, Error *err)
 {
     json_t *options = json_object();
-    uint32_t flags = o->flags | (o->snapshot ? NODE_SNAPSHOT_TEMP : 0);
+    uint32_t flags = o->snapshot ? o->flags | NODE_READ_ONLY : o->flags;
     const char *text = o->image_opts ? o->filename : o->options;
 
     if (text) {
@@ -62,6 +62,18 @@ static BlockNode *open_node(Io *io, const IoOpen *o, Error *err)
     if (o->fmt)
         json_object_set_new(options, "driver", json_string(o->fmt));
     return node_open(io->graph, options, flags, err);
+}
+
+static BlockNode *open_node(Io *io, const IoOpen *o, Error *err)
+{
+    BlockNode *n = open_image(io, o, err), *top;
+
+    if (n && o->snapshot) {
+        top = node_open_temporary(n, err);
+        node_unref(n);
+        n = top;
+    }
+    return o->copy_on_read ? node_open_filter(n, "copy-on-read", err) : n;
 }
 
 bool io_open(Io *io, const IoOpen *o)
@@ -104,7 +116,8 @@ int io_cmd_open(Io *io, IoArgs *a)
     IoOpen o = {.flags = NODE_UNMAP, .options = a->value['o'], .snapshot = a->has['s']};
 
     o.flags |= (a->has['r'] ? NODE_READ_ONLY : 0u) | (a->has['n'] ? NODE_NO_CACHE : 0u) |
-               (a->has['C'] ? NODE_COPY_ON_READ : 0u) | (a->has['U'] ? NODE_FORCE_SHARE : 0u);
+               (a->has['U'] ? NODE_FORCE_SHARE : 0u);
+    o.copy_on_read = a->has['C'];
     if ((a->has['t'] && !io_cache_mode(a->value['t'], &o.flags)) ||
         (a->has['d'] && !io_discard_mode(a->value['d'], &o.flags)))
         return -1;

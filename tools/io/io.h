@@ -54,7 +54,7 @@ int io_cmd_help(Io *io, IoArgs *a);
 typedef struct IoOpen {
     const char *filename, *fmt, *options; /* NULL: none */
     bool image_opts;                      /* filename is key=value text */
-    bool snapshot;
+    bool snapshot, copy_on_read;
     uint32_t flags;
 } IoOpen;
 bool io_open(Io *io, const IoOpen *o);

@@ -96,7 +96,7 @@ static int one_option(Io *io, Options *o, int c)
     case 'r': o->open.flags |= NODE_READ_ONLY; break;
     case 's': o->open.snapshot = true; break;
     case 'n': o->open.flags |= NODE_NO_CACHE; break;
-    case 'C': o->open.flags |= NODE_COPY_ON_READ; break;
+    case 'C': o->open.copy_on_read = true; break;
     case 'U': o->open.flags |= NODE_FORCE_SHARE; break;
     case 'm': io->misalign = true; break;
     case 'k': break;

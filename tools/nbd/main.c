@@ -33,42 +33,9 @@ typedef struct Serving {
     BlockNode *node;
     NbdServer *server;
     bool seen_client;
-    char *temporary; /* to be deleted */
 } Serving;
 
 /* --- the image --- */
-
-/* Writes go to a new qcow2 file on top of @base. */
-static BlockNode *open_temporary(Serving *s, BlockNode *base, Error *err)
-{
-    const char *dir = getenv("TMPDIR");
-    const BlockDriver *qcow2 = block_driver_find("qcow2");
-    json_t *o;
-    BlockNode *n;
-    int fd;
-
-    if (!qcow2 || !qcow2->create_file) {
-        error_set(err, "--snapshot needs the qcow2 format");
-        return NULL;
-    }
-    s->temporary = xasprintf("%s/rhea-nbd.XXXXXX", dir && *dir ? dir : "/var/tmp");
-    if ((fd = mkstemp(s->temporary)) < 0) {
-        error_set_errno(err, errno, "Could not create '%s'", s->temporary);
-        return NULL;
-    }
-    close(fd);
-    o = json_pack("{s:o}", "size", json_sprintf("%" PRIu64, (uint64_t)base->size));
-    if (!qcow2->create_file(s->graph, s->temporary, o, err)) {
-        json_decref(o);
-        return NULL;
-    }
-    json_decref(o);
-    o = json_pack("{s:s, s:{s:s, s:s}, s:s}", "driver", "qcow2", "file", "driver", "file",
-                  "filename", s->temporary, "backing", base->name);
-    n = node_open(s->graph, o, NODE_NO_FLUSH | NODE_UNMAP, err);
-    unlink(s->temporary);
-    return n;
-}
 
 static BlockNode *open_image(Serving *s, Error *err)
 {
@@ -85,7 +52,7 @@ static BlockNode *open_image(Serving *s, Error *err)
                       : node_open_image(s->graph, a->file, a->format, o, flags, err);
     if (!n || !a->temporary)
         return n;
-    top = open_temporary(s, n, err);
+    top = node_open_temporary(n, err);
     node_unref(n);
     return top;
 }
@@ -289,7 +256,6 @@ static void clean_up(Serving *s)
         loop_free(s->loop);
     tls_creds_unref(s->creds);
     objects_free(s->objects);
-    xfree(s->temporary);
     if (s->server && s->a->addr.kind == SOCKET_UNIX)
         unlink(s->a->addr.path);
     if (s->a->pid_file && s->server)

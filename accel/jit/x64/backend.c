@@ -303,18 +303,14 @@ static void emit_body(Emit *e)
 static void emit_head_exits(Emit *e, uint8_t *out[HEAD_EXITS])
 {
     Asm *a = &e->a;
-    uint8_t *leave;
 
     asm_patch(out[0], a->p);
     if (out[1])
         asm_patch(out[1], a->p);
-    emit_const(a, R14, JIT_EXIT_LOOKUP);
-    leave = emit_jmp_fwd(a);
+    emit_call(a, e->x->head_lookup);
     asm_patch(out[2], a->p);
-    emit_const(a, R14, JIT_EXIT_REQUEST);
-    asm_patch(leave, a->p);
-    x64_store_pc(e, e->b->pc);
-    emit_jmp(a, e->x->exit);
+    emit_call(a, e->x->head_request);
+    emit64(a, e->b->pc);
 }
 
 static bool x64_compile(Vcpu *v, Block *b, IrBlock *ir)

@@ -2,6 +2,7 @@
 /*
  * lower_flow - helper calls and ways out of a block
  *
+ * One-shot blocks always go back to C: while code runs, Vcpu.current says whether it is one.
  * Direct exits are jumps whose displacement Backend.link() patches.  Indirect ones look the target up in the
  * context's branch cache; its entries lead to checked entries, so that a stale one is harmless.
  */
@@ -154,8 +155,8 @@ void x64_branch_hash(Asm *a)
     emit8(a, 5);
 }
 
-/* r13 = target of @o: go there through the branch cache, or out. */
-static void jump_r13(Emit *e, const IrOp *o)
+/* Go where the branch cache has the pc in r13, or on behind. */
+static void jump_cached(Emit *e)
 {
     Asm *a = &e->a;
     uint8_t *miss[2];
@@ -169,17 +170,35 @@ static void jump_r13(Emit *e, const IrOp *o)
     emit_op(a, 0, 4, 0xff, 4, rm_sib(R15, R14, 0, TLB_AT(branch[0].host)));
     asm_patch(miss[0], a->p);
     asm_patch(miss[1], a->p);
+}
+
+/* r13 = target of @o: go there through the branch cache, or out. */
+static void jump_r13(Emit *e, const IrOp *o)
+{
+    if (!e->b->one_shot)
+        jump_cached(e);
     if (o->scale && o->cc != IRJ_CALL) /* what the cache knows has been run */
         x64_guard_r13(e, o);
-    emit_store(a, 8, rm_mem(RBP, CPU_AT(r[V_PC])), R13);
-    emit_const(a, R14, JIT_EXIT_LOOKUP);
-    emit_jmp(a, e->x->exit);
+    emit_jmp(&e->a, e->x->exit_lookup);
+}
+
+/* V_PC is set; mode and requests may have changed. */
+static void leave(Emit *e)
+{
+    Asm *a = &e->a;
+
+    if (e->b->one_shot) {
+        emit_const(a, R14, JIT_EXIT_SYNC);
+        emit_jmp(a, e->x->exit);
+    } else {
+        emit_jmp(a, e->x->dispatch);
+    }
 }
 
 /* Is it worth and safe to pair returns?  A pair says nothing of the code segment's base. */
 static bool paired(const Emit *e)
 {
-    return e->b->mode & CPU_MODE_LINEAR && !e->j->nochain;
+    return e->b->mode & CPU_MODE_LINEAR && !e->j->nochain && !e->b->one_shot;
 }
 
 /* Remember that the guest will return to @ra: its address, then (by the call that follows) where we go on. */
@@ -201,22 +220,17 @@ static void push_return(Emit *e, Gva ra)
     }
 }
 
-/* Where a paired return arrives: the mode may have changed meanwhile, the mapping is checked by the link's target. */
+/* Where a paired return arrives, with r13 = @ra: the mode may have changed meanwhile, the mapping is checked by the link's target. */
 static void return_point(Emit *e, Gva ra)
 {
     Asm *a = &e->a;
-    uint8_t *other;
 
     emit_op(a, 0, 8, 0x8d, RSP, rm_mem(RSP, 8));
     emit_op(a, 0, 4, 0x81, 7, rm_mem(RBP, CPU_AT(mode)));
     emit32(a, e->b->mode);
-    other = emit_jcc(a, CC_NE);
+    asm_patch(emit_jcc(a, CC_NE), e->x->exit_lookup - a->delta);
     exit_direct(e, ra);
     e->b->link[e->n_links - 1].same_page = false;
-    asm_patch(other, a->p);
-    x64_store_pc(e, ra);
-    emit_const(a, R14, JIT_EXIT_LOOKUP);
-    emit_jmp(a, e->x->exit);
 }
 
 static void call_direct(Emit *e, Gva target, Gva ra)
@@ -280,9 +294,31 @@ static void branch_on_register(Emit *e, const IrOp *o)
     exit_direct(e, (Gva)o->disp);
 }
 
+/* Flags are saved on the one way on which somebody may read them. */
+static void branch_on_flags(Emit *e, const IrOp *o)
+{
+    bool in_host = e->fl_host && !e->fl_mem, taken = e->ir->live_taken, behind = e->ir->live_behind;
+    uint8_t *leave;
+
+    if (in_host && taken && !behind) {
+        leave = emit_jcc(&e->a, o->cc);
+        exit_direct(e, (Gva)o->disp);
+        asm_patch(leave, e->a.p);
+        x64_flags_to_mem(e);
+        exit_direct(e, (Gva)o->imm);
+        return;
+    }
+    if (in_host && taken)
+        x64_flags_to_mem(e);
+    add_link(e, x64_branch(e, o->cc, 1), (Gva)o->imm);
+    if (in_host && behind)
+        x64_flags_to_mem(e);
+    exit_direct(e, (Gva)o->disp);
+}
+
 void x64_lower_term(Emit *e, const IrOp *o)
 {
-    if (o->fl_live && e->fl_host)
+    if (o->fl_live && e->fl_host && o->op != IR_BR)
         x64_flags_to_mem(e);
     switch (o->op) {
     case IR_JMP:
@@ -291,10 +327,7 @@ void x64_lower_term(Emit *e, const IrOp *o)
         else
             exit_direct(e, (Gva)o->imm);
         break;
-    case IR_BR:
-        add_link(e, x64_branch(e, o->cc, 1), (Gva)o->imm);
-        exit_direct(e, (Gva)o->disp);
-        break;
+    case IR_BR: branch_on_flags(e, o); break;
     case IR_BRZ:
     case IR_BRNZ: branch_on_register(e, o); break;
     case IR_JMPI:
@@ -309,9 +342,9 @@ void x64_lower_term(Emit *e, const IrOp *o)
         break;
     case IR_EXIT:
         x64_store_pc(e, (Gva)o->imm);
-        emit_jmp(&e->a, e->x->dispatch);
+        leave(e);
         break;
-    case IR_LEAVE: emit_jmp(&e->a, e->x->dispatch); break;
+    case IR_LEAVE: leave(e); break;
     default: assert(!"not a terminator");
     }
 }

@@ -198,20 +198,13 @@ void x64_group_copies(Emit *e)
 static void slow_access(Emit *e, const Slow *s)
 {
     Asm *a = &e->a;
-    int32_t tlb = s->access != ACCESS_READ ? TLB_AT(wr) : TLB_AT(rd);
-    uint8_t *to_op;
 
-    emit_op(a, 0, 8, 0x33, R13, rm_sib(R15, R14, 0, tlb)); /* the address again */
-    emit_const(a, R14, s->size);
-    emit_call(a, e->x->mem_slow[s->access]);
+    emit_call(a, e->x->mem_slow[s->access][__builtin_ctz(s->size)]);
     if (s->access == ACCESS_READ) {
         emit_jmp(a, s->op + a->delta);
         return;
     }
-    emit_op(a, 0, 8, 0x8d, R14, rm_mem(RBP, CPU_AT(bounce)));
-    emit_op(a, 0, 8, 0x3b, R14, rm_reg(R13));
-    to_op = emit_jcc(a, CC_NE);
-    asm_patch(to_op, s->op);
+    asm_patch(emit_jcc(a, CC_NE), s->op);
     memcpy(a->p, s->op,
            (size_t)(s->end - s->op)); /* position independent: registers, r13 and rbp only */
     a->p += s->end - s->op;

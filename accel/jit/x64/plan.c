@@ -83,18 +83,20 @@ static bool join(Group *g, int64_t at, unsigned size, bool write, unsigned op)
     return true;
 }
 
+static inline bool at_home(const Emit *e, unsigned v)
+{
+    return v < V_XMM && e->x->homes >> v & 1;
+}
+
 /* Which ops destroy r13, where a group's address lives; conservative. */
 bool x64_uses_r13(const Emit *e, const IrOp *o)
 {
     if (o->op == IR_INSN || o->op == IR_NOP)
         return false;
-    if (o->op != IR_MOV && o->op != IR_CMP && o->op != IR_TEST) {
-        const uint8_t used[] = {o->d, o->a, o->b, o->base, o->index};
-
-        for (unsigned i = 0; i < COUNT_OF(used); i++)
-            if (used[i] < V_XMM && e->x->homes >> used[i] & 1)
-                return true;
-    }
+    if (o->op != IR_MOV && o->op != IR_CMP && o->op != IR_TEST &&
+        (at_home(e, o->d) || at_home(e, o->a) || at_home(e, o->b) || at_home(e, o->base) ||
+         at_home(e, o->index)))
+        return true;
     switch (o->op) {
     case IR_LEA:
         return o->type < I32 || o->asize != 8 || !fits32(o->disp) ||
@@ -162,12 +164,12 @@ void x64_plan(Emit *e)
     Open open = 0;
 
     e->n_groups = 0;
+    memset(e->group_of, 0, ir->n);
+    memset(e->group_ends, 0, ir->n * sizeof e->group_ends[0]);
     for (unsigned i = 0; i < ir->n; i++) {
         const IrOp *o = &ir->ops[i];
         int64_t by;
 
-        e->group_of[i] = 0;
-        e->group_ends[i] = false;
         if (o->op == IR_INSN)
             continue;
         if (o->op == IR_CALL)
@@ -181,9 +183,9 @@ void x64_plan(Emit *e)
         else if (open & BIT(o->d))
             base[o->d].moved += by;
     }
-    for (unsigned i = 0; e->n_groups && i < ir->n; i++) /* lone accesses check for themselves */
-        if (e->group_of[i] && e->groups[e->group_of[i] - 1].n < 2)
-            e->group_of[i] = 0;
+    for (unsigned g = 0; g < e->n_groups; g++) /* lone accesses check for themselves */
+        if (e->groups[g].n < 2)
+            e->group_of[e->groups[g].first] = 0;
     for (unsigned g = 0; g < e->n_groups; g++)
         if (e->groups[g].n > 1)
             plan_extent(e, g);

@@ -189,20 +189,46 @@ static void make_dispatch(X64 *x, Asm *a)
     emit_jmp(a, x->exit);
 }
 
-/* Bottom of the return stack: a guest return that by chance matches the bottom's mark lands here, with its target in r13. */
-static void make_ret_bottom(X64 *x, Asm *a)
+/* r13 = a pc that C shall look up. */
+static void make_exit_lookup(X64 *x, Asm *a)
 {
-    x->ret_bottom = asm_here(a);
-    emit_op(a, 0, 8, 0x8d, RSP, rm_mem(RSP, -8));
+    x->exit_lookup = asm_here(a);
     emit_store(a, 8, rm_mem(RBP, CPU_AT(r[V_PC])), R13);
     emit_const(a, R14, JIT_EXIT_LOOKUP);
     emit_jmp(a, x->exit);
 }
 
-/* r13 = address, r14 = size -> r13 = where to do it. */
+/* Ways out of a block's entries: two calls, the block's pc behind the second. */
+static void make_head_exits(X64 *x, Asm *a)
+{
+    x->head_lookup = asm_here(a);
+    emit8(a, 0x41), emit8(a, 0x5d); /* pop r13 */
+    emit_load(a, 8, R13, rm_mem(R13, 5));
+    emit_jmp(a, x->exit_lookup);
+    x->head_request = asm_here(a);
+    emit8(a, 0x41), emit8(a, 0x5d);
+    emit_load(a, 8, R13, rm_mem(R13, 0));
+    emit_store(a, 8, rm_mem(RBP, CPU_AT(r[V_PC])), R13);
+    emit_const(a, R14, JIT_EXIT_REQUEST);
+    emit_jmp(a, x->exit);
+}
+
+/* Bottom of the return stack: a guest return that by chance matches the bottom's mark lands here, with its target in r13. */
+static void make_ret_bottom(X64 *x, Asm *a)
+{
+    x->ret_bottom = asm_here(a);
+    emit_op(a, 0, 8, 0x8d, RSP, rm_mem(RSP, -8));
+    emit_jmp(a, x->exit_lookup);
+}
+
+/*
+ * As the check has left them, r13 = address ^ tag, r14 = offset of the entry -> r13 = where to do it; for stores ZF tells
+ * that it is the bounce buffer.
+ */
 static void make_mem_slow(X64 *x, Asm *a, unsigned access)
 {
-    x->mem_slow[access] = asm_here(a);
+    const uint8_t *common = asm_here(a);
+
     spill_pins(x, a);
     to_c_stack(a);
     emit_op(a, 0, 8, 0x8d, RDI, rm_mem(RBP, -CPU_BIAS));
@@ -214,7 +240,18 @@ static void make_mem_slow(X64 *x, Asm *a, unsigned access)
     emit_load(a, 8, RSP, rm_mem(RBP, CPU_AT(host_sp)));
     ensure_vectors(x, a);
     load_pins(x, a);
+    if (access != ACCESS_READ) {
+        emit_op(a, 0, 8, 0x8d, R14, rm_mem(RBP, CPU_AT(bounce)));
+        emit_op(a, 0, 8, 0x3b, R14, rm_reg(R13));
+    }
     emit8(a, 0xc3);
+    for (unsigned i = 0; i < COUNT_OF(x->mem_slow[0]); i++) {
+        x->mem_slow[access][i] = asm_here(a);
+        emit_op(a, 0, 8, 0x33, R13,
+                rm_sib(R15, R14, 0, access == ACCESS_READ ? TLB_AT(rd) : TLB_AT(wr)));
+        emit_const(a, R14, 1u << i);
+        emit_jmp(a, common);
+    }
 }
 
 /* After an operation on the bounce buffer; keeps everything, flags too. */
@@ -268,6 +305,8 @@ bool x64_make_stubs(X64 *x, Asm *a)
     make_vec_load(x, a);
     make_enter_exit(x, a);
     make_dispatch(x, a);
+    make_exit_lookup(x, a);
+    make_head_exits(x, a);
     make_ret_bottom(x, a);
     make_mem_slow(x, a, ACCESS_READ);
     make_mem_slow(x, a, ACCESS_WRITE);

@@ -55,9 +55,9 @@ typedef struct X64 {
     uint64_t homes; /* registers and temporaries (below V_XMM) that are not pinned */
     bool avx, bmi2, xgetbv1;
     /* stubs, executable addresses */
-    const uint8_t *enter, *exit, *exit_link, *dispatch, *rebuild,
-        *mem_slow[MEM_ACCESSES] /* by ACCESS_READ, ACCESS_WRITE, MEM_x */, *commit, *align_fault,
-        *fault, *vec_save, *vec_load, *call_c, *ret_bottom;
+    const uint8_t *enter, *exit, *exit_link, *exit_lookup, *head_lookup, *head_request, *dispatch,
+        *rebuild, *mem_slow[MEM_ACCESSES][6] /* ACCESS_READ, ACCESS_WRITE, MEM_x; log2 of size */,
+        *commit, *align_fault, *fault, *vec_save, *vec_load, *call_c, *ret_bottom;
     Thunk thunks[X64_MAX_THUNKS];
     unsigned n_thunks;
     Block **blocks; /* live and dead blocks by ascending host address */
