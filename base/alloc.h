@@ -20,7 +20,8 @@ void *try_alloc(size_t size);
 
 #define xnew(T) ((T *)xalloc(sizeof(T)))
 #define xnew_n(T, n) ((T *)xalloc(sizeof(T) * (n)))
-#define try_new_n(T, n) ((T *)((size_t)(n) > SIZE_MAX / sizeof(T) ? NULL : try_alloc(sizeof(T) * (n))))
+#define try_new_n(T, n)                                                                            \
+    ((T *)((size_t)(n) > SIZE_MAX / sizeof(T) ? NULL : try_alloc(sizeof(T) * (n))))
 
 static inline void auto_free(void *p)
 {
@@ -28,7 +29,8 @@ static inline void auto_free(void *p)
 }
 #define AUTO_FREE __attribute__((cleanup(auto_free)))
 
-/* Test hook: the n-th try_alloc from now on (1 = next) fails, and all after it; 0 switches it off. */
+/* Test hook: the n-th try_alloc from now on (1 = next) fails, and all after it; 0 switches it
+ * off. */
 void fault_alloc(unsigned n);
 
 #endif

@@ -24,7 +24,8 @@ typedef struct Error {
     char msg[252];
 } Error;
 
-/* Each sets the text (cut to fit) and returns false, so that `return error_set(...)` is the path. */
+/* Each sets the text (cut to fit) and returns false, so that `return error_set(...)` is the
+ * path. */
 bool error_set(Error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 bool error_set_class(Error *err, ErrorClass cls, const char *fmt, ...) PRINTF_LIKE(3, 4);
 bool error_set_errno(Error *err, int errnum, const char *fmt, ...)

@@ -2,8 +2,9 @@
 /*
  * log - where log lines go and which are made
  *
- * Set by the command line before other threads start, and by the monitor on the main thread; any thread reads.
- * One call is one fwrite: the stream's own lock keeps lines whole, and nothing is called under it.
+ * Set by the command line before other threads start, and by the monitor on the main thread; any
+ * thread reads. One call is one fwrite: the stream's own lock keeps lines whole, and nothing is
+ * called under it.
  */
 #define _GNU_SOURCE
 #include "base/log.h"

@@ -3,7 +3,8 @@
  * log - what we tell: -d items, guest mistakes, warnings, tracepoints
  *
  * The one place with process-wide state: where the log goes and what is switched on is set once by
- * the command line before threads start, or changed by the monitor.  One call writes one whole piece, under the stream's own lock.
+ * the command line before threads start, or changed by the monitor.  One call writes one whole
+ * piece, under the stream's own lock.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -38,9 +39,11 @@ extern const LogItem log_items[]; /* ends with name == NULL */
 
 bool log_parse(const char *items, uint32_t *mask, Error *err); /* "in_asm,int,trace:alarm_*,..." */
 bool log_open(const char *path, uint32_t mask, Error *err);    /* path NULL: stderr */
-void log_set_mask(uint32_t mask); /* while it runs: the translators' items count for new blocks only */
+/* while it runs: the translators' items count for new blocks only */
+void log_set_mask(uint32_t mask);
 void log_set_program(const char *name); /* the prefix of log_warn/log_error */
-void log_set_stamp(bool on, const char *guest); /* -msg: the time, and the guest's name, before it */
+/* -msg: the time, and the guest's name, before it */
+void log_set_stamp(bool on, const char *guest);
 
 extern uint32_t log_mask_; /* read through log_on() only */
 static inline bool log_on(uint32_t mask)
@@ -59,8 +62,8 @@ void log_text(const char *s);
 /* "rhea: warning: ..." and "rhea: ..." on stderr. */
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
-/* A guest did what it should not / asked for what is not modelled.  Shown with -d guest_errors / unimp;
- * at most 10 lines a second for each call site. */
+/* A guest did what it should not / asked for what is not modelled.  Shown with -d guest_errors /
+ * unimp; at most 10 lines a second for each call site. */
 typedef struct LogSite {
     _Atomic int64_t window;
     _Atomic uint32_t count;
@@ -79,7 +82,8 @@ void log_site(LogSite *s, uint32_t mask, const char *fmt, ...) PRINTF_LIKE(3, 4)
             log_site(&site_, LOG_UNIMP, __VA_ARGS__);                                              \
     } while (0)
 
-/* TRACE(alarm_fire, "due %" PRId64, due): a tracepoint, off until enabled by glob (-trace alarm_*). */
+/* TRACE(alarm_fire, "due %" PRId64, due): a tracepoint, off until enabled by glob (-trace
+ * alarm_*). */
 typedef struct TracePoint {
     const char *name;
     bool on;
@@ -94,7 +98,7 @@ void trace_write(const TracePoint *t, const char *fmt, ...) PRINTF_LIKE(2, 3); /
     do {                                                                                           \
         static TracePoint tp_ = {#id, false, NULL};                                                \
         static TracePoint *const at_ __attribute__((section("rhea_trace"), used)) = &tp_;          \
-        if (UNLIKELY(__atomic_load_n(&tp_.on, __ATOMIC_RELAXED)))                                                                      \
+        if (UNLIKELY(__atomic_load_n(&tp_.on, __ATOMIC_RELAXED)))                                  \
             trace_write(&tp_, __VA_ARGS__);                                                        \
     } while (0)
 

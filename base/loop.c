@@ -3,8 +3,8 @@
  * loop - epoll, posted calls and deadlines
  *
  * Invariants:
- *  1. `woken` is set from before the eventfd is written until it was read, which is before the queue is
- *     taken: whoever posts after the taking writes again.
+ *  1. `woken` is set from before the eventfd is written until it was read, which is before the
+ *     queue is taken: whoever posts after the taking writes again.
  *  2. An epoll event names a descriptor and the serial number of its watch, never a pointer: events
  *     of a watch that was changed or removed earlier in the same round are dropped.
  *  3. No lock is held while a callback runs.

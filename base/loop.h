@@ -19,13 +19,13 @@ enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HUP = 4 };
 
 Loop *loop_new(Error *err);
 void loop_free(Loop *l); /* not while it runs; calls still posted are dropped */
-/* Call @fn when @fd has one of @events; mask 0 stops watching.  One watch for each fd; unwatch before close.
- * A plain file is ready in every round.  False: @fd is not open. */
+/* Call @fn when @fd has one of @events; mask 0 stops watching.  One watch for each fd; unwatch
+ * before close. A plain file is ready in every round.  False: @fd is not open. */
 bool loop_watch(Loop *l, int fd, uint32_t events, LoopFdFn *fn, void *arg);
 /* Call @fn(@arg) soon, on the loop's thread, in order.  Any thread, async-signal-safe: no. */
 void loop_post(Loop *l, LoopFn *fn, void *arg);
-/* Who supplies deadlines (core/clock.c): next() returns ns until the next one (-1: none), fire() runs what is due.
- * Up to 8 suppliers, told apart by @arg; @next NULL takes one away. */
+/* Who supplies deadlines (core/clock.c): next() returns ns until the next one (-1: none), fire()
+ * runs what is due. Up to 8 suppliers, told apart by @arg; @next NULL takes one away. */
 void loop_timers(Loop *l, int64_t (*next)(void *arg), void (*fire)(void *arg), void *arg);
 void loop_wake(Loop *l); /* re-evaluate deadlines; any thread, async-signal-safe */
 void loop_run(Loop *l);  /* until loop_stop(), also one from before; may be run again after it */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* now - the host's clock that only goes forward, for limits and statistics (guests have core/clock.h) */
+/* now - the host's clock that only goes forward, for limits and statistics (guests have
+ * core/clock.h) */
 #ifndef BASE_NOW_H
 #define BASE_NOW_H
 

@@ -20,7 +20,8 @@ typedef struct Opts {
     unsigned n_asked;
 } Opts;
 
-/* @first: the key of a leading item without '='; NULL: none.  `,,` is a comma.  JSON text ({...}) is taken too. */
+/* @first: the key of a leading item without '='; NULL: none.  `,,` is a comma.  JSON text
+ * ({...}) is taken too. */
 bool opts_parse(Opts *out, const char *text, const char *first, Error *err);
 const char *opts_get(Opts *o, const char *key); /* last one wins; marks it used; NULL if absent */
 /* Else the message names the first unknown key, and one that was asked for and is near. */
@@ -28,7 +29,8 @@ bool opts_all_used(const Opts *o, Error *err);
 void opts_free(Opts *o);
 bool name_is(const char *a, const char *b); /* equal, where '-' and '_' are the same */
 
-/* JSON whose strings may also stand in single quotes, as people write it in a shell; as json_loads(). */
+/* JSON whose strings may also stand in single quotes, as people write it in a shell; as
+ * json_loads(). */
 json_t *json_loads_lax(const char *text, size_t flags, json_error_t *error);
 
 bool parse_u64(const char *s, uint64_t *out); /* whole string; 0x, 0 prefixes */

@@ -2,12 +2,12 @@
 /*
  * reflect_state - described structs to and from a stream of named fields
  *
- *   struct: field... u8 0
- *   field:  u8 length of the name, name, u32 size of the value, value
- *   value:  scalars little-endian at their own size, enums as u32; texts u8 present, bytes; structs nested;
+ *   struct: field... u8 0 field:  u8 length of the name, name, u32 size of the value, value value:
+ *   scalars little-endian at their own size, enums as u32; texts u8 present, bytes; structs nested;
  *           arrays as their elements in a row
  *
- * Since names are in the stream, the order of a table may change and members may be added (STATE_OPT).
+ * Since names are in the stream, the order of a table may change and members may be added
+ * (STATE_OPT).
  */
 #include "base/bytes.h"
 #include "base/reflect.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * socket_addr - addresses of stream and datagram sockets, as QEMU writes them; listening, connecting
+ * socket_addr - addresses of stream and datagram sockets, as QEMU writes them; listening,
+ * connecting
  *
- * Text: "host:port[,to=N][,ipv4][,ipv6][,keep-alive]", "[v6]:port", "unix:path", "fd:name-or-number".
- * JSON: {"type":"inet","host","port",...}, also with the members in "data".
+ * Text: "host:port[,to=N][,ipv4][,ipv6][,keep-alive]", "[v6]:port", "unix:path", "fd:name-or-
+ * number". JSON: {"type":"inet","host","port",...}, also with the members in "data".
  */
 #ifndef BASE_SOCKET_ADDR_H
 #define BASE_SOCKET_ADDR_H
@@ -37,7 +38,8 @@ json_t *socket_addr_to_json(const SocketAddr *a);
 char *socket_addr_text(const SocketAddr *a); /* "127.0.0.1:4444", "unix:path"; caller frees */
 bool socket_addr_of(SocketAddr *a, int fd, bool peer, Error *err); /* of a socket's end */
 
-/* If it is a descriptor by name: @take it (-1: its message) and be its number.  False also if it is no socket. */
+/* If it is a descriptor by name: @take it (-1: its message) and be its number.  False also if it
+ * is no socket. */
 bool socket_addr_take_fd(SocketAddr *a, int (*take)(void *arg, const char *name, Error *err),
                          void *arg, Error *err);
 

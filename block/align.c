@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * align - requests below what a host file takes (O_DIRECT, 4k disks): by a bounce buffer, on a worker
+ * align - requests below what a host file takes (O_DIRECT, 4k disks): by a bounce buffer, on a
+ * worker
  *
- * Unaligned writes also write what they read around them; the gate of the node keeps them apart from
- * one another.  Aligned ones next to them come from the same user, who orders what overlaps in a block.
+ * Unaligned writes also write what they read around them; the gate of the node keeps them apart
+ * from one another.  Aligned ones next to them come from the same user, who orders what overlaps in
+ * a block.
  */
 #include <errno.h>
 

@@ -2,8 +2,8 @@
 /*
  * bitmap - dirty bitmaps in memory: block/bitmap.h
  *
- * BlockNode.bitmaps points to a head without name that is made with the first bitmap, holds the lock
- * and stays until the node goes.  Bits beyond the last granule are always 0.
+ * BlockNode.bitmaps points to a head without name that is made with the first bitmap, holds the
+ * lock and stays until the node goes.  Bits beyond the last granule are always 0.
  */
 #include "block/bitmap.h"
 

@@ -2,10 +2,11 @@
 /*
  * bitmap - which parts of a node have been modified: dirty bitmaps in memory
  *
- * Names are unique per node; anonymous ones (NULL) belong to jobs.  One lock per node, taken inside,
- * guards all bits and states, so every function here may be called on any thread; creating, freeing,
- * renaming and everything with an Error is the main thread's.  A DirtyBitmap pointer is valid until
- * bitmap_free() or bitmaps_free().  Ranges are bytes; each bit stands for granularity bytes.
+ * Names are unique per node; anonymous ones (NULL) belong to jobs.  One lock per node, taken
+ * inside, guards all bits and states, so every function here may be called on any thread; creating,
+ * freeing, renaming and everything with an Error is the main thread's.  A DirtyBitmap pointer is
+ * valid until bitmap_free() or bitmaps_free().  Ranges are bytes; each bit stands for granularity
+ * bytes.
  */
 #ifndef BLOCK_BITMAP_H
 #define BLOCK_BITMAP_H
@@ -24,7 +25,8 @@ enum { BITMAP_NAME_MAX = 1023 };
 /* A copy of all bits, to undo a clear or a merge. */
 typedef struct BitmapBackup BitmapBackup;
 
-/* @granularity: a power of two from 512 to 2 GiB; 0: the node's cluster size, within 4..64 KiB. Enabled, all clean. */
+/* @granularity: a power of two from 512 to 2 GiB; 0: the node's cluster size, within 4..64 KiB.
+ * Enabled, all clean. */
 DirtyBitmap *bitmap_new(BlockNode *n, const char *name, uint32_t granularity, Error *err);
 void bitmap_free(
     DirtyBitmap *b); /* with its successor; not from the image: BlockDriver.bitmap_ops */
@@ -60,7 +62,8 @@ void bitmap_set_changed(DirtyBitmap *b, bool on); /* differs from what the image
 bool bitmap_is_changed(const DirtyBitmap *b);
 /* May it be used?  The message says why not. @flags: BITMAP_DEFAULT or a subset. */
 bool bitmap_check(const DirtyBitmap *b, unsigned flags, Error *err);
-/* An element of query-block's "dirty-bitmaps": name, count, granularity, recording, busy, persistent[, inconsistent]. */
+/* An element of query-block's "dirty-bitmaps": name, count, granularity, recording, busy,
+ * persistent[, inconsistent]. */
 json_t *bitmap_info(const DirtyBitmap *b);
 json_t *bitmaps_info(BlockNode *n); /* the array; NULL: no named bitmap */
 
@@ -82,10 +85,12 @@ bool bitmap_take_area(DirtyBitmap *b, uint64_t at, uint64_t end, uint64_t max, u
 void bitmap_clear(DirtyBitmap *b, BitmapBackup **backup);  /* all clean; @backup may be NULL */
 void bitmap_restore(DirtyBitmap *b, BitmapBackup *backup); /* consumed */
 void bitmap_backup_free(BitmapBackup *backup);             /* NULL is fine */
-/* Everything dirty in @from is so in @to; sizes must agree, granularities need not; different nodes are fine. */
+/* Everything dirty in @from is so in @to; sizes must agree, granularities need not; different
+ * nodes are fine. */
 bool bitmap_merge(DirtyBitmap *to, const DirtyBitmap *from, BitmapBackup **backup, Error *err);
 
-/* --- successors: a job works on @b, which is busy and frozen, while writes go to an anonymous child --- */
+/* --- successors: a job works on @b, which is busy and frozen, while writes go to an anonymous
+ * child --- */
 
 bool bitmap_create_successor(DirtyBitmap *b, Error *err);
 void bitmap_abdicate(DirtyBitmap *b); /* success: @b holds only what came since */
@@ -95,7 +100,8 @@ bool bitmap_has_successor(const DirtyBitmap *b);
 /* --- bytes as images store them: bit 0 of byte 0 is the first granule --- */
 
 uint64_t bitmap_bytes(const DirtyBitmap *b); /* of the whole */
-/* @at in bytes of the stored form, a multiple of 8; beyond the end reads as zeroes and is ignored. */
+/* @at in bytes of the stored form, a multiple of 8; beyond the end reads as zeroes and is
+ * ignored. */
 void bitmap_save(const DirtyBitmap *b, uint64_t at, void *buf, size_t size);
 void bitmap_load(DirtyBitmap *b, uint64_t at, const void *buf, size_t size);
 

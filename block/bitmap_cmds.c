@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bitmap_cmds - dirty bitmaps (QEMU 7.2, qapi/block-core.json); each is an action of transaction, too
+ * bitmap_cmds - dirty bitmaps (QEMU 7.2, qapi/block-core.json); each is an action of transaction,
+ * too
  */
 #include "base/alloc.h"
 #include "block/cmds.h"

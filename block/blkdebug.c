@@ -2,8 +2,9 @@
 /*
  * blkdebug - a filter that fails or holds requests by rules (QEMU 7.2, BlockdevOptionsBlkdebug)
  *
- * Events arm the errors, move the state and meet the breakpoints that name them.  A format above that knows of
- * us announces what it does (node_event); under all others a request is a sequence of events by its kind.
+ * Events arm the errors, move the state and meet the breakpoints that name them.  A format above
+ * that knows of us announces what it does (node_event); under all others a request is a sequence of
+ * events by its kind.
  */
 #include "block/blkdebug.h"
 
@@ -249,7 +250,8 @@ static bool config_read(Debug *s, const char *path, Error *err)
 
 /* --- requests --- */
 
-/* Of a request.  The first ones are told by formats that announce theirs; EVENT_L1_UPDATE (0): none. */
+/* Of a request.  The first ones are told by formats that announce theirs; EVENT_L1_UPDATE (0):
+ * none. */
 static const BlockEvent events_of[BLOCK_OPS][STAGES] = {
     [BLOCK_READ] = {EVENT_READ_AIO},
     [BLOCK_WRITE] = {EVENT_WRITE_AIO, EVENT_NONE, EVENT_PWRITEV},

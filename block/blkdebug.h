@@ -2,7 +2,8 @@
 /*
  * blkdebug - breakpoints of the filter of that name, for rhea-io
  *
- * @n: a node above or the filter itself.  Each returns 0 or -errno; -ENOTSUP: there is no such filter.
+ * @n: a node above or the filter itself.  Each returns 0 or -errno; -ENOTSUP: there is no such
+ * filter.
  */
 #ifndef BLOCK_BLKDEBUG_H
 #define BLOCK_BLKDEBUG_H

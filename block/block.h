@@ -12,9 +12,11 @@
  *     anything; the core then calls again from a worker with may_block = true.
  *  2. A request is in flight at its port from block_submit() to done(); the graph is edited on the
  *     main thread only, while the ports above are drained.  Nodes need no reference per request.
- *  3. A range whose mapping may change is held exclusively in the gate; ranges with data in flight are
- *     held shared.  Waiters are served in order; a first write leaves the gate and comes back exclusive.
- *  4. Data is written before it is linked; reference counts reach the disk before what refers to them.
+ *  3. A range whose mapping may change is held exclusively in the gate; ranges with data in flight
+ *     are held shared.  Waiters are served in order; a first write leaves the gate and comes back
+ *     exclusive.
+ *  4. Data is written before it is linked; reference counts reach the disk before what refers to
+ *     them.
  */
 #ifndef BLOCK_BLOCK_H
 #define BLOCK_BLOCK_H
@@ -38,10 +40,11 @@ typedef enum ExtentKind {
     EXTENT_SPECIAL, /* compressed or encrypted: the driver's read() and write() */
 } ExtentKind;
 
-enum { /* Extent.flags */
+enum {                      /* Extent.flags */
        EXTENT_WRITABLE = 1, /* map: DATA or SPECIAL may be overwritten where it is */
-       EXTENT_FRESH = 2,    /* allocate: the child reads as zeroes in all of it: no need to write some */
-       EXTENT_EOF = 4,      /* beyond the end of a protocol's file */
+       /* allocate: the child reads as zeroes in all of it: no need to write some */
+       EXTENT_FRESH = 2,
+       EXTENT_EOF = 4, /* beyond the end of a protocol's file */
        EXTENT_COMPRESSED = 8,
        EXTENT_PREALLOCATED = 16, /* ZERO or UNALLOCATED, with room at child_at */
 };
@@ -58,7 +61,7 @@ typedef struct Extent {
 /* --- nodes --- */
 
 typedef enum ChildRole {
-    ROLE_DATA = 1,     /* guest data */
+    ROLE_DATA = 1, /* guest data */
     ROLE_META = 2,
     ROLE_FILTERED = 4, /* the one node that a filter stands for */
     ROLE_BACKING = 8,
@@ -75,24 +78,24 @@ typedef struct ChildSlot {
 typedef struct BlockChild {
     char *name;
     unsigned role;
-    BlockNode *node;     /* holds a reference */
-    BlockNode *parent;   /* or ... */
-    BlockPort *port;     /* ... the user */
+    BlockNode *node;   /* holds a reference */
+    BlockNode *parent; /* or ... */
+    BlockPort *port;   /* ... the user */
     unsigned perm, shared;
     struct BlockChild *next, *next_parent;
 } BlockChild;
 
 enum { /* node_open flags; also BlockNode.flags */
        NODE_READ_ONLY = 1,
-       NODE_NO_BACKING = 2,   /* do not open the backing chain */
-       NODE_NO_IO = 4,        /* metadata only: locks are not taken */
-       NODE_FORCE_SHARE = 8,  /* -U: others may write */
-       NODE_NO_CACHE = 16,    /* O_DIRECT: cache.direct */
-       NODE_NO_FLUSH = 32,    /* cache.no-flush: flushes are dropped */
+       NODE_NO_BACKING = 2,  /* do not open the backing chain */
+       NODE_NO_IO = 4,       /* metadata only: locks are not taken */
+       NODE_FORCE_SHARE = 8, /* -U: others may write */
+       NODE_NO_CACHE = 16,   /* O_DIRECT: cache.direct */
+       NODE_NO_FLUSH = 32,   /* cache.no-flush: flushes are dropped */
        NODE_WRITETHROUGH = 64,
-       NODE_UNMAP = 128,      /* discard=unmap */
+       NODE_UNMAP = 128, /* discard=unmap */
        NODE_AUTO_READ_ONLY = 256,
-       NODE_CHECK = 512,      /* open for check or repair: tolerate what repair can mend */
+       NODE_CHECK = 512,   /* open for check or repair: tolerate what repair can mend */
        NODE_PROBED = 4096, /* format was guessed: raw refuses writes that would change the guess */
 };
 
@@ -156,34 +159,35 @@ typedef struct BlockEvents {
 struct BlockNode {
     BlockGraph *graph;
     const BlockDriver *drv;
-    char *name;     /* node-name */
-    char *filename; /* as shown and recorded; "json:{...}" if it cannot be said shorter */
+    char *name;      /* node-name */
+    char *filename;  /* as shown and recorded; "json:{...}" if it cannot be said shorter */
     json_t *options; /* as opened, children by name; owned */
     uint32_t flags;
     void *state; /* the driver's, drv->state_size bytes, zeroed */
 
-    _Atomic uint64_t size; /* virtual size */
-    uint32_t request_align;   /* power of two; requests below it are bounced by the core */
+    _Atomic uint64_t size;             /* virtual size */
+    uint32_t request_align;            /* power of two; requests below it are bounced by the core */
     uint32_t zero_align, cluster_size; /* hints; 0: none */
-    bool zero_init; /* a new image reads as zeroes */
-    bool compressed_only; /* takes only writes with BLOCK_COMPRESS */
+    bool zero_init;                    /* a new image reads as zeroes */
+    bool compressed_only;              /* takes only writes with BLOCK_COMPRESS */
     _Atomic bool meta_dirty; /* a flush has something to do here besides flushing the children */
     bool encrypted;
 
-    BlockChild *children; /* owned */
-    BlockNode *file, *backing; /* shortcuts into children; NULL if absent */
-    BlockNode *data; /* where DATA extents are: data-file, or file */
+    BlockChild *children;                /* owned */
+    BlockNode *file, *backing;           /* shortcuts into children; NULL if absent */
+    BlockNode *data;                     /* where DATA extents are: data-file, or file */
     char *backing_file, *backing_format; /* as recorded in the image; owned */
 
     BlockChild *parents;
-    int refs; /* main thread */
+    int refs;           /* main thread */
     bool monitor_owned; /* by -blockdev or blockdev-add */
-    Lock meta; /* around map, allocate, link, ... */
+    Lock meta;          /* around map, allocate, link, ... */
     struct Gate *gate;
-    struct Gate *align_gate; /* of requests below request_align: those above it take `gate` besides */
+    /* of requests below request_align: those above it take `gate` besides */
+    struct Gate *align_gate;
     DirtyBitmap *bitmaps;
     BlockNode *next;
-    int detect_zeroes; /* off, on, unmap */
+    int detect_zeroes;      /* off, on, unmap */
     const char *op_blocker; /* why commands must not touch it now; NULL: they may */
     BlockEvents *events;    /* NULL: this is not a blkdebug node */
 };
@@ -191,7 +195,12 @@ struct BlockNode {
 /* --- drivers --- */
 
 typedef enum DriverKind { DRIVER_PROTOCOL, DRIVER_FORMAT, DRIVER_FILTER } DriverKind;
-typedef enum Preallocation { PREALLOC_OFF, PREALLOC_METADATA, PREALLOC_FALLOC, PREALLOC_FULL } Preallocation;
+typedef enum Preallocation {
+    PREALLOC_OFF,
+    PREALLOC_METADATA,
+    PREALLOC_FALLOC,
+    PREALLOC_FULL
+} Preallocation;
 extern const Type preallocation_type; /* its names */
 
 typedef struct CheckReport {
@@ -199,7 +208,7 @@ typedef struct CheckReport {
     uint64_t corruptions_fixed, leaks_fixed;
     uint64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
     uint64_t image_end_offset;
-    bool quiet; /* do not print each finding */
+    bool quiet;       /* do not print each finding */
     bool unsupported; /* out, when check() fails: the format cannot be repaired */
     void (*say)(void *arg, const char *line); /* each finding, without newline; may be NULL */
     void *arg;
@@ -218,7 +227,8 @@ typedef struct SnapshotOps {
     bool (*create)(BlockNode *n, const SnapshotInfo *s, Error *err);
     bool (*apply)(BlockNode *n, const char *id_or_name, Error *err); /* -a: contents as then */
     bool (*remove)(BlockNode *n, const char *id_or_name, Error *err);
-    bool (*load)(BlockNode *n, const char *id_or_name, Error *err); /* read-only view, until closed */
+    /* read-only view, until closed */
+    bool (*load)(BlockNode *n, const char *id_or_name, Error *err);
 } SnapshotOps;
 
 typedef struct BitmapOps { /* bitmaps that live in the image; block/bitmap.h holds them in memory */
@@ -232,17 +242,19 @@ struct BlockDriver {
     const Type *options;       /* PROP fields: its own keys of -blockdev; NULL: none */
     const ChildSlot *children; /* ends with a NULL name; NULL: none */
     size_t state_size;
-    const char *prefix;        /* protocols: "nbd", of nbd:... and nbd://... */
+    const char *prefix; /* protocols: "nbd", of nbd:... and nbd://... */
 
-    /* Formats: how likely is this one (0..100)?  Protocols: fill @options from a file name with prefix. */
+    /* Formats: how likely is this one (0..100)?  Protocols: fill @options from a file name with
+     * prefix. */
     int (*probe)(const uint8_t *head, size_t size, const char *filename);
     bool (*parse_filename)(const char *filename, json_t *options, Error *err);
 
-    /* Main thread or a tool's; may block.  The children are open.  Sets n->size and the hints; a format with
-     * a backing file sets backing_file and backing_format, and the core opens it.  @options: the Type's
-     * struct, whose strings the driver may not keep. */
+    /* Main thread or a tool's; may block.  The children are open.  Sets n->size and the hints; a
+     * format with a backing file sets backing_file and backing_format, and the core opens it.
+     * @options: the Type's struct, whose strings the driver may not keep. */
     bool (*open)(BlockNode *n, const void *options, Error *err);
-    void (*close)(BlockNode *n); /* also after a failed open; nothing in flight; writes back what is dirty */
+    /* also after a failed open; nothing in flight; writes back what is dirty */
+    void (*close)(BlockNode *n);
     bool (*reopen)(BlockNode *n, const void *options, uint32_t flags, Error *err);
     /* Permissions that all users together need and all share: file locks. */
     bool (*set_perm)(BlockNode *n, unsigned perm, unsigned shared, Error *err);
@@ -253,43 +265,56 @@ struct BlockDriver {
 
     /* Formats, under n->meta.  Each returns 0 or -errno; -EAGAIN only if !may_block. */
     int (*map)(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Extent *out);
-    /* Room for [at, at+size) or a first part of it; out->at and size are whole clusters (or subclusters),
-     * not yet visible.  The core writes data, and old contents around it, then links or cancels. */
+    /* Room for [at, at+size) or a first part of it; out->at and size are whole clusters (or
+     * subclusters), not yet visible.  The core writes data, and old contents around it, then
+     * links or cancels. */
     int (*allocate)(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Extent *out);
     int (*link)(BlockNode *n, Extent *e, bool may_block);
     void (*cancel)(BlockNode *n, Extent *e);
-    /* Whole clusters only (the core does the edges); flags: BLOCK_MAY_UNMAP.  -ENOTSUP: write zeroes. */
+    /* Whole clusters only (the core does the edges); flags: BLOCK_MAY_UNMAP.  -ENOTSUP: write
+     * zeroes. */
     int (*zero)(BlockNode *n, uint64_t at, uint64_t size, uint32_t flags);
     int (*discard)(BlockNode *n, uint64_t at, uint64_t size);
-    int (*flush)(BlockNode *n); /* metadata to the children, in order, with what barriers it needs between; the core flushes the children after it */
+    /* metadata to the children, in order, with what barriers it needs between; the core flushes
+     * the children after it */
+    int (*flush)(BlockNode *n);
     /* SPECIAL extents; without n->meta; workers. @e as map gave it; [at, at+size) lies in it. */
     int (*read)(BlockNode *n, const Extent *e, uint64_t at, void *buf, size_t size);
-    /* Encrypted images: @buf, which the core owns, is made what is to be written at @e->child_at + (at - e->at). */
+    /* Encrypted images: @buf, which the core owns, is made what is to be written at @e->child_at
+     * + (at - e->at). */
     int (*encode)(BlockNode *n, const Extent *e, uint64_t at, void *buf, size_t size);
     /* BLOCK_COMPRESS: one cluster (or the last, short one), gate held; does all of it. */
     int (*write_compressed)(BlockNode *n, uint64_t at, const void *buf, size_t size);
 
-    /* All kinds.  Block status of protocols: DATA, ZERO (+EOF); filters and formats leave it NULL. */
+    /* All kinds.  Block status of protocols: DATA, ZERO (+EOF); filters and formats leave it
+     * NULL. */
     int (*status)(BlockNode *n, uint64_t at, uint64_t size, Extent *out);
     bool (*truncate)(BlockNode *n, uint64_t size, Preallocation p, bool exact, Error *err);
     int64_t (*allocated_size)(BlockNode *n); /* bytes on the host; -errno */
     json_t *(*info)(BlockNode *n); /* {"type", "data"}, perhaps also "dirty-flag"; NULL: none */
-    bool (*create)(BlockGraph *g, json_t *options, Error *err); /* blockdev-create: "file" is a node name */
-    /* rhea-img create -f: @filename is made and formatted.  @options: -o keys, all strings.  Here and in create() they
-     * stay the caller's. */
+    /* blockdev-create: "file" is a node name */
+    bool (*create)(BlockGraph *g, json_t *options, Error *err);
+    /* rhea-img create -f: @filename is made and formatted.  @options: -o keys, all strings.
+     * Here and in create() they stay the caller's. */
     bool (*create_file)(BlockGraph *g, const char *filename, json_t *options, Error *err);
     const Type *create_options; /* PROP fields of -o, for help and checks */
-    /* @options may have "force": true beside those of amend_options: what loses data is meant so. */
-    bool (*amend)(BlockNode *n, json_t *options, void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg, Error *err);
+    /* @options may have "force": true beside those of amend_options: what loses data is meant
+     * so. */
+    bool (*amend)(BlockNode *n, json_t *options,
+                  void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg, Error *err);
     bool (*check)(BlockNode *n, unsigned fix, CheckReport *rep, Error *err);
-    bool (*set_backing)(BlockNode *n, const char *file, const char *format, Error *err); /* record; NULL: none */
-    json_t *(*measure)(json_t *options, BlockNode *source, Error *err); /* {"required","fully-allocated"[,"bitmaps"]} */
+    /* record; NULL: none */
+    bool (*set_backing)(BlockNode *n, const char *file, const char *format, Error *err);
+    /* {"required","fully-allocated"[,"bitmaps"]} */
+    json_t *(*measure)(json_t *options, BlockNode *source, Error *err);
     int (*make_empty)(BlockNode *n); /* drop all clusters: after commit */
     const SnapshotOps *snapshots;
     const BitmapOps *bitmap_ops;
     int (*save_vmstate)(BlockNode *n, uint64_t at, const void *buf, size_t size);
     int (*load_vmstate)(BlockNode *n, uint64_t at, void *buf, size_t size);
-    int (*copy_range)(BlockNode *from, uint64_t from_at, BlockNode *to, uint64_t to_at, uint64_t size); /* same protocol; -ENOTSUP */
+    /* same protocol; -ENOTSUP */
+    int (*copy_range)(BlockNode *from, uint64_t from_at, BlockNode *to, uint64_t to_at,
+                      uint64_t size);
 
     const Type *amend_options; /* PROP fields of amend -o; NULL: as create_options */
 
@@ -307,26 +332,33 @@ const BlockDriver *block_driver_next(const BlockDriver *d); /* sorted by name; N
 
 /* --- the graph; main thread, may block --- */
 
-BlockGraph *graph_new(BlockCtx *ctx, Error *err); /* @ctx: of the main thread; may be NULL in tools that only wait */
-void graph_free(BlockGraph *g);                   /* closes all */
+/* @ctx: of the main thread; may be NULL in tools that only wait */
+BlockGraph *graph_new(BlockCtx *ctx, Error *err);
+void graph_free(BlockGraph *g); /* closes all */
 void graph_set_objects(BlockGraph *g, Objects *o);
 /* How image files are opened instead of open(2): "/dev/fdset/N" is the machine's.  -errno. */
-void graph_set_opener(BlockGraph *g, int (*fn)(void *arg, const char *path, int flags, unsigned mode), void *arg);
+void graph_set_opener(BlockGraph *g,
+                      int (*fn)(void *arg, const char *path, int flags, unsigned mode), void *arg);
 int graph_open_path(BlockGraph *g, const char *path, int flags);
-/* Who is told that an image turned out to be corrupt.  On any thread, the node's `meta` may be held. */
+/* Who is told that an image turned out to be corrupt.  On any thread, the node's `meta` may be
+ * held. */
 typedef struct BlockCorruption {
     const char *msg;
     bool has_place, fatal; /* fatal: it cannot be written any more */
     uint64_t offset, size; /* of the access, in the file */
 } BlockCorruption;
-void graph_set_watcher(BlockGraph *g, void (*fn)(void *arg, BlockNode *n, const BlockCorruption *c), void *arg);
+void graph_set_watcher(BlockGraph *g, void (*fn)(void *arg, BlockNode *n, const BlockCorruption *c),
+                       void *arg);
 void node_corrupted(BlockNode *n, const BlockCorruption *c);
 Objects *graph_objects(const BlockGraph *g);
-Loop *graph_service_loop(BlockGraph *g); /* a thread of the block layer's own: network protocols, throttling; started on first use */
+/* a thread of the block layer's own: network protocols, throttling; started on first use */
+Loop *graph_service_loop(BlockGraph *g);
 
-/* @options: as of -blockdev ({"driver":..., "node-name":..., "file": {...} or "name"}), consumed. */
+/* @options: as of -blockdev ({"driver":..., "node-name":..., "file": {...} or "name"}),
+ * consumed. */
 BlockNode *node_open(BlockGraph *g, json_t *options, uint32_t flags, Error *err);
-/* By name as people say it: path, nbd:..., json:{...}; format @fmt, or guessed if NULL.  @options: further keys, consumed, may be NULL. */
+/* By name as people say it: path, nbd:..., json:{...}; format @fmt, or guessed if NULL.
+ * @options: further keys, consumed, may be NULL. */
 BlockNode *node_open_image(BlockGraph *g, const char *filename, const char *fmt, json_t *options,
                            uint32_t flags, Error *err);
 /* An overlay in a file that is gone when we are. */
@@ -339,34 +371,41 @@ BlockPort *port_find(BlockGraph *g, const char *name);
 BlockPort *port_next(BlockGraph *g, BlockPort *p);
 BlockNode *node_ref(BlockNode *n);
 void node_unref(BlockNode *n); /* the last one closes it */
-/* Attach @child under @parent in a slot; checks permissions and loops; replaces what was there. NULL detaches. */
+/* Attach @child under @parent in a slot; checks permissions and loops; replaces what was there.
+ * NULL detaches. */
 bool node_set_child(BlockNode *parent, const char *slot, BlockNode *child, Error *err);
-/* All parents of @from (but those inside @to's own tree) go to @to: insertion of filters, pivots. */
+/* All parents of @from (but those inside @to's own tree) go to @to: insertion of filters,
+ * pivots. */
 bool node_replace(BlockNode *from, BlockNode *to, Error *err);
 bool node_reopen(BlockNode *n, json_t *options, uint32_t flags, Error *err);
 void node_refresh_filename(BlockNode *n);
 BlockNode *node_skip_filters(BlockNode *n);
 bool node_in_chain(const BlockNode *top, const BlockNode *n); /* by backing and filters */
-/* "a.qcow2" recorded in "/x/b.qcow2" is "/x/a.qcow2"; protocols and absolute names stay.  Caller frees. */
+/* "a.qcow2" recorded in "/x/b.qcow2" is "/x/a.qcow2"; protocols and absolute names stay.  Caller
+ * frees. */
 char *block_path_combine(const char *base, const char *relative);
 bool filename_has_protocol(const char *filename);
 
-/* No request is in flight at ports above @n (NULL: at any) from begin to end; new ones wait.  Main thread. */
+/* No request is in flight at ports above @n (NULL: at any) from begin to end; new ones wait.
+ * Main thread. */
 void graph_drain_begin(BlockGraph *g, BlockNode *n);
 void graph_drain_end(BlockGraph *g, BlockNode *n);
 bool graph_flush_all(BlockGraph *g, Error *err);
 
 /* --- for drivers --- */
 
-void node_submit(BlockNode *n, BlockReq *r);     /* to a child; r->ctx as in the request it serves */
+/* to a child; r->ctx as in the request it serves */
+void node_submit(BlockNode *n, BlockReq *r);
 void blockreq_complete(BlockReq *r, int result); /* any thread */
 /* The request goes to @child as it is, @offset further on. */
 void node_forward(BlockNode *child, BlockReq *r, uint64_t offset);
-/* A request of the core's own for a part of @r: done() is called at once on the completing thread. Freed by blockreq_free. */
-BlockReq *blockreq_child(BlockReq *r, BlockOp op, uint64_t at, uint64_t size, void (*done)(BlockReq *));
+/* A request of the core's own for a part of @r: done() is called at once on the completing
+ * thread. Freed by blockreq_free. */
+BlockReq *blockreq_child(BlockReq *r, BlockOp op, uint64_t at, uint64_t size,
+                         void (*done)(BlockReq *));
 void blockreq_free(BlockReq *r);
-/* fn() runs on the main thread every @seconds until periodic_stop(), if a loop serves the graph (in tools none does).
- * It must not wait: lock_try(&n->meta). */
+/* fn() runs on the main thread every @seconds until periodic_stop(), if a loop serves the graph
+ * (in tools none does). It must not wait: lock_try(&n->meta). */
 typedef struct Periodic {
     BlockNode *n; /* NULL: not started */
     void (*fn)(BlockNode *n);
@@ -386,17 +425,22 @@ int node_write(BlockNode *n, uint64_t at, const void *buf, size_t size);
 int node_zero(BlockNode *n, uint64_t at, uint64_t size, uint32_t flags);
 int node_discard(BlockNode *n, uint64_t at, uint64_t size);
 int node_flush(BlockNode *n);
-int node_io(BlockNode *n, BlockOp op, uint64_t at, const struct iovec *iov, int n_iov, uint64_t size, uint32_t flags);
+int node_io(BlockNode *n, BlockOp op, uint64_t at, const struct iovec *iov, int n_iov,
+            uint64_t size, uint32_t flags);
 bool node_truncate(BlockNode *n, uint64_t size, Preallocation p, bool exact, Error *err);
-/* Block status as rhea-img map and NBD show it.  @out->child and child_at: the bottom-most file and offset, if
- * known; kind UNALLOCATED: not in this node (backing decides).  Extent.size is what is alike, at most @size. */
+/* Block status as rhea-img map and NBD show it.  @out->child and child_at: the bottom-most file
+ * and offset, if known; kind UNALLOCATED: not in this node (backing decides).  Extent.size is
+ * what is alike, at most @size. */
 int node_status(BlockNode *n, uint64_t at, uint64_t size, Extent *out);
 /* Through the whole chain down to @base (exclusive; NULL: all): who has it? */
-int node_status_above(BlockNode *n, BlockNode *base, uint64_t at, uint64_t size, Extent *out, BlockNode **in);
+int node_status_above(BlockNode *n, BlockNode *base, uint64_t at, uint64_t size, Extent *out,
+                      BlockNode **in);
 int64_t node_allocated_size(BlockNode *n);
 
-/* For create: makes the protocol file @filename (empty, @size bytes if the protocol needs it) and opens it. */
-BlockNode *block_create_file(BlockGraph *g, const char *filename, uint64_t size, json_t *options, Error *err);
+/* For create: makes the protocol file @filename (empty, @size bytes if the protocol needs it)
+ * and opens it. */
+BlockNode *block_create_file(BlockGraph *g, const char *filename, uint64_t size, json_t *options,
+                             Error *err);
 
 /* Formats, on threads that may block; @file: their child. */
 static inline void node_event(BlockNode *file, BlockEvent e)

@@ -8,7 +8,7 @@
 #include "base/alloc.h"
 #include "block/block.h"
 
-enum { /* BlockReq.how */
+enum {                 /* BlockReq.how */
        HOW_INLINE = 1, /* the core's own: done() is called by whoever completes it, at once */
        HOW_WAIT = 2,   /* a thread waits for state */
 };
@@ -19,7 +19,7 @@ enum { /* BlockReq.how */
 void ctx_push(BlockCtx *c, BlockReq *r);
 void ctx_wake(BlockCtx *c);
 bool ctx_is_mine(const BlockCtx *c);
-Loop *ctx_loop(const BlockCtx *c); /* NULL: none */
+Loop *ctx_loop(const BlockCtx *c);        /* NULL: none */
 bool ctx_is_dedicated(const BlockCtx *c); /* its thread serves nothing else and may block */
 struct Ring *ctx_ring(BlockCtx *c);       /* NULL: no io_uring here, or not this thread's */
 void ctx_enter(BlockCtx *c);              /* a request came ... */
@@ -30,13 +30,15 @@ void ctx_wait(BlockCtx *c);
 /* --- ring.c: io_uring --- */
 
 typedef struct Ring Ring;
-Ring *ring_new(int event); /* NULL: not available; @event >= 0: its becoming readable ends ring_wait() */
+/* NULL: not available; @event >= 0: its becoming readable ends ring_wait() */
+Ring *ring_new(int event);
 void ring_free(Ring *r);
 int ring_fd(const Ring *r);
 /* Queue a transfer or flush of @fd; @done gets bytes or -errno.  False: full, do it otherwise. */
-bool ring_queue(Ring *r, BlockReq *req, int fd, uint64_t at, void (*done)(BlockReq *req, int result));
-void ring_submit(Ring *r);         /* what is queued goes to the kernel */
-unsigned ring_reap(Ring *r);       /* calls done() of what is completed */
+bool ring_queue(Ring *r, BlockReq *req, int fd, uint64_t at,
+                void (*done)(BlockReq *req, int result));
+void ring_submit(Ring *r);   /* what is queued goes to the kernel */
+unsigned ring_reap(Ring *r); /* calls done() of what is completed */
 bool ring_has_completed(Ring *r);
 void ring_wait(Ring *r); /* submit, and sleep until something completes or @event is readable */
 
@@ -107,7 +109,7 @@ struct BlockGraph {
     BlockNode *nodes;
     BlockPort *ports;
     struct ThrottleGroup *throttles; /* those with names */
-    unsigned serial; /* of generated names */
+    unsigned serial;                 /* of generated names */
     Loop *service;
     pthread_t service_thread;
     unsigned drains;
@@ -134,7 +136,7 @@ struct BlockPort {
 };
 
 void port_go(BlockPort *p, BlockReq *r); /* in, or held while the port is drained */
-void port_finished(BlockPort *p); /* one request less; any thread */
+void port_finished(BlockPort *p);        /* one request less; any thread */
 bool child_attach(BlockNode *node, BlockNode *parent, BlockPort *port, const char *name,
                   unsigned role, unsigned perm, unsigned shared, BlockChild **out, Error *err);
 void child_detach(BlockChild *c);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * blockdev_type - BlockdevOptions and BlockdevRef of the schema, from the drivers that are linked in
+ * blockdev_type - BlockdevOptions and BlockdevRef of the schema, from the drivers that are linked
+ * in
  *
- * A driver's own members are its children and the fields of its options; a Type for each is put together when
- * first asked for, and stays.
+ * A driver's own members are its children and the fields of its options; a Type for each is put
+ * together when first asked for, and stays.
  */
 #include "block/blockdev_type.h"
 
@@ -107,12 +108,19 @@ static const Type *driver_type(const BlockDriver *d)
     return &b->type;
 }
 
-static bool driver_variant(unsigned i, Variant *out)
+const BlockDriver *blockdev_driver(unsigned i)
 {
     const BlockDriver *d = block_driver_next(NULL);
 
     while (d && i--)
         d = block_driver_next(d);
+    return d;
+}
+
+static bool driver_variant(unsigned i, Variant *out)
+{
+    const BlockDriver *d = blockdev_driver(i);
+
     if (d)
         *out = (Variant){d->name, driver_type(d)};
     return d;

@@ -10,8 +10,10 @@
 
 /* What is still to be saved: bits of the filter's own bitmap, on the filter node. */
 DirtyBitmap *cbw_bitmap(BlockNode *cbw);
-/* Save all of [at, at+size) that is not saved yet; waits.  0 or -errno (the first failure of a guest's write, too). */
-int cbw_save(BlockNode *cbw, uint64_t at, uint64_t size, bool *reading); /* @reading: `file` failed, not `target` */
+/* Save all of [at, at+size) that is not saved yet; waits.  0 or -errno (the first failure of a
+ * guest's write, too). */
+/* @reading: `file` failed, not `target` */
+int cbw_save(BlockNode *cbw, uint64_t at, uint64_t size, bool *reading);
 int cbw_error(const BlockNode *cbw);
 /* Read the state of the moment when the filter came; waits. */
 int cbw_read_old(BlockNode *cbw, uint64_t at, const struct iovec *iov, int n_iov, uint64_t size);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * cipher - sectors under block ciphers, digests, key derivation, random bytes, by nettle; cipher.h has the
- * contract
+ * cipher - sectors under block ciphers, digests, key derivation, random bytes, by nettle; cipher.h
+ * has the contract
  *
- * XTS: IEEE 1619, whole sectors, done here since nettle's own takes one block at a time.  IV generators:
- * cryptsetup's "LUKS1 On-Disk Format", appendix.  Contexts are only read once the keys are set.
+ * XTS: IEEE 1619, whole sectors, done here since nettle's own takes one block at a time.  IV
+ * generators: cryptsetup's "LUKS1 On-Disk Format", appendix.  Contexts are only read once the keys
+ * are set.
  */
 #include "block/cipher.h"
 
@@ -33,9 +34,9 @@ struct Cipher {
 /* --- digests --- */
 
 static const struct nettle_hash *const digests[DIGEST_COUNT] = {
-    [DIGEST_SHA1] = &nettle_sha1,         [DIGEST_SHA224] = &nettle_sha224,
-    [DIGEST_SHA256] = &nettle_sha256,     [DIGEST_SHA384] = &nettle_sha384,
-    [DIGEST_SHA512] = &nettle_sha512,     [DIGEST_MD5] = &nettle_md5,
+    [DIGEST_SHA1] = &nettle_sha1,           [DIGEST_SHA224] = &nettle_sha224,
+    [DIGEST_SHA256] = &nettle_sha256,       [DIGEST_SHA384] = &nettle_sha384,
+    [DIGEST_SHA512] = &nettle_sha512,       [DIGEST_MD5] = &nettle_md5,
     [DIGEST_RIPEMD160] = &nettle_ripemd160,
 };
 
@@ -170,8 +171,9 @@ Cipher *cipher_new(const CipherSpec *spec, const uint8_t *key, Error *err)
 
     c->spec = *spec;
     c->algo = cipher_find(spec->algo, spec->bits / 8, err);
-    if (!c->algo || (spec->mode == CIPHER_XTS && c->algo->block_size != BLOCK_MAX &&
-                     !error_set(err, "Unsupported cipher mode xts")) ||
+    if (!c->algo ||
+        (spec->mode == CIPHER_XTS && c->algo->block_size != BLOCK_MAX &&
+         !error_set(err, "Unsupported cipher mode xts")) ||
         (spec->iv == CIPHER_ESSIV && !essiv_set(c, key, err))) {
         cipher_free(c);
         return NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* cipher_none - cipher.h in a build without nettle: there are no ciphers, digests and random keys */
+/* cipher_none - cipher.h in a build without nettle: there are no ciphers, digests and random
+ * keys */
 #include <errno.h>
 
 #include "block/cipher.h"

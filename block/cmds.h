@@ -14,7 +14,8 @@ extern const Type new_image_mode_type; /* NewImageMode: 0 existing, 1 absolute-p
 BlockNode *block_cmd_node(Machine *m, const char *name, Error *err);
 BlockPort *block_cmd_port(Machine *m, const char *device, const char *id, Error *err);
 void block_events_begin(Machine *m); /* what happens in m->graph is told from now on */
-DirtyBitmap *block_cmd_bitmap(Machine *m, const char *node, const char *name, BlockNode **on, Error *err);
+DirtyBitmap *block_cmd_bitmap(Machine *m, const char *node, const char *name, BlockNode **on,
+                              Error *err);
 
 /* An action of `transaction`, or a command that is one: prepare does it, then commit or abort. */
 typedef struct Action Action;
@@ -24,7 +25,7 @@ typedef struct ActionClass {
     bool (*prepare)(Machine *m, Action *a, Error *err);
     void (*commit)(Action *a);
     void (*abort)(Action *a);
-    Field data;   /* for the schema: {"type", "data": args} */
+    Field data; /* for the schema: {"type", "data": args} */
     Type wrapped;
     struct ActionClass *next;
 } ActionClass;

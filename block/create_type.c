@@ -162,10 +162,8 @@ static const Type *type_of(const BlockDriver *d)
 
 static bool create_variant(unsigned i, Variant *out)
 {
-    const BlockDriver *d = block_driver_next(NULL);
+    const BlockDriver *d = blockdev_driver(i);
 
-    while (d && i--)
-        d = block_driver_next(d);
     if (d)
         *out = (Variant){d->name, type_of(d)};
     return d;

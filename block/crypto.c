@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * crypto - LUKS version 1 headers and key slots (LUKS On-Disk Format Specification 1.2.3), and qcow2's
- * old AES; crypto.h has the contract
+ * crypto - LUKS version 1 headers and key slots (LUKS On-Disk Format Specification 1.2.3), and
+ * qcow2's old AES; crypto.h has the contract
  *
- * Layout of new headers: 4 KiB for the header, then eight places for key material and the payload, each
- * aligned to 4 KiB.
+ * Layout of new headers: 4 KiB for the header, then eight places for key material and the payload,
+ * each aligned to 4 KiB.
  */
 #include "block/crypto.h"
 
@@ -74,10 +74,13 @@ static const Field amend_fields[] = {
 STRUCT_TYPE(crypto_amend_type, CryptoAmend, amend_fields);
 
 /* Each ends with NULL. */
-static const char *const hash_names[DIGEST_COUNT + 1] = {
-    [DIGEST_MD5] = "md5",       [DIGEST_SHA1] = "sha1",     [DIGEST_SHA224] = "sha224",
-    [DIGEST_SHA256] = "sha256", [DIGEST_SHA384] = "sha384", [DIGEST_SHA512] = "sha512",
-    [DIGEST_RIPEMD160] = "ripemd160"};
+static const char *const hash_names[DIGEST_COUNT + 1] = {[DIGEST_MD5] = "md5",
+                                                         [DIGEST_SHA1] = "sha1",
+                                                         [DIGEST_SHA224] = "sha224",
+                                                         [DIGEST_SHA256] = "sha256",
+                                                         [DIGEST_SHA384] = "sha384",
+                                                         [DIGEST_SHA512] = "sha512",
+                                                         [DIGEST_RIPEMD160] = "ripemd160"};
 static const char *const mode_names[CIPHER_MODES + 1] = {
     [CIPHER_ECB] = "ecb", [CIPHER_CBC] = "cbc", [CIPHER_XTS] = "xts", [CIPHER_CTR] = "ctr"};
 static const char *const iv_names[CIPHER_IVS + 1] = {
@@ -160,8 +163,7 @@ static bool parse_create(Crypto *c, const CryptoCreate *p, Error *err)
 {
     int mode = name_index(mode_names, "cipher-mode", p->cipher_mode, CIPHER_XTS, err);
     int iv = name_index(iv_names, "ivgen-alg", p->ivgen_alg, CIPHER_PLAIN64, err);
-    int iv_hash =
-        name_index(hash_names, "ivgen-hash-alg", p->ivgen_hash_alg, DIGEST_SHA256, err);
+    int iv_hash = name_index(hash_names, "ivgen-hash-alg", p->ivgen_hash_alg, DIGEST_SHA256, err);
     int hash = name_index(hash_names, "hash-alg", p->hash_alg, DIGEST_SHA256, err);
 
     if (mode < 0 || iv < 0 || iv_hash < 0 || hash < 0 ||

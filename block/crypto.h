@@ -62,12 +62,14 @@ bool crypto_secret_check(struct Objects *set, const char *option, const char *id
 
 bool crypto_luks_probe(const void *head, size_t size);
 
-/* How many bytes a new header with its key material takes (the offset of the payload); 0: refused. */
+/* How many bytes a new header with its key material takes (the offset of the payload); 0:
+ * refused. */
 uint64_t crypto_luks_size(const CryptoCreate *p, Error *err);
 /* Write a new header with a new random key, which the secret @p->key_secret opens. */
 Crypto *crypto_luks_create(const CryptoCreate *p, struct Objects *set, const CryptoIo *io,
                            Error *err);
-/* @key_secret NULL with @need_key is an error; without @need_key the Crypto can only tell about itself. */
+/* @key_secret NULL with @need_key is an error; without @need_key the Crypto can only tell about
+ * itself. */
 Crypto *crypto_luks_open(const CryptoIo *io, struct Objects *set, const char *key_secret,
                          bool need_key, Error *err);
 /* qcow2's encrypt.format=aes: the first 16 bytes of the secret are the key of AES-128-CBC. */
@@ -76,8 +78,9 @@ void crypto_free(Crypto *c); /* NULL is fine */
 
 uint64_t crypto_payload_offset(const Crypto *c); /* of the header's start; 0 without a header */
 bool crypto_has_key(const Crypto *c);
-/* In place.  @at numbers the sectors (offset in the payload of luks; in the file for qcow2's luks; in
- * the disk for qcow2's aes); @at and @size are multiples of CRYPTO_SECTOR.  0 or -errno. */
+/* In place.  @at numbers the sectors (offset in the payload of luks; in the file for qcow2's
+ * luks; in the disk for qcow2's aes); @at and @size are multiples of CRYPTO_SECTOR.  0 or
+ * -errno. */
 int crypto_encrypt(Crypto *c, uint64_t at, void *buf, size_t size);
 int crypto_decrypt(Crypto *c, uint64_t at, void *buf, size_t size);
 /* Members of "format-specific" data ("encrypt" of qcow2): ivgen-alg ... slots.  A new object. */

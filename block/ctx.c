@@ -3,8 +3,8 @@
  * ctx - where requests complete: one context for each thread that submits without waiting
  *
  * Invariants
- *  1. `ready` belongs to the owner's thread; other threads push to `remote` and write the event once
- *     until it was read.
+ *  1. `ready` belongs to the owner's thread; other threads push to `remote` and write the event
+ *     once until it was read.
  *  2. Ring entries are prepared by the owner only, and submitted before it sleeps.
  */
 #include <errno.h>

@@ -2,8 +2,9 @@
 /*
  * curl - read-only disks on web and FTP servers, by libcurl
  *
- * Each request is a range request on a worker, with one of a few connections that are kept.  What is
- * read ahead stays in a small cache.  The server is not trusted: it gets no more room than was asked for.
+ * Each request is a range request on a worker, with one of a few connections that are kept.  What
+ * is read ahead stays in a small cache.  The server is not trusted: it gets no more room than was
+ * asked for.
  */
 #include <curl/curl.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* dirty_range - which entries of a table in memory are not on disk yet, roughly: those between the outermost ones */
+/* dirty_range - which entries of a table in memory are not on disk yet, roughly: those between
+ * the outermost ones */
 #ifndef BLOCK_DIRTY_RANGE_H
 #define BLOCK_DIRTY_RANGE_H
 

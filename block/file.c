@@ -2,9 +2,9 @@
 /*
  * file - protocol drivers "file" and "host_device": regular files and block devices of the host
  *
- * Transfers go through io_uring where it is there; from a thread that may block, and from a tool's own
- * thread when the page cache has the data, by plain system calls; else on a worker.  Reads beyond the end
- * are zeroes, writes beyond it grow the file.
+ * Transfers go through io_uring where it is there; from a thread that may block, and from a tool's
+ * own thread when the page cache has the data, by plain system calls; else on a worker.  Reads
+ * beyond the end are zeroes, writes beyond it grow the file.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -265,7 +265,8 @@ static int open_flags(const BlockNode *n, const File *f)
     return (node_is_read_only(n) ? O_RDONLY : O_RDWR) | (f->direct ? O_DIRECT : 0) | O_CLOEXEC;
 }
 
-/* "/dev/fdset/N" is a descriptor that was passed in by add-fd; the kernel's own names serve for the rest. */
+/* "/dev/fdset/N" is a descriptor that was passed in by add-fd; the kernel's own names serve for
+ * the rest. */
 static int open_path(BlockNode *n, const char *path, Error *err)
 {
     File *f = file_of(n);

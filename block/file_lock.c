@@ -129,7 +129,8 @@ bool file_lock_set(FileLock *l, int fd, unsigned perm, unsigned shared, const ch
     return true;
 }
 
-/* The two descriptors would see each other's locks as somebody else's: in between there are none. */
+/* The two descriptors would see each other's locks as somebody else's: in between there are
+ * none. */
 bool file_lock_move(const FileLock *l, int from, int to, const char *filename, Error *err)
 {
     lock_mask(from, l->perm, l->unshared, false);

@@ -2,8 +2,8 @@
 /*
  * file_lock - advisory locks on images: what a process does to one, and lets others do
  *
- * Byte 100 + i of the file is locked, shared, by who uses permission i; byte 200 + i by who does not share
- * it.  (These bytes are QEMU's, so both respect each other.)
+ * Byte 100 + i of the file is locked, shared, by who uses permission i; byte 200 + i by who does
+ * not share it.  (These bytes are QEMU's, so both respect each other.)
  */
 #ifndef BLOCK_FILE_LOCK_H
 #define BLOCK_FILE_LOCK_H

@@ -3,12 +3,13 @@
  * format - moves data for format drivers, which only say where it is
  *
  * A request is tried at once, without waiting: its ranges are mapped from cached metadata and the
- * transfers submitted.  What that cannot do (metadata to be read, old contents to be copied, zeroing,
- * compression, encryption) runs on a worker, or on the submitter's thread if that may block.
+ * transfers submitted.  What that cannot do (metadata to be read, old contents to be copied,
+ * zeroing, compression, encryption) runs on a worker, or on the submitter's thread if that may
+ * block.
  *
  * Invariants
- *  1. Reads and writes in place hold their bytes shared; everything that changes the mapping holds whole
- *     clusters exclusively (block.h inv 3), from before it maps until it is linked.
+ *  1. Reads and writes in place hold their bytes shared; everything that changes the mapping holds
+ *     whole clusters exclusively (block.h inv 3), from before it maps until it is linked.
  *  2. n->meta is held around driver calls only, never while data moves.
  *  3. Old contents around a first write are read through the old mapping, which stays until link().
  */

@@ -3,7 +3,8 @@
  * gate - ranges of a node in use, shared or exclusively
  *
  * One list in order of arrival holds what is granted and what waits.  An entry is granted when no
- * earlier one overlaps it with either being exclusive: nobody starves, and the first entry never waits.
+ * earlier one overlaps it with either being exclusive: nobody starves, and the first entry never
+ * waits.
  */
 #include "block/block_priv.h"
 
@@ -74,7 +75,8 @@ void gate_take_wait(Gate *g, GateHold *h)
     worker_waits(false);
 }
 
-/* A waiting thread's entry may be gone once `granted` is set: it is told last, and not looked at again. */
+/* A waiting thread's entry may be gone once `granted` is set: it is told last, and not looked at
+ * again. */
 void gate_drop(Gate *g, GateHold *h)
 {
     GateHold *told = NULL, **tail = &told;

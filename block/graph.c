@@ -197,13 +197,17 @@ static void link_move(BlockChild *c, BlockNode *to)
 
 bool node_replace(BlockNode *from, BlockNode *to, Error *err)
 {
-    BlockChild *moved[64];
+    AUTO_FREE BlockChild **moved = NULL;
     unsigned n = 0;
     bool ok;
 
     graph_drain_begin(from->graph, NULL);
     node_ref(from);
-    for (BlockChild *c = from->parents, *next; c && n < COUNT_OF(moved); c = next) {
+    for (const BlockChild *c = from->parents; c; c = c->next_parent)
+        n++;
+    moved = xnew_n(BlockChild *, n + 1);
+    n = 0;
+    for (BlockChild *c = from->parents, *next; c; c = next) {
         next = c->next_parent;
         if (c->parent && reaches(to, c->parent))
             continue;

@@ -2,7 +2,8 @@
 /*
  * job_backup - an image as it is now is copied to a target while it is written on
  *
- * A copy-before-write filter above the source saves what is about to change; the job saves the rest.
+ * A copy-before-write filter above the source saves what is about to change; the job saves the
+ * rest.
  */
 #include <errno.h>
 

@@ -2,8 +2,8 @@
 /*
  * job_commit - data of overlays moves down into a backing file
  *
- * Below the active image nobody writes, so one pass is enough.  The active image itself is a mirror onto
- * its own backing file: job_mirror.c.
+ * Below the active image nobody writes, so one pass is enough.  The active image itself is a mirror
+ * onto its own backing file: job_mirror.c.
  */
 #include <errno.h>
 

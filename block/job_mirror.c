@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * job_mirror - an image is copied while it is written, until both are the same; then one stands for the other
+ * job_mirror - an image is copied while it is written, until both are the same; then one stands for
+ * the other
  *
- * A dirty bitmap on the source says what is still to be copied: it is marked after a write is done, and
- * cleared before a range is read, so nothing is missed.  At the end the source stands still for what is left.
+ * A dirty bitmap on the source says what is still to be copied: it is marked after a write is done,
+ * and cleared before a range is read, so nothing is missed.  At the end the source stands still for
+ * what is left.
  *
- * COPY_WRITE_BLOCKING: a filter above the source copies what was written before the write is reported.  The
- * bitmap records no writes then: one that was copied clears what it covers, one that was not marks it.
+ * COPY_WRITE_BLOCKING: a filter above the source copies what was written before the write is
+ * reported.  The bitmap records no writes then: one that was copied clears what it covers, one that
+ * was not marks it.
  */
 #include <errno.h>
 
@@ -18,8 +21,8 @@ typedef struct Mirror {
     Job job;
     BlockNode *source, *target, *replaces, *base; /* @base: active commit, down to it */
     BlockNode *top;                               /* COPY_WRITE_BLOCKING; NULL: none */
-    uint64_t
-        align; /* of what is copied: whole clusters if the target has yet to get its backing file */
+    /* of what is copied: whole clusters if the target has yet to get its backing file */
+    uint64_t align;
     _Atomic bool ended;    /* writes are not copied any more */
     _Atomic int failed[2]; /* of copied writes, to be told to the policy: writing, reading */
     BlockPort *from, *to;

@@ -21,8 +21,18 @@ typedef struct BlockJobArgs {
     bool later; /* backup: the caller calls job_start() */
 } BlockJobArgs;
 
-typedef enum MirrorSync { SYNC_TOP, SYNC_FULL, SYNC_NONE, SYNC_INCREMENTAL, SYNC_BITMAP } MirrorSync;
-typedef enum BitmapSync { BITMAP_SYNC_ON_SUCCESS, BITMAP_SYNC_NEVER, BITMAP_SYNC_ALWAYS } BitmapSync;
+typedef enum MirrorSync {
+    SYNC_TOP,
+    SYNC_FULL,
+    SYNC_NONE,
+    SYNC_INCREMENTAL,
+    SYNC_BITMAP
+} MirrorSync;
+typedef enum BitmapSync {
+    BITMAP_SYNC_ON_SUCCESS,
+    BITMAP_SYNC_NEVER,
+    BITMAP_SYNC_ALWAYS
+} BitmapSync;
 
 /* Data above @base (NULL: all of the chain) moves up into @top, whose backing file becomes @base.
  * @backing_name: recorded instead of base's own name; may be NULL. */
@@ -46,7 +56,9 @@ typedef struct MirrorArgs {
     uint64_t buf_size;    /* 0: default */
     bool unmap, target_is_zero;
     BlockNode *replaces; /* NULL: the source */
-    bool set_backing;    /* at the end the target gets the backing file that @sync makes it need; else it keeps its own */
+    /* at the end the target gets the backing file that @sync makes it need; else it keeps its
+     * own */
+    bool set_backing;
     const char *filter_name; /* of the filter node of COPY_WRITE_BLOCKING; NULL: made up */
 } MirrorArgs;
 Job *mirror_start(Jobs *s, const BlockJobArgs *a, BlockNode *source, BlockNode *target,
@@ -68,7 +80,8 @@ Job *backup_start(Jobs *s, const BlockJobArgs *a, BlockNode *source, BlockNode *
 BlockPort *job_port(BlockNode *n, unsigned perm, unsigned shared, Error *err);
 /* Take over the arguments all have in common. */
 Job *block_job_new(Jobs *s, const JobClass *cls, const BlockJobArgs *a, Error *err);
-/* Copy [at, at+size) of @from to @to, holes as holes (BLOCK_MAY_UNMAP: deallocated there).  @reading: it was
+/* Copy [at, at+size) of @from to @to, holes as holes (BLOCK_MAY_UNMAP: deallocated there).
+ * @reading: it was
  * @from that failed. */
 int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *buf, uint32_t flags,
              bool *reading);
@@ -78,7 +91,8 @@ int job_copy_held(BlockNode *from, BlockNode *to, uint64_t at, uint64_t size, vo
 /* node_status_above on a job's thread; @p: a port of its own above @top. */
 int job_status_above(BlockPort *p, BlockNode *top, BlockNode *base, uint64_t at, uint64_t size,
                      Extent *out, BlockNode **in);
-/* At the end: the backing file of @overlay is @base (NULL: none), which the image calls @name (NULL: as it is called). */
+/* At the end: the backing file of @overlay is @base (NULL: none), which the image calls @name
+ * (NULL: as it is called). */
 void job_change_backing(Job *j, BlockNode *overlay, BlockNode *base, const char *name);
 enum { JOB_CHUNK = 1 << 20 };
 /* Nobody else may touch @n while the job is on. */

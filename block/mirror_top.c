@@ -2,8 +2,9 @@
 /*
  * mirror_top - the filter above the source of a mirror that copies each write before it is reported
  *
- * Not registered: only the job makes it.  Writes hold their range in the gate of the filter exclusively, so
- * that of two which overlap the same one comes last in the source and in the target.
+ * Not registered: only the job makes it.  Writes hold their range in the gate of the filter
+ * exclusively, so that of two which overlap the same one comes last in the source and in the
+ * target.
  */
 #include "block/mirror_top.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * nbd - disks on NBD servers: the protocol driver, its options and file names (doc/uri.md of the NBD
- * project; "nbd:host:port:exportname=x", "nbd:unix:path:exportname=x")
+ * nbd - disks on NBD servers: the protocol driver, its options and file names (doc/uri.md of the
+ * NBD project; "nbd:host:port:exportname=x", "nbd:unix:path:exportname=x")
  *
  * The connection is block/nbd_client.c's.
  */

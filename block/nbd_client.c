@@ -2,14 +2,15 @@
 /*
  * nbd_client - requests over a connection to an NBD server (proto.md, "Transmission phase")
  *
- * A thread of the connection reads replies, sends what could not be sent at once, and connects again
- * after a loss.  Submitters send by themselves if the socket takes it (not under TLS).
+ * A thread of the connection reads replies, sends what could not be sent at once, and connects
+ * again after a loss.  Submitters send by themselves if the socket takes it (not under TLS).
  *
  * Invariants
  *  1. An Op is in exactly one place: the queue (not sent, or to be sent again), or a slot.
  *  2. `lock` guards the queue, the slots, `sending` and the stream's sending side; only the thread
  *     receives, connects and closes.
- *  3. Nothing the server says is used before it was checked against the request it claims to answer.
+ *  3. Nothing the server says is used before it was checked against the request it claims to
+ *     answer.
  */
 #include <errno.h>
 #include <limits.h>

@@ -157,7 +157,8 @@ char *context_name(const NbdExport *e, unsigned context)
     return xasprintf("qemu:dirty-bitmap:%s", bitmap_name(e->bitmaps[context - CONTEXT_BITMAP]));
 }
 
-/* "base:allocation" is itself; in a list, "base:" and "qemu:dirty-bitmap:" stand for all that begin so. */
+/* "base:allocation" is itself; in a list, "base:" and "qemu:dirty-bitmap:" stand for all that
+ * begin so. */
 uint64_t context_match(const NbdExport *e, const char *query, size_t size, bool list)
 {
     bool prefix = list && size && query[size - 1] == ':';

@@ -2,8 +2,8 @@
 /*
  * nbd_handshake - the server's side of option haggling (proto.md, "Option types")
  *
- * On the session's thread, waiting; the stream's `due` ends it.  No option makes the server keep more
- * than one option's data.
+ * On the session's thread, waiting; the stream's `due` ends it.  No option makes the server keep
+ * more than one option's data.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -96,7 +96,8 @@ static uint32_t session_flags(const Talk *t, const NbdExport *e)
     return e->flags | (t->out->structured ? NBD_SEND_DF : 0);
 }
 
-/* The export is settled, before the client knows it; contexts count only if they were chosen for it. */
+/* The export is settled, before the client knows it; contexts count only if they were chosen for
+ * it. */
 static void settle(Talk *t, NbdExport *e)
 {
     uint64_t contexts = t->context_export == e ? t->out->contexts : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * nbd_negotiate - the client's side of the NBD handshake (proto.md, "Protocol phases"): fixed newstyle with
- * GO, older newstyle with EXPORT_NAME, oldstyle
+ * nbd_negotiate - the client's side of the NBD handshake (proto.md, "Protocol phases"): fixed
+ * newstyle with GO, older newstyle with EXPORT_NAME, oldstyle
  *
  * The server may be hostile: lengths are checked before anything is read, lists are capped.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * nbd_negotiate - a client's way through the NBD handshake, until transmission begins or a list is had
+ * nbd_negotiate - a client's way through the NBD handshake, until transmission begins or a list is
+ * had
  *
  * Threads that may block; a stream's `due` and `cancel_fd` bound the waiting.
  */

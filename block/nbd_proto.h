@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * nbd_proto - numbers of the Network Block Device protocol (doc/proto.md of the NBD project), and the
- * byte stream below it, which client and server share.  All integers on the wire are big-endian.
+ * nbd_proto - numbers of the Network Block Device protocol (doc/proto.md of the NBD project), and
+ * the byte stream below it, which client and server share.  All integers on the wire are big-
+ * endian.
  */
 #ifndef BLOCK_NBD_PROTO_H
 #define BLOCK_NBD_PROTO_H

@@ -2,8 +2,8 @@
 /*
  * nbd_server - disks for NBD clients
  *
- * One thread accepts, one serves each client: a slow or hostile one holds up nobody else.  Everything
- * here is called on the main thread; exports hold a port on their node.
+ * One thread accepts, one serves each client: a slow or hostile one holds up nobody else.
+ * Everything here is called on the main thread; exports hold a port on their node.
  */
 #ifndef BLOCK_NBD_SERVER_H
 #define BLOCK_NBD_SERVER_H

@@ -81,7 +81,8 @@ bool handshake(NbdServer *s, NbdStream *stream, Chosen *out);
 
 /* --- nbd_context.c --- */
 
-/* Chunks of a block status reply for the contexts of @c; freshly allocated. 0 or -errno; may block. */
+/* Chunks of a block status reply for the contexts of @c; freshly allocated. 0 or -errno; may
+ * block. */
 int context_chunks(const Chosen *c, uint64_t handle, uint64_t at, uint32_t size, bool one,
                    uint8_t **out, size_t *out_size);
 uint64_t context_match(const NbdExport *e, const char *query, size_t size, bool list);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * nbd_session - one client of the NBD server: its thread, requests and replies (proto.md, "Transmission
- * phase")
+ * nbd_session - one client of the NBD server: its thread, requests and replies (proto.md,
+ * "Transmission phase")
  *
  * Invariants
  *  1. All but session_hang_up() and the worker's part of block status runs on the session's thread.
@@ -270,7 +270,8 @@ static void reply_chunk(Request *q, int rc)
     }
 }
 
-/* The reply is complete.  With others to come it waits for them until this round of the loop is over. */
+/* The reply is complete.  With others to come it waits for them until this round of the loop is
+ * over. */
 static void reply_queue(Session *s, Request *q)
 {
     q->next = NULL;

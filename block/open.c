@@ -2,8 +2,9 @@
 /*
  * open - how names and options become nodes
  *
- * A node is opened from a JSON object as -blockdev has it; a child is an object within, or the name of a
- * node.  Names as people say them ("a.qcow2", "nbd:...", "json:{...}") become such objects first.
+ * A node is opened from a JSON object as -blockdev has it; a child is an object within, or the name
+ * of a node.  Names as people say them ("a.qcow2", "nbd:...", "json:{...}") become such objects
+ * first.
  */
 #include <errno.h>
 #include <stdio.h>

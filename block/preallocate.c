@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * preallocate - a filter under an image format: the file grows in large steps, and is cut when it closes
+ * preallocate - a filter under an image format: the file grows in large steps, and is cut when it
+ * closes
  */
 #include <errno.h>
 

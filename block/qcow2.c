@@ -2,9 +2,9 @@
 /*
  * qcow2 - the image format: opening, closing, resizing and what is told about it
  *
- * docs/qcow2.md names the documents and explains the order of writing.  The other files: qcow2_header
- * (first cluster), qcow2_cluster (mapping), qcow2_refcount (allocation, writing back), qcow2_cache,
- * qcow2_compress, qcow2_snapshot, qcow2_bitmap, qcow2_check, qcow2_create.
+ * docs/qcow2.md names the documents and explains the order of writing.  The other files:
+ * qcow2_header (first cluster), qcow2_cluster (mapping), qcow2_refcount (allocation, writing back),
+ * qcow2_cache, qcow2_compress, qcow2_snapshot, qcow2_bitmap, qcow2_check, qcow2_create.
  */
 #include "base/log.h"
 #include "base/opts.h"

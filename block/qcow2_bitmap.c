@@ -3,9 +3,10 @@
  * qcow2_bitmap - dirty bitmaps in the image: loaded at open, stored at close
  *
  * Invariants
- *  1. While the image is open for writing its bitmaps are marked in_use on disk, so that what a crash
- *     leaves is known to be out of date.
- *  2. Storing writes new tables and a new directory; the header changes last, the old ones go after that.
+ *  1. While the image is open for writing its bitmaps are marked in_use on disk, so that what a
+ *     crash leaves is known to be out of date.
+ *  2. Storing writes new tables and a new directory; the header changes last, the old ones go after
+ *     that.
  *  3. Entries that we cannot use (inconsistent, with extra data of others) stay as they are.
  */
 #include "base/log.h"

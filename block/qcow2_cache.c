@@ -2,8 +2,9 @@
 /*
  * qcow2_cache - equal parts of metadata tables in memory, written back later
  *
- * Entries are found by position through a hash, and kept in order of use.  Memory for an entry is taken
- * when it is first needed.  What may be written when is the owner's affair: clean() of qcow2_priv.h.
+ * Entries are found by position through a hash, and kept in order of use.  Memory for an entry is
+ * taken when it is first needed.  What may be written when is the owner's affair: clean() of
+ * qcow2_priv.h.
  */
 #include <errno.h>
 #include <stdlib.h>

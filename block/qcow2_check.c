@@ -2,10 +2,11 @@
 /*
  * qcow2_check - do the reference counts say what is referred to?  Repair, and other count widths
  *
- * All references are counted anew: first how often each L2 table is referred to (by the active L1 table
- * and by those of snapshots), then each table is read once and what is in it counted that often, so that
- * neither many snapshots nor tables that overlap take more than one pass.  Repair in place where blocks
- * exist; else the whole structure is written anew behind everything else, and the header switched.
+ * All references are counted anew: first how often each L2 table is referred to (by the active L1
+ * table and by those of snapshots), then each table is read once and what is in it counted that
+ * often, so that neither many snapshots nor tables that overlap take more than one pass.  Repair in
+ * place where blocks exist; else the whole structure is written anew behind everything else, and
+ * the header switched.
  */
 #include <stdio.h>
 

@@ -6,7 +6,8 @@
  *  1. An L2 table is changed only if its L1 entry says COPIED: snapshots never share what changes.
  *  2. Tables in the cache are those of the active L1 table.
  *  3. What link() replaced is freed later (free_later), since it may still be referred to on disk.
- *  4. Between allocate() and link() or cancel() the new clusters are counted, and referred to by nobody.
+ *  4. Between allocate() and link() or cancel() the new clusters are counted, and referred to by
+ *     nobody.
  */
 #include "block/qcow2_priv.h"
 

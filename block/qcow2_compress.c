@@ -3,7 +3,8 @@
  * qcow2_compress - contents that are not stored as they are: compressed and encrypted clusters
  *
  * zlib clusters are raw deflate streams (RFC 1951) with a window of 4 KiB; zstd clusters are frames
- * (RFC 8878).  The size of a compressed cluster is known in sectors only: what follows the stream is ignored.
+ * (RFC 8878).  The size of a compressed cluster is known in sectors only: what follows the stream
+ * is ignored.
  */
 #include <zlib.h>
 #ifdef CONFIG_ZSTD

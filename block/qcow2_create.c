@@ -765,13 +765,13 @@ static bool amend_locked(Qcow2 *s, const Amend *a, uint32_t version, Error *err)
 
 static bool check_amend_backing(const BlockNode *n, const Amend *a, Error *err)
 {
-    bool same_file = !a->backing_file || (n->backing_file && !strcmp(a->backing_file, n->backing_file));
+    bool same_file =
+        !a->backing_file || (n->backing_file && !strcmp(a->backing_file, n->backing_file));
     bool same_format =
         !a->backing_fmt || (n->backing_format && !strcmp(a->backing_fmt, n->backing_format));
 
     return (same_file && same_format) ||
-           error_set(err,
-                     "Cannot amend the backing file\nYou can use 'qemu-img rebase' instead.");
+           error_set(err, "Cannot amend the backing file\nYou can use 'qemu-img rebase' instead.");
 }
 
 bool qcow2_amend(BlockNode *n, json_t *options,
@@ -788,8 +788,7 @@ bool qcow2_amend(BlockNode *n, json_t *options,
     a.crypto.force = json_is_true(json_object_get(flat, "force"));
     json_object_del(flat, "force");
     ok = opts_json_apply(&qcow2_amend_type, &a, flat, FIELD_PROP, err) &&
-         (!a.compat || parse_compat(a.compat, &version, err)) &&
-         check_amend_backing(n, &a, err) &&
+         (!a.compat || parse_compat(a.compat, &version, err)) && check_amend_backing(n, &a, err) &&
          (!may || error_set_errno(err, -may, "The image cannot be amended"));
     if (ok) {
         WITH_LOCK (&n->meta)

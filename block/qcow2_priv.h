@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2_priv - what the files of the qcow2 driver share; docs/qcow2.md explains order and invariants
+ * qcow2_priv - what the files of the qcow2 driver share; docs/qcow2.md explains order and
+ * invariants
  *
- * Everything runs under n->meta, except reading and encoding of SPECIAL extents and compression itself.
- * Host offsets are positions in n->file (metadata, compressed data) or n->data (guest data).
+ * Everything runs under n->meta, except reading and encoding of SPECIAL extents and compression
+ * itself. Host offsets are positions in n->file (metadata, compressed data) or n->data (guest
+ * data).
  */
 #ifndef BLOCK_QCOW2_PRIV_H
 #define BLOCK_QCOW2_PRIV_H
@@ -90,12 +92,14 @@ typedef struct Qcow2Snapshot {
 /* --- qcow2_cache.c: parts of tables, written back later --- */
 
 typedef struct Qcow2Cache Qcow2Cache;
-/* @max entries of @size bytes.  @clean(arg) is called when all is dirty, and must leave something clean. */
+/* @max entries of @size bytes.  @clean(arg) is called when all is dirty, and must leave
+ * something clean. */
 Qcow2Cache *cache_new(BlockNode *file, unsigned size, unsigned max, int (*clean)(void *arg),
                       void *arg);
 void cache_name_events(Qcow2Cache *c, BlockEvent load, BlockEvent update);
 void cache_free(Qcow2Cache *c); /* what is dirty is lost */
-/* The @size bytes at @at, valid until the next call for this cache.  0, -EAGAIN (only !may_block), -errno. */
+/* The @size bytes at @at, valid until the next call for this cache.  0, -EAGAIN (only
+ * !may_block), -errno. */
 int cache_get(Qcow2Cache *c, uint64_t at, bool may_block, uint8_t **out);
 uint8_t *cache_peek(Qcow2Cache *c, uint64_t at); /* NULL: not there */
 /* As cache_get, for what is known to be zeroes on disk. */
@@ -206,11 +210,13 @@ static inline uint64_t l1_entries_for(const Qcow2 *s, uint64_t size)
 
 bool qcow2_header_read(BlockNode *file, Qcow2Header *h, Error *err);
 void qcow2_header_free(Qcow2Header *h);
-/* The header with extensions and names as they go into the first cluster; *@size: what is used of it. */
+/* The header with extensions and names as they go into the first cluster; *@size: what is used
+ * of it. */
 bool qcow2_header_build(const Qcow2Header *h, uint8_t *buf, unsigned cluster_size, unsigned *size,
                         Error *err);
 int qcow2_header_write(Qcow2 *s); /* and flush; blocks */
-/* Write it; if that fails the header is @old again, on disk too (or nothing is written any more). */
+/* Write it; if that fails the header is @old again, on disk too (or nothing is written any
+ * more). */
 int qcow2_header_commit(Qcow2 *s, const Qcow2Header *old);
 /* The corrupt bit is set, and nothing is written any more.  -EIO; -EAGAIN if it may not block. */
 int qcow2_corrupt(Qcow2 *s, bool may_block, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -230,7 +236,8 @@ static inline uint64_t refcount_max(const Qcow2 *s)
 int refcount_get(Qcow2 *s, uint64_t cluster, uint64_t *out);
 /* Add to (or take from) the count of each; all or none on error.  Takes at once: see free_later. */
 int refcount_add(Qcow2 *s, uint64_t cluster, uint64_t count, int64_t delta);
-/* @want clusters in a row, or the first part of it if !exact; counted once.  *@fresh: never written. */
+/* @want clusters in a row, or the first part of it if !exact; counted once.  *@fresh: never
+ * written. */
 int alloc_clusters(Qcow2 *s, uint64_t want, bool exact, bool may_block, uint64_t *at, uint64_t *got,
                    bool *fresh);
 int alloc_bytes(Qcow2 *s, uint64_t size, uint64_t *at); /* for a compressed cluster; blocks */

@@ -3,14 +3,15 @@
  * qcow2_refcount - who uses which host cluster; room for new ones; the order of writing back
  *
  * Invariants (docs/qcow2.md gives the reasons)
- *  1. On disk a count is never below the number of references on disk.  Counts go up in memory before a
- *     reference is made and reach the disk before it; they go down after the loss of a reference is stable.
- *  2. A cluster is free to be used again only when its count in memory is 0, thus never while an old
- *     reference to it may still be on disk.
- *  3. A new block of counts lies in the range that it counts, or together with others at the start of an
- *     unused area; it is on disk before the reference count table refers to it.
- *  4. What the driver calls fresh was beyond the end of the file when that was opened, and was never
- *     handed out since: it reads as zeroes.
+ *  1. On disk a count is never below the number of references on disk.  Counts go up in memory
+ *     before a reference is made and reach the disk before it; they go down after the loss of a
+ *     reference is stable.
+ *  2. A cluster is free to be used again only when its count in memory is 0, thus never while an
+ *     old reference to it may still be on disk.
+ *  3. A new block of counts lies in the range that it counts, or together with others at the start
+ *     of an unused area; it is on disk before the reference count table refers to it.
+ *  4. What the driver calls fresh was beyond the end of the file when that was opened, and was
+ *     never handed out since: it reads as zeroes.
  */
 #include <stdlib.h>
 
@@ -151,7 +152,8 @@ const char *meta_name(MetaKind k)
     return names[k];
 }
 
-/* L2 tables of snapshots: to be read, so only if overlap-check asks for it.  They change with the list only. */
+/* L2 tables of snapshots: to be read, so only if overlap-check asks for it.  They change with
+ * the list only. */
 static void meta_add_inactive_l2(Qcow2 *s)
 {
     uint64_t left = QCOW2_INACTIVE_L1_MAX;
@@ -497,7 +499,8 @@ static uint64_t count_zero(const uint8_t *p, unsigned order, uint64_t from, uint
     return i - from;
 }
 
-/* The next free clusters from *@c on that lie in one cached part: *@c, *@len.  Makes blocks as needed. */
+/* The next free clusters from *@c on that lie in one cached part: *@c, *@len.  Makes blocks as
+ * needed. */
 static int next_free(Qcow2 *s, uint64_t *c, uint64_t max, bool may_block, uint64_t *len)
 {
     uint64_t per = BIT(s->rb_slice_bits), slice_at, i;
@@ -725,7 +728,8 @@ void free_entry(Qcow2 *s, uint64_t entry, unsigned why)
     }
 }
 
-/* The clusters of [first, end) that are unused now go back to the host in as few pieces as possible. */
+/* The clusters of [first, end) that are unused now go back to the host in as few pieces as
+ * possible. */
 static void pass_discards(Qcow2 *s, const Qcow2Free *f, uint64_t first, uint64_t end)
 {
     uint64_t run = first;

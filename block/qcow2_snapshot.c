@@ -4,7 +4,8 @@
  *
  * Invariants
  *  1. A snapshot is in the table on disk only while the counts on disk include its references.
- *  2. An active entry says COPIED only if its count is 1, also on disk, whenever a snapshot is in the table.
+ *  2. An active entry says COPIED only if its count is 1, also on disk, whenever a snapshot is in
+ *     the table.
  *  3. The header changes last when something is gained, and first when something is lost.
  */
 #include <stdio.h>
@@ -337,7 +338,8 @@ static int mark_slice(Qcow2 *s, uint64_t at)
     return rc;
 }
 
-/* In memory only, where a failure can be taken back; what could not be done is due at the next flush. */
+/* In memory only, where a failure can be taken back; what could not be done is due at the next
+ * flush. */
 int qcow2_mark_active(Qcow2 *s)
 {
     unsigned slices = s->cluster_size / s->slice_bytes;

@@ -166,7 +166,8 @@ static void tracked_done(BlockReq *c)
     blockreq_complete(r, rc);
 }
 
-/* Dirty bitmaps change when the data has: a job that clears a bit first and copies then misses nothing. */
+/* Dirty bitmaps change when the data has: a job that clears a bit first and copies then misses
+ * nothing. */
 static BlockReq *track(BlockNode *n, BlockReq *r)
 {
     BlockReq *c = blockreq_child(r, r->op, r->at, r->size, tracked_done);

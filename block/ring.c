@@ -2,7 +2,8 @@
 /*
  * ring - transfers and flushes through io_uring(7), where the kernel lets us
  *
- * A ring belongs to one thread.  `word` of a request in the ring is its own: 0 the handler, 1 spare.
+ * A ring belongs to one thread.  `word` of a request in the ring is its own: 0 the handler, 1
+ * spare.
  */
 #include "block/block_priv.h"
 

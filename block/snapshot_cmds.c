@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * snapshot_cmds - overlays and internal snapshots; transactions (QEMU 7.2, qapi/block-core.json, transaction.json)
+ * snapshot_cmds - overlays and internal snapshots; transactions (QEMU 7.2, qapi/block-core.json,
+ * transaction.json)
  */
 #include <errno.h>
 #include <time.h>

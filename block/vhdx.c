@@ -2,9 +2,9 @@
 /*
  * vhdx - Hyper-V's disks, dynamic and fixed ([MS-VHDX], "Virtual Hard Disk v2 File Format")
  *
- * Two headers and two region tables, of which the valid and newest count, lead to the metadata and the
- * block table.  The table is in memory; what changed of it goes through the log (vhdx_log.c) with the next
- * flush, when the data it points to is on disk.  Differencing disks are refused.
+ * Two headers and two region tables, of which the valid and newest count, lead to the metadata and
+ * the block table.  The table is in memory; what changed of it goes through the log (vhdx_log.c)
+ * with the next flush, when the data it points to is on disk.  Differencing disks are refused.
  */
 #include <errno.h>
 
@@ -38,11 +38,11 @@ const Guid vhdx_guid_page83 = {{0xab, 0x12, 0xca, 0xbe, 0xe6, 0xb2, 0x23, 0x45, 
 
 typedef struct Vhdx {
     VhdxHeader header;
-    uint64_t *bat; /* as on disk, in whole sectors */
+    uint64_t *bat;                   /* as on disk, in whole sectors */
     uint64_t blocks, entries, chunk; /* chunk: payload entries before each sector bitmap's */
     uint32_t block_size, sector_size;
     uint64_t bat_at, bat_size, metadata_at, metadata_size;
-    uint64_t end; /* where the next block goes */
+    uint64_t end;     /* where the next block goes */
     DirtyRange dirty; /* sectors of the table */
     bool has_parent, is_fixed, replayed;
     bool marked; /* the header says that this is not the file it was */
@@ -135,8 +135,8 @@ static bool take_item(BlockNode *n, Vhdx *v, const uint8_t *e, Error *err)
         n->size = get_le64(item);
     } else if (!memcmp(e, &vhdx_guid_sector, 16)) {
         v->sector_size = get_le32(item);
-    } else if (required && memcmp(e, &vhdx_guid_physical, 16) &&
-               memcmp(e, &vhdx_guid_page83, 16) && !v->has_parent) {
+    } else if (required && memcmp(e, &vhdx_guid_physical, 16) && memcmp(e, &vhdx_guid_page83, 16) &&
+               !v->has_parent) {
         return error_set(err, "the VHDX image needs a metadata item that is not known");
     }
     return true;
@@ -187,7 +187,8 @@ static uint64_t entry_place(uint64_t entry)
     return ALIGN_DOWN(entry, (uint64_t)VHDX_UNIT);
 }
 
-/* Bytes of @block that are in the disk; the last one may be cut off in the file where the disk ends. */
+/* Bytes of @block that are in the disk; the last one may be cut off in the file where the disk
+ * ends. */
 static uint64_t block_bytes(const BlockNode *n, const Vhdx *v, uint64_t block)
 {
     return MIN((uint64_t)v->block_size, n->size - block * v->block_size);
@@ -301,7 +302,8 @@ static int vhdx_map(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Ex
     return 0;
 }
 
-/* From the first write on, the file is another one than it was: whoever keeps track of it sees the ids. */
+/* From the first write on, the file is another one than it was: whoever keeps track of it sees
+ * the ids. */
 static int mark(BlockNode *n, Vhdx *v)
 {
     int rc;
@@ -315,7 +317,8 @@ static int mark(BlockNode *n, Vhdx *v)
     return rc;
 }
 
-/* A block that is there is allocated only in name, for its first write: exactly what is written, as it is. */
+/* A block that is there is allocated only in name, for its first write: exactly what is written,
+ * as it is. */
 static int vhdx_allocate(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Extent *out)
 {
     Vhdx *v = n->state;

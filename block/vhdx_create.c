@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vhdx_create - new images of Hyper-V's format ([MS-VHDX] 2.2 "Header Section", 2.5 "BAT", 2.6 "Metadata")
+ * vhdx_create - new images of Hyper-V's format ([MS-VHDX] 2.2 "Header Section", 2.5 "BAT", 2.6
+ * "Metadata")
  *
- * In this order: identifier, headers, region tables; the log; the block table; the metadata; the blocks, all
- * of them in a fixed image.
+ * In this order: identifier, headers, region tables; the log; the block table; the metadata; the
+ * blocks, all of them in a fixed image.
  */
 #include <errno.h>
 
@@ -43,7 +44,8 @@ typedef struct Layout {
 /* As large as keeps the table of a large disk small. */
 static uint64_t default_block_size(uint64_t size)
 {
-    return size > 32ull << 40 ? 64 * MIB : size > 100 * GIB ? 32 * MIB
+    return size > 32ull << 40 ? 64 * MIB
+           : size > 100 * GIB ? 32 * MIB
            : size > GIB       ? 16 * MIB
                               : 8 * MIB;
 }
@@ -67,7 +69,8 @@ static bool lay_out(Layout *l, const VhdxCreate *o, Error *err)
     l->zero = o->block_state_zero;
     l->size = ALIGN_UP(o->size, (uint64_t)SECTOR_SIZE);
     l->block_size = (uint32_t)block;
-    l->log_size = (uint32_t)MIN(MAX(ALIGN_UP(o->log_size, (uint64_t)VHDX_UNIT), MIB), 4 * GIB - MIB);
+    l->log_size =
+        (uint32_t)MIN(MAX(ALIGN_UP(o->log_size, (uint64_t)VHDX_UNIT), MIB), 4 * GIB - MIB);
     l->blocks = (l->size + block - 1) / block;
     l->chunk = BIT(23) * SECTOR_SIZE / block;
     l->entries = l->blocks ? l->blocks + (l->blocks - 1) / l->chunk : 0;
@@ -119,8 +122,7 @@ static int write_regions(BlockNode *file, const Layout *l)
     put_region(p + 16 + VHDX_TABLE_ENTRY, &vhdx_guid_metadata, l->metadata_at, VHDX_UNIT);
     vhdx_sign(p, VHDX_REGION_SIZE);
     rc = node_write(file, VHDX_REGION_AT, p, VHDX_REGION_SIZE);
-    return rc < 0 ? rc
-                  : node_write(file, VHDX_REGION_AT + VHDX_REGION_SIZE, p, VHDX_REGION_SIZE);
+    return rc < 0 ? rc : node_write(file, VHDX_REGION_AT + VHDX_REGION_SIZE, p, VHDX_REGION_SIZE);
 }
 
 /* The table and behind it the items. */

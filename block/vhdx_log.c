@@ -2,10 +2,10 @@
 /*
  * vhdx_log - headers and the log ([MS-VHDX] 2.2.2 "Headers", 2.3 "Log")
  *
- * The log is a ring of entries, each with the sectors that it changes.  Valid ones in a row, of which the
- * last says that it needs none before the row, are the active sequence; the header's log id tells them from
- * older ones.  Ours is one entry at a time, under an id of its own that the header has only as long as the
- * entry counts; what we read may be anything.
+ * The log is a ring of entries, each with the sectors that it changes.  Valid ones in a row, of
+ * which the last says that it needs none before the row, are the active sequence; the header's log
+ * id tells them from older ones.  Ours is one entry at a time, under an id of its own that the
+ * header has only as long as the entry counts; what we read may be anything.
  */
 #include <errno.h>
 
@@ -38,11 +38,12 @@ enum {
     DESC_HEAD = 8, /* the first bytes; of a zero descriptor: the size */
     DESC_AT = 16,
     DESC_SEQUENCE = 24,
-    DATA_HIGH = 4, /* of a data sector: sequence number, upper half ... */
+    DATA_HIGH = 4,   /* of a data sector: sequence number, upper half ... */
     DATA_LOW = 4092, /* ... and lower */
 };
 #define FILE_MAX (128ull << 40) /* bytes a log may make the file grow to */
-#define STEPS_MAX (64ull << 20) /* looking at an entry that often while the sequence is searched: malice */
+#define STEPS_MAX                                                                                  \
+    (64ull << 20) /* looking at an entry that often while the sequence is searched: malice */
 
 static const Guid no_guid;
 
@@ -50,10 +51,10 @@ static const Guid no_guid;
 
 uint32_t vhdx_checksum(const uint8_t *p, size_t size)
 {
-    static const uint32_t nibble[16] = {
-        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
-        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
-        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
+    static const uint32_t nibble[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
+                                        0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+                                        0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+                                        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
     uint32_t crc = ~0u;
 
     for (size_t i = 0; i < size; i++) {
@@ -109,8 +110,8 @@ bool vhdx_header_read(BlockNode *file, VhdxHeader *h, Error *err)
         return error_set(err, "No valid VHDX header found");
     if (log_version != 0)
         return error_set(err, "unknown version %u of the VHDX log", log_version);
-    if (h->log_size && (h->log_at < VHDX_UNIT || h->log_at % VHDX_UNIT ||
-                        h->log_size % VHDX_UNIT || h->log_at > FILE_MAX))
+    if (h->log_size && (h->log_at < VHDX_UNIT || h->log_at % VHDX_UNIT || h->log_size % VHDX_UNIT ||
+                        h->log_at > FILE_MAX))
         return error_set(err, "the VHDX log has an impossible place or size");
     return true;
 }
@@ -205,8 +206,8 @@ static bool is_consistent(const uint8_t *p)
     return true;
 }
 
-/* Fill the table of entries.  Honest ones do not overlap, so what is read for them is at most the log, and as
- * much again for one that was overwritten in part. */
+/* Fill the table of entries.  Honest ones do not overlap, so what is read for them is at most
+ * the log, and as much again for one that was overwritten in part. */
 static bool log_scan(Log *l, Error *err)
 {
     uint64_t left = 4ull * l->sectors;
@@ -235,8 +236,9 @@ static bool log_scan(Log *l, Error *err)
     return true;
 }
 
-/* The last entry of the longest row from @first on, each with the number after that of the one before; *end
- * is behind it.  Does the row begin with an entry, and have the one that its last one wants? */
+/* The last entry of the longest row from @first on, each with the number after that of the one
+ * before; *end is behind it.  Does the row begin with an entry, and have the one that its last
+ * one wants? */
 static bool row_from(const Log *l, uint32_t first, uint32_t *last, uint32_t *end, uint64_t *steps)
 {
     uint32_t at = first, sectors = 0;
@@ -261,7 +263,8 @@ static bool row_from(const Log *l, uint32_t first, uint32_t *last, uint32_t *end
     return true;
 }
 
-/* The active sequence is from the tail that the entry at *last names to that one; false: there is none. */
+/* The active sequence is from the tail that the entry at *last names to that one; false: there
+ * is none. */
 static bool log_search(const Log *l, uint32_t *last, Error *err)
 {
     uint64_t best = 0, steps = 0;

@@ -63,7 +63,8 @@ bool vhdx_header_read(BlockNode *file, VhdxHeader *h, Error *err);
 /* The other one of the two comes into force, on stable storage.  0 or -errno. */
 int vhdx_header_write(BlockNode *file, VhdxHeader *h);
 
-/* Do what the log says, if it says anything; with @write false that is an error.  *replayed: it did. */
+/* Do what the log says, if it says anything; with @write false that is an error.  *replayed: it
+ * did. */
 bool vhdx_log_replay(BlockNode *file, VhdxHeader *h, bool write, bool *replayed, Error *err);
 /* Change up to VHDX_LOG_SECTORS sectors, all or none of them, on stable storage.  0 or -errno. */
 int vhdx_log_change(BlockNode *file, VhdxHeader *h, const VhdxChange *changes, unsigned n);

@@ -4,8 +4,8 @@
  * (VMware, "Virtual Disk Format 5.0")
  *
  * A sparse extent has a directory of tables, which are read when first needed and then kept; their
- * entries are sectors of grains.  New entries reach the disk with the next flush, in both copies.  The
- * descriptor's content id is another one from the first write on, so that overlays know.
+ * entries are sectors of grains.  New entries reach the disk with the next flush, in both copies.
+ * The descriptor's content id is another one from the first write on, so that overlays know.
  */
 #include <errno.h>
 #include <sys/random.h>
@@ -567,7 +567,8 @@ static int vmdk_map(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Ex
     return rc;
 }
 
-/* What is there already is allocated only in name, for the first write to the disk: as much of it as that. */
+/* What is there already is allocated only in name, for the first write to the disk: as much of
+ * it as that. */
 static int allocate_first(BlockNode *n, uint64_t at, uint64_t size, bool may_block, Extent *out)
 {
     Vmdk *v = n->state;
@@ -768,8 +769,8 @@ static bool check_part(Part *p, CheckReport *rep, Error *err)
         check_found(rep, "ERROR: '%s' has more grains than room for them", p->file->filename);
     check_overlaps(rep, l.at, l.count, least);
     xfree(l.at);
-    return rc == 0 || error_set_errno(err, -rc, "Could not read a grain table of '%s'",
-                                      p->file->filename);
+    return rc == 0 ||
+           error_set_errno(err, -rc, "Could not read a grain table of '%s'", p->file->filename);
 }
 
 static bool vmdk_check(BlockNode *n, unsigned fix, CheckReport *rep, Error *err)

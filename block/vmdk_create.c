@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vmdk_create - new VMware disks (VMware, "Virtual Disk Format 5.0", chapters "The descriptor file" and
- * "Hosted sparse extents")
+ * vmdk_create - new VMware disks (VMware, "Virtual Disk Format 5.0", chapters "The descriptor file"
+ * and "Hosted sparse extents")
  */
 #include <errno.h>
 #include <stdio.h>
@@ -52,10 +52,8 @@ typedef struct Subformat {
 } Subformat;
 
 static const Subformat subformats[] = {
-    {"monolithicSparse", false, false, false},
-    {"monolithicFlat", false, true, false},
-    {"twoGbMaxExtentSparse", true, false, false},
-    {"twoGbMaxExtentFlat", true, true, false},
+    {"monolithicSparse", false, false, false},    {"monolithicFlat", false, true, false},
+    {"twoGbMaxExtentSparse", true, false, false}, {"twoGbMaxExtentFlat", true, true, false},
     {"streamOptimized", false, false, true},
 };
 
@@ -124,8 +122,8 @@ static char *make_descriptor(const VmdkCreate *o, const Subformat *sub, const ch
 
 static void add_part(StrBuf *b, const Subformat *sub, const char *filename, uint64_t size)
 {
-    strbuf_addf(b, "RW %" PRIu64 " %s \"%s\"%s\n", sectors_of(size),
-                sub->flat ? "FLAT" : "SPARSE", base_name(filename), sub->flat ? " 0" : "");
+    strbuf_addf(b, "RW %" PRIu64 " %s \"%s\"%s\n", sectors_of(size), sub->flat ? "FLAT" : "SPARSE",
+                base_name(filename), sub->flat ? " 0" : "");
 }
 
 /* --- sparse extents --- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vmdk_desc - descriptors of VMware disks (VMware, "Virtual Disk Format 5.0", chapter "The descriptor file") */
+/* vmdk_desc - descriptors of VMware disks (VMware, "Virtual Disk Format 5.0", chapter "The
+ * descriptor file") */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vmdk_priv - what the files of the vmdk driver share: the descriptor and the sparse header's layout */
+/* vmdk_priv - what the files of the vmdk driver share: the descriptor and the sparse header's
+ * layout */
 #ifndef BLOCK_VMDK_PRIV_H
 #define BLOCK_VMDK_PRIV_H
 

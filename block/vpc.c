@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vpc - Virtual Hard Disks of Virtual PC and Hyper-V 1, dynamic and fixed (Microsoft, "Virtual Hard Disk
- * Image Format Specification", 1.0)
+ * vpc - Virtual Hard Disks of Virtual PC and Hyper-V 1, dynamic and fixed (Microsoft, "Virtual Hard
+ * Disk Image Format Specification", 1.0)
  *
- * A footer of 512 bytes is the file's last sector; dynamic disks have a copy of it at the start, a second
- * header, and a table of blocks, each a sector bitmap followed by data.  All integers are big-endian.
- * New table entries reach the disk with the next flush.
+ * A footer of 512 bytes is the file's last sector; dynamic disks have a copy of it at the start, a
+ * second header, and a table of blocks, each a sector bitmap followed by data.  All integers are
+ * big-endian. New table entries reach the disk with the next flush.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -81,8 +81,8 @@ static uint32_t checksum(const uint8_t *p, size_t size, size_t at)
     return ~sum;
 }
 
-/* The footer says the size twice: in bytes, and as a geometry that may be smaller.  Who wrote it tells
- * which one guests see. */
+/* The footer says the size twice: in bytes, and as a geometry that may be smaller.  Who wrote it
+ * tells which one guests see. */
 static uint64_t footer_size(const uint8_t *f)
 {
     static const char creators[][5] = {"win ", "qem2", "d2v ", "tap\0", "vs  ", "CTXS", "wa\0\0"};
@@ -438,7 +438,8 @@ static bool vpc_format(BlockGraph *g, BlockNode *file, const char *filename, con
     if (o->size <= SECTORS_MAX * 512)
         sectors = choose_size(o->size, o->force_size, &geometry);
     if (o->size > SECTORS_MAX * 512 || sectors > SECTORS_MAX)
-        return error_set(err, "The image size is too large for file format 'vpc' (at most 2040 GiB)");
+        return error_set(err,
+                         "The image size is too large for file format 'vpc' (at most 2040 GiB)");
     if (!file)
         return true;
     if (!make_footer(footer, sectors, &geometry, fixed, o->force_size, err))

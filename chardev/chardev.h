@@ -26,7 +26,8 @@ typedef struct ChardevHost {
     bool running;            /* the loop serves a machine: nothing may wait */
     int (*open)(void *arg, const char *path, int flags, unsigned mode); /* -errno; NULL: open() */
     int (*take_fd)(void *arg, const char *name, Error *err); /* of getfd; NULL: there are none */
-    bool dry; /* only try: sockets get no names of their own in the file system, nobody is waited for */
+    /* only try: sockets get no names of their own in the file system, nobody is waited for */
+    bool dry;
 } ChardevHost;
 
 /* A kind of back end: one file each. */

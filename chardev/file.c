@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* file - output to a file (or FIFO, or device node), maybe input from another; pipe - a pair of FIFOs */
+/* file - output to a file (or FIFO, or device node), maybe input from another; pipe - a pair of
+ * FIFOs */
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -2,8 +2,8 @@
 /*
  * hub - several character devices as one: output goes to all, input comes from any
  *
- * A member that takes no more holds up nobody for long: what it has not taken waits in its own queue,
- * which drops the oldest when it is full.
+ * A member that takes no more holds up nobody for long: what it has not taken waits in its own
+ * queue, which drops the oldest when it is full.
  */
 #include "base/alloc.h"
 #include "base/opts_json.h"

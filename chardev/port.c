@@ -3,9 +3,11 @@
  * port - named character devices: the set of them, their channels, logs and replacements
  *
  * Invariants:
- *  1. A Chardev that the loop may still be asked to call (posts) is not freed before these calls are
- *     done: whatever is taken out while the loop runs goes to `dying` and is reaped by a later post.
- *  2. port->lock is held while `back` is called from other threads; nobody is called upwards with it.
+ *  1. A Chardev that the loop may still be asked to call (posts) is not freed before these calls
+ *     are done: whatever is taken out while the loop runs goes to `dying` and is reaped by a later
+ *     post.
+ *  2. port->lock is held while `back` is called from other threads; nobody is called upwards with
+ *     it.
  */
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * socket - a stream socket, listening or connecting: TCP, Unix; plain, telnet (RFC 854), WebSocket, TLS
+ * socket - a stream socket, listening or connecting: TCP, Unix; plain, telnet (RFC 854), WebSocket,
+ * TLS
  *
- * Invariants: 1. out_* members are used under `lock`, everything else on the loop.  2. The front end is
- * never told anything with `lock` held.  3. Bytes go ring -> telnet/WebSocket -> wire -> TLS -> socket;
- * `wire` holds what is encoded and not sent.  4. Input is read only while `held` is empty and the front
- * end has room (or the connection is not up yet).
+ * Invariants: 1. out_* members are used under `lock`, everything else on the loop.  2. The front
+ * end is never told anything with `lock` held.  3. Bytes go ring -> telnet/WebSocket -> wire -> TLS
+ * -> socket; `wire` holds what is encoded and not sent.  4. Input is read only while `held` is
+ * empty and the front end has room (or the connection is not up yet).
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -809,7 +810,7 @@ static Chardev *sock_open(const void *options, const char *id, const ChardevHost
     if (host->take_fd && !socket_addr_take_fd(&s->addr, host->take_fd, host->arg, err))
         goto fail;
     if (o->server ? start_server(s, (!o->has_wait || o->wait) && !host->running && !host->dry,
-                                  host->dry, err)
+                                 host->dry, err)
                   : start_client(s, err))
         return &s->c;
 fail:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* text - character devices as users write them: -chardev's list, and the older "tcp:host:port,server" */
+/* text - character devices as users write them: -chardev's list, and the older
+ * "tcp:host:port,server" */
 #include <stdio.h>
 
 #include "base/alloc.h"

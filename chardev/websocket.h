@@ -26,8 +26,9 @@ typedef struct WebSocket { /* all zero: before the handshake */
     unsigned n_control;
 } WebSocket;
 
-/* Take client bytes; payload goes to @out (room for @n), answers (handshake, pong, close) to @reply.
- * Payload bytes, or -1: not a WebSocket client, or it says goodbye; @reply may hold the reason. */
+/* Take client bytes; payload goes to @out (room for @n), answers (handshake, pong, close) to
+ * @reply. Payload bytes, or -1: not a WebSocket client, or it says goodbye; @reply may hold the
+ * reason. */
 ssize_t websocket_take(WebSocket *w, const uint8_t *p, size_t n, uint8_t *out, StrBuf *reply);
 /* One binary frame around @n bytes. */
 void websocket_wrap(const uint8_t *p, size_t n, StrBuf *out);

@@ -3,8 +3,8 @@
  * clock - time as the guest and the devices see it
  *
  * A Clock is an object: virtual (stops with the machine), host (wall, ns since 1970), realtime
- * (monotonic, never stops) and test (moves only by clock_step).  All in nanoseconds.
- * Thread: clock_now() any; timers: any thread, callbacks on the clock's loop with the timer's lock held
+ * (monotonic, never stops) and test (moves only by clock_step).  All in nanoseconds. Thread:
+ * clock_now() any; timers: any thread, callbacks on the clock's loop with the timer's lock held
  * (test clocks: inside clock_step()).
  */
 #ifndef CORE_CLOCK_H

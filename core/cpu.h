@@ -24,7 +24,8 @@ struct TlbContext;
 #define CPU_REGS 40 /* general 0..31; 32 is the pc (V_PC); 33..39 the architecture's own */
 #define CPU_VREGS 32
 
-/* Cpu.request: set by any thread with cpu_request(), tested by translated code at every block entry. */
+/* Cpu.request: set by any thread with cpu_request(), tested by translated code at every block
+ * entry. */
 enum {
     REQ_IRQ = 1 << 0, /* the interrupt controller has something (arch->irq_pending decides) */
     REQ_NMI = 1 << 1,
@@ -40,7 +41,8 @@ enum {
     REQ_DEBUG = 1 << 11,    /* stand still until the debugger goes on (core/debug.h) */
 };
 
-/* Bit of Cpu.mode: code addresses are linear addresses (no segment base), so that a pc and a mode name a place. */
+/* Bit of Cpu.mode: code addresses are linear addresses (no segment base), so that a pc and a
+ * mode name a place. */
 #define CPU_MODE_LINEAR (1u << 10)
 
 typedef enum Access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC } Access;
@@ -86,7 +88,8 @@ typedef struct CpuModel {
 /* An architecture's processor models, for management.  JSON is the caller's. */
 typedef struct CpuModels {
     const char *(*name)(unsigned i); /* NULL behind the last */
-    json_t *(*features)(const char *text, Error *err); /* of -cpu text: {"feature": bool, "family": 6, ...} */
+    /* of -cpu text: {"feature": bool, "family": 6, ...} */
+    json_t *(*features)(const char *text, Error *err);
     json_t *(*missing)(const char *name); /* features of the model that cannot be had here: ["x"] */
 } CpuModels;
 
@@ -102,7 +105,8 @@ typedef struct CpuArch {
     void (*free)(Cpu *c);
     void (*reset)(Cpu *c);       /* power-on state */
     bool (*irq_pending)(Cpu *c); /* would it leave halt / be interrupted now? */
-    /* Serve what is due of cpu->request between two blocks (interrupt, NMI, INIT, SIPI): changes state, may unwind. */
+    /* Serve what is due of cpu->request between two blocks (interrupt, NMI, INIT, SIPI): changes
+     * state, may unwind. */
     void (*serve)(Cpu *c);
     void (*take_exception)(Cpu *c, const Exception *e); /* may unwind (nested faults) */
     bool (*walk)(Cpu *c, Gva va, Access kind, unsigned mmu_mode,
@@ -116,14 +120,15 @@ typedef struct CpuArch {
     void (*dump)(Cpu *c, StrBuf *out); /* registers as -d cpu shows them */
     void (*pre_save)(Cpu *c);
     bool (*loaded)(Cpu *c, Error *err);
-    /* Flags (FL_* of cpu/ir/ir.h) that the code at @pc certainly overwrites before it reads them; 0 is always right.  May be NULL. */
+    /* Flags (FL_* of cpu/ir/ir.h) that the code at @pc certainly overwrites before it reads
+     * them; 0 is always right.  May be NULL. */
     uint16_t (*flags_dead)(Cpu *c, const uint8_t *code, size_t n, Gva pc, uint32_t mode);
     const struct DebugArch *debug; /* core/debug.h; NULL: debuggers see no registers */
     const CpuModels *models;       /* NULL: there is only one */
-    /* Call @fn for each present page of the tables in use, by rising address; false: there is no paging now.  May
-     * be NULL.  The processor stands still. */
+    /* Call @fn for each present page of the tables in use, by rising address; false: there is no
+     * paging now.  May be NULL.  The processor stands still. */
     bool (*mappings)(Cpu *c, CpuMappingFn *fn, void *arg);
-    uint16_t elf_machine; /* of core dumps, 64-bit ELF; 0: there are none */
+    uint16_t elf_machine;                    /* of core dumps, 64-bit ELF; 0: there are none */
     void (*core_note)(Cpu *c, ByteBuf *out); /* its ELF notes, each filled up to 4 bytes */
 } CpuArch;
 const CpuArch *cpu_arch_find(const char *name);
@@ -137,18 +142,19 @@ typedef struct CpuHost {
     void (*kick)(Cpu *c); /* make it leave halt or KVM_RUN soon; any thread */
     void (*code_written)(Cpu *c, uint32_t ram_page, unsigned at,
                          unsigned size); /* a store hits a page that holds translations */
-    /* Let the rest of the present instruction run while all other vCPUs stand still: unwinds unless that is so already.
-     * NULL: there are none. */
+    /* Let the rest of the present instruction run while all other vCPUs stand still: unwinds
+     * unless that is so already. NULL: there are none. */
     void (*alone)(Cpu *c);
-    /* An access is about to hit a watchpoint: unwinds (UNWIND_STEP) unless its instruction is alone in its block. */
+    /* An access is about to hit a watchpoint: unwinds (UNWIND_STEP) unless its instruction is
+     * alone in its block. */
     void (*watch_hit)(Cpu *c);
 } CpuHost;
 
 struct Cpu {
     /* --- hot: offsets are known to accel/jit (static asserts there) --- */
     _Atomic uint32_t request; /* 0   REQ_* */
-    uint16_t
-        cc; /* 4   arithmetic flags: low byte OF (0/1), high byte as LAHF: SF ZF 0 AF 0 PF 1 CF */
+    /* 4   arithmetic flags: low byte OF (0/1), high byte as LAHF: SF ZF 0 AF 0 PF 1 CF */
+    uint16_t cc;
     uint8_t vec_live; /* 6   host vector registers hold the guest's; cpu->v is stale */
     uint8_t pad0;
     uint64_t ret;           /* 8   result of the last helper */
@@ -159,10 +165,10 @@ struct Cpu {
     /* --- warm --- */
     alignas(64) uint8_t v[CPU_VREGS][32]; /* vector registers: 256 bits each */
     uint32_t vcsr;                        /* MXCSR or the like: live in the host's while vec_live */
-    uint32_t
-        mode; /* block key: everything translation depends on besides the code bytes; with CPU_MODE_LINEAR */
-    uint8_t
-        mmu_mode; /* index of the soft TLB's rights: x86 0 kernel, 1 user, 2 kernel under SMAP */
+    /* block key: everything translation depends on besides the code bytes; with CPU_MODE_LINEAR */
+    uint32_t mode;
+    /* index of the soft TLB's rights: x86 0 kernel, 1 user, 2 kernel under SMAP */
+    uint8_t mmu_mode;
     bool halted;
     bool one_insn; /* blocks of one instruction (TF, pending shadows, debugging) */
     /* --- cold --- */
@@ -186,7 +192,8 @@ struct Cpu {
     uint32_t code_limit;    /* part of a block's key, beside `mode` (x86: last offset in CS) */
 };
 
-/* Leave whatever runs on this vCPU's thread and go back to its run loop.  Vector registers are kept. */
+/* Leave whatever runs on this vCPU's thread and go back to its run loop.  Vector registers are
+ * kept. */
 noreturn void cpu_unwind(Cpu *c, CpuUnwind why);
 /* Fill c->exc and unwind. */
 noreturn void cpu_raise(Cpu *c, const Exception *e);
@@ -197,8 +204,9 @@ static inline void cpu_request_clear(Cpu *c, uint32_t bits)
     atomic_fetch_and(&c->request, ~bits);
 }
 
-/* The vCPU whose instructions this thread carries out, or NULL.  Accelerators set it when they start (or,
- * with one thread for all, switch to) a vCPU; devices with one face for each processor ask. */
+/* The vCPU whose instructions this thread carries out, or NULL.  Accelerators set it when they
+ * start (or, with one thread for all, switch to) a vCPU; devices with one face for each
+ * processor ask. */
 extern _Thread_local Cpu *cpu_current_;
 static inline Cpu *cpu_current(void)
 {
@@ -217,12 +225,14 @@ typedef struct Accel {
     void (*stop)(struct Machine *m);
     bool (*vcpu_create)(Cpu *c, Error *err); /* may start its (parked) thread */
     void (*vcpu_destroy)(Cpu *c);
-    bool (*ready)(struct Machine *m, Error *err); /* all vCPUs are there: make their (parked) threads.  May be NULL */
+    /* all vCPUs are there: make their (parked) threads.  May be NULL */
+    bool (*ready)(struct Machine *m, Error *err);
     void (*run)(struct Machine *m); /* let vCPUs go */
     void (*park)(
         struct Machine *m); /* returns when every vCPU stands still with its state in cpu structs */
     void (*stats)(struct Machine *m, StrBuf *out);
-    void (*break_changed)(struct Machine *m, Gva linear); /* a breakpoint there came or went; paused.  May be NULL */
+    /* a breakpoint there came or went; paused.  May be NULL */
+    void (*break_changed)(struct Machine *m, Gva linear);
 } Accel;
 void accel_register(const Accel **slot, const Accel *a);
 #define ACCEL_REGISTER(a)                                                                          \

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * debug - what a debugger asks of processors: break- and watchpoints, steps, stops, registers by name
+ * debug - what a debugger asks of processors: break- and watchpoints, steps, stops, registers by
+ * name
  *
- * Everything is set on the main thread while the machine is paused, so vCPUs read it without a lock.  A vCPU
- * that has something to tell sets its own stop and REQ_DEBUG (debug_stop); its run loop passes that on
- * (debug_report) and stands still; the machine pauses in RUN_DEBUG and the debugger is told.
+ * Everything is set on the main thread while the machine is paused, so vCPUs read it without a
+ * lock.  A vCPU that has something to tell sets its own stop and REQ_DEBUG (debug_stop); its run
+ * loop passes that on (debug_report) and stands still; the machine pauses in RUN_DEBUG and the
+ * debugger is told.
  *
- * Breakpoints are looked at by the translator: blocks end before one, and a block at one is just a stop.  So the
- * guest's memory is not altered.  Pages with watchpoints get no entry in the soft TLB's first level.
+ * Breakpoints are looked at by the translator: blocks end before one, and a block at one is just a
+ * stop.  So the guest's memory is not altered.  Pages with watchpoints get no entry in the soft
+ * TLB's first level.
  */
 #ifndef CORE_DEBUG_H
 #define CORE_DEBUG_H
@@ -32,7 +35,8 @@ typedef struct DebugPoint {
     DebugKind kind;
 } DebugPoint;
 
-/* Someone who debugs @m.  @changed: the machine started, stopped or is about to end (main thread). */
+/* Someone who debugs @m.  @changed: the machine started, stopped or is about to end (main
+ * thread). */
 typedef struct Debug {
     DebugPoint breaks[DEBUG_BREAKS]; /* sorted by address */
     DebugPoint watches[DEBUG_WATCHES];
@@ -55,7 +59,8 @@ bool debug_insert(
     Machine *m, DebugPoint p); /* again: no effect.  False: too many, or size 0 or across the end */
 bool debug_remove(Machine *m, DebugPoint p); /* false: there is none */
 void debug_remove_all(Machine *m);
-/* Let the machine run; @how: for each processor.  Those that stay keep their stop, which is not reported again. */
+/* Let the machine run; @how: for each processor.  Those that stay keep their stop, which is not
+ * reported again. */
 void debug_resume(Machine *m, const DebugRun *how);
 
 /* --- for machine.c --- */
@@ -64,7 +69,8 @@ void debug_settle(Machine *m); /* after a pause: no processor steps or is held a
 
 /* --- for accelerators, translators and the soft MMU: the vCPU's thread --- */
 
-/* This vCPU is to stop before the next instruction; the first reason counts.  General registers only. */
+/* This vCPU is to stop before the next instruction; the first reason counts.  General registers
+ * only. */
 static inline void debug_stop(Cpu *c, StopKind why, DebugKind kind, Gva at)
 {
     if (c->stop.kind == STOP_NONE)
@@ -77,7 +83,8 @@ uint32_t debug_hold(
     uint32_t request); /* what of it is to be served now; the rest waits for the step's end */
 Gva debug_next_break(const Debug *d, Gva at); /* the lowest breakpoint not below @at, or ~0 */
 const DebugPoint *debug_break_at(const Debug *d, Gva at);
-/* [va, va+size) is about to be accessed (ACCESS_WRITE; ACCESS_READ).  May unwind.  General registers only. */
+/* [va, va+size) is about to be accessed (ACCESS_WRITE; ACCESS_READ).  May unwind.  General
+ * registers only. */
 void debug_access(Cpu *c, Gva va, uint64_t size, Access access);
 bool debug_watches_page(const Debug *d, Gva va); /* general registers only */
 

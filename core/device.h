@@ -10,9 +10,10 @@
  *   resume    vCPUs not yet on  undo pause, re-drive wires from state
  *   unrealize stopped/detached  undo realize; no callback of this device runs after it returns
  *
- * A class is a table; it registers itself.  Register handlers, timers and completions of a
- * device run under dev->lock, and so do reset, saving and loaded when the machine calls them: device code
- * contains no locking.  realize, unrealize, start, pause and resume run on the main thread without it.
+ * A class is a table; it registers itself.  Register handlers, timers and completions of a device
+ * run under dev->lock, and so do reset, saving and loaded when the machine calls them: device code
+ * contains no locking.  realize, unrealize, start, pause and resume run on the main thread without
+ * it.
  */
 #ifndef CORE_DEVICE_H
 #define CORE_DEVICE_H
@@ -48,10 +49,8 @@ typedef struct Reg {
     uint32_t member; /* offset of the struct member that holds it, or REG_NO_MEMBER */
     uint64_t reset, writable, w1c;
     uint64_t (*read)(Device *d); /* instead of the member */
-    void (*write)(
-        Device *d,
-        uint64_t
-            v); /* after the member was updated; v is what it is now (no member: what was written) */
+    /* after the member was updated; v is what it is now (no member: what was written) */
+    void (*write)(Device *d, uint64_t v);
 } Reg;
 #define REG_NO_MEMBER UINT32_MAX
 #define REG_RW(S, nm, off, m, mask, ...)                                                           \
@@ -71,11 +70,11 @@ typedef struct Reg {
 
 typedef enum MigrateKind { MIGRATE_STATE, MIGRATE_NONE_NEEDED, MIGRATE_NO } MigrateKind;
 
-/* A property that is computed, and may be written while the device lives: qom-get, qom-set.  Called on the main
- * thread with the device's lock held. */
+/* A property that is computed, and may be written while the device lives: qom-get, qom-set.
+ * Called on the main thread with the device's lock held. */
 typedef struct DeviceProp {
-    const char *name, *type, *doc;              /* type: as QEMU calls it */
-    json_t *(*get)(Device *d, Error *err);      /* NULL: cannot be read */
+    const char *name, *type, *doc;                       /* type: as QEMU calls it */
+    json_t *(*get)(Device *d, Error *err);               /* NULL: cannot be read */
     bool (*set)(Device *d, const json_t *v, Error *err); /* NULL: cannot be written */
 } DeviceProp;
 
@@ -84,8 +83,9 @@ struct DeviceClass {
     const char
         *parent; /* name of the abstract kind: "isa-device", "sys-device", ... for qom-list-types */
     const char *doc;
-    const Type *
-        type; /* its struct: size, PROP and STATE fields; first member is the base struct (Device or one that embeds it) */
+    /* its struct: size, PROP and STATE fields; first member is the base struct (Device or one
+     * that embeds it) */
+    const Type *type;
     const Reg *regs; /* optional register table ... */
     unsigned n_regs;
     uint32_t mmio_size; /* ... and the size of its window */
@@ -104,12 +104,14 @@ struct DeviceClass {
     DeviceClass *reg_next; /* private link of the registry */
     const char *alias;     /* other name for -device, or NULL */
     const uint16_t
-        *_Atomic reg_index; /* private: byte of the window -> number of its register + 1 */
+        *_Atomic reg_index;  /* private: byte of the window -> number of its register + 1 */
     const DeviceProp *props; /* ends with name NULL; may be NULL */
-    bool hotplug;            /* device_add and device_del work while the machine lives: core/hotplug.h */
+    /* device_add and device_del work while the machine lives: core/hotplug.h */
+    bool hotplug;
     /* How often each of *@n inputs rose, of interrupt controllers; NULL: it is none. */
     const _Atomic uint64_t *(*interrupts)(Device *d, unsigned *n);
-    void (*unplug_ask)(Device *d); /* the guest is asked; it ends with device_detach_post().  NULL: no need to ask */
+    /* the guest is asked; it ends with device_detach_post().  NULL: no need to ask */
+    void (*unplug_ask)(Device *d);
 };
 
 /* A constructor that links the class; no allocation, no order dependence. */
@@ -133,7 +135,8 @@ void device_walk(Device *root, void (*fn)(Device *d, void *arg), void *arg);
 void device_save(Device *d, ByteBuf *out);
 bool device_load(Device *d, ByteBuf *in, Error *err);
 Device *device_by_id(Device *root, const char *id);
-/* The register table, for windows that a class maps by itself (I/O ports: region_io(..., &device_reg_ops, d, d->lock)). */
+/* The register table, for windows that a class maps by itself (I/O ports: region_io(...,
+ * &device_reg_ops, d, d->lock)). */
 uint64_t device_reg_read(Device *d, uint64_t at, unsigned size);
 void device_reg_write(Device *d, uint64_t at, unsigned size, uint64_t v);
 extern const RegionOps device_reg_ops;

@@ -13,7 +13,8 @@
 
 typedef void IrqFn(void *sink, unsigned n, bool level);
 
-/* What became of the last edge: nobody wants it, it is still to be taken (another one would be lost), it was taken. */
+/* What became of the last edge: nobody wants it, it is still to be taken (another one would be
+ * lost), it was taken. */
 typedef enum IrqEdge { EDGE_NOWHERE, EDGE_WAITS, EDGE_TAKEN } IrqEdge;
 typedef IrqEdge IrqEdgeFn(void *sink, unsigned n);
 

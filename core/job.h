@@ -3,11 +3,12 @@
  * job - long work beside the guest: a thread, progress, pause, cancel, one life as QMP shows it
  *
  *   created -> running <-> paused      running -> ready <-> standby    (mirrors: ready is in step)
- *   running, ready -> waiting (for the rest of its transaction) -> pending (job-finalize) -> concluded -> null
+ *   running, ready -> waiting (for the rest of its transaction) -> pending (job-finalize) ->
+ *   concluded -> null
  *   any -> aborting -> concluded       on error or cancel
  *
- * run() is on the job's own thread and may wait; everything else is on the main thread.  A job edits the
- * machine in finish() only.  The jobs of one machine or tool are a Jobs set.
+ * run() is on the job's own thread and may wait; everything else is on the main thread.  A job
+ * edits the machine in finish() only.  The jobs of one machine or tool are a Jobs set.
  */
 #ifndef CORE_JOB_H
 #define CORE_JOB_H
@@ -38,7 +39,13 @@ typedef enum JobStatus {
 } JobStatus;
 extern const Type job_status_type;
 
-typedef enum JobOnError { ON_ERROR_REPORT, ON_ERROR_IGNORE, ON_ERROR_ENOSPC, ON_ERROR_STOP, ON_ERROR_AUTO } JobOnError;
+typedef enum JobOnError {
+    ON_ERROR_REPORT,
+    ON_ERROR_IGNORE,
+    ON_ERROR_ENOSPC,
+    ON_ERROR_STOP,
+    ON_ERROR_AUTO
+} JobOnError;
 extern const Type job_on_error_type; /* BlockdevOnError's names */
 
 typedef struct JobClass {
@@ -80,10 +87,10 @@ struct Job {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
     unsigned pauses;
-    _Atomic bool at_rest;  /* paused, and the thread knows it */
-    int64_t slice_ns;      /* rate limit: the current slice ... */
-    uint64_t slice_bytes;  /* ... and what was done in it */
-    const char *_Atomic io_status; /* "ok", "failed", "nospace" */
+    _Atomic bool at_rest;                 /* paused, and the thread knows it */
+    int64_t slice_ns;                     /* rate limit: the current slice ... */
+    uint64_t slice_bytes;                 /* ... and what was done in it */
+    const char *_Atomic io_status;        /* "ok", "failed", "nospace" */
     JobOnError on_error, on_target_error; /* of reading, of writing */
 };
 
@@ -101,7 +108,7 @@ void job_txn_unref(JobTxn *t);
 
 Job *job_find(Jobs *s, const char *id);
 Job *job_next(Jobs *s, const Job *j);
-void job_pause(Job *j);  /* nests with job_resume */
+void job_pause(Job *j); /* nests with job_resume */
 void job_resume(Job *j);
 bool job_user_pause(Job *j, bool on, Error *err);
 bool job_cancel(Job *j, bool force, Error *err);
@@ -117,13 +124,14 @@ int job_wait(Job *j, void (*tick)(void *arg, uint64_t done, uint64_t total), voi
 bool job_is_cancelled(const Job *j);
 /* Rest here while paused; false: cancelled, return -ECANCELED soon. */
 bool job_pause_point(Job *j);
-/* @bytes were moved: counts them, and sleeps if they were too many for the speed.  False: cancelled. */
+/* @bytes were moved: counts them, and sleeps if they were too many for the speed.  False:
+ * cancelled. */
 bool job_moved(Job *j, uint64_t bytes);
 void job_set_total(Job *j, uint64_t total);
 void job_sleep(Job *j, int64_t ns); /* or until something changes */
 void job_set_ready(Job *j);         /* mirrors: both sides are the same from now on */
-/* What @rc of a transfer means under the job's policy; 0: try again or go on (it was told and perhaps waited for);
- * else what run() returns. */
+/* What @rc of a transfer means under the job's policy; 0: try again or go on (it was told and
+ * perhaps waited for); else what run() returns. */
 int job_failed(Job *j, int rc, bool is_read);
 /* Run @fn on the main thread and wait for it. */
 void job_on_main(Job *j, void (*fn)(void *arg), void *arg);

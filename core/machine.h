@@ -31,7 +31,12 @@ typedef enum ShutdownCause {
 typedef struct Board Board;
 typedef struct Accel Accel;
 
-typedef enum PanicAction { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_EXIT_FAILURE, PANIC_NONE } PanicAction;
+typedef enum PanicAction {
+    PANIC_SHUTDOWN,
+    PANIC_PAUSE,
+    PANIC_EXIT_FAILURE,
+    PANIC_NONE
+} PanicAction;
 typedef enum RtcClock { RTC_HOST, RTC_RT, RTC_VM } RtcClock; /* -rtc clock= */
 typedef enum WatchdogAction {
     WATCHDOG_RESET,
@@ -78,30 +83,38 @@ typedef struct MachineConfig {
     bool backend_interp;
     int64_t rtc_offset_s; /* RTC = host wall clock + this */
     bool rtc_utc;
-    bool rtc_slew; /* periodic interrupts that the guest was too late for follow */
+    bool rtc_slew;    /* periodic interrupts that the guest was too late for follow */
     const char *arch; /* of those the board names; NULL: its first */
-    /* Boards say by Board.features which of these they honour; the others are refused before they are built. */
+    /* Boards say by Board.features which of these they honour; the others are refused before
+     * they are built. */
     BootConfig boot;
     ConfigTexts fw_cfg, smbios, acpitable, option_rom; /* each as on the command line */
-    ConfigTexts globals;   /* "driver.property=value": defaults of devices, applied by device_new() */
+    /* "driver.property=value": defaults of devices, applied by device_new() */
+    ConfigTexts globals;
     ConfigTexts data_dirs; /* -L: where to look for firmware first */
     NumaNode numa[NUMA_NODES_MAX];
     unsigned n_numa;
-    const char *memory_backend; /* id of the object that is all RAM, NULL: none; borrowed */
-    const char *mem_path;       /* file or folder that backs RAM, NULL: none; borrowed */
-    uint64_t max_ram, ram_slots; /* -m maxmem, slots; 0: none */
+    const char *memory_backend;     /* id of the object that is all RAM, NULL: none; borrowed */
+    const char *mem_path;           /* file or folder that backs RAM, NULL: none; borrowed */
+    uint64_t max_ram, ram_slots;    /* -m maxmem, slots; 0: none */
     PanicAction panic_action;       /* -action panic= */
     WatchdogAction watchdog_action; /* -watchdog-action, -action watchdog= */
     RtcClock rtc_clock;             /* what the RTC follows, from the time of its start on */
 } MachineConfig;
 
 enum { /* Board.features */
-       BOARD_FW_CFG = 1 << 0, BOARD_SMBIOS = 1 << 1, BOARD_ACPI_TABLES = 1 << 2, BOARD_OPTION_ROMS = 1 << 3,
-       BOARD_NUMA = 1 << 4, BOARD_MEMORY_BACKEND = 1 << 5, BOARD_HOTPLUG_RAM = 1 << 6,
+       BOARD_FW_CFG = 1 << 0,
+       BOARD_SMBIOS = 1 << 1,
+       BOARD_ACPI_TABLES = 1 << 2,
+       BOARD_OPTION_ROMS = 1 << 3,
+       BOARD_NUMA = 1 << 4,
+       BOARD_MEMORY_BACKEND = 1 << 5,
+       BOARD_HOTPLUG_RAM = 1 << 6,
        BOARD_FIRMWARE = 1 << 7 /* finds its firmware by itself if there is no -bios */
 };
 
-enum { MACHINE_REQ_RESET = 1 << 0, MACHINE_REQ_SHUTDOWN = 1 << 1, MACHINE_REQ_DEBUG = 1 << 2 }; /* Machine.requests */
+/* Machine.requests */
+enum { MACHINE_REQ_RESET = 1 << 0, MACHINE_REQ_SHUTDOWN = 1 << 1, MACHINE_REQ_DEBUG = 1 << 2 };
 
 struct Machine {
     const Board *board;
@@ -126,19 +139,21 @@ struct Machine {
     const CpuArch *arch;         /* NULL: a board without processors */
     unsigned n_vcpus;            /* of cpus: known to the accelerator */
     bool accel_started, started; /* started: devices were, so that they resume from now on */
-    void (*isa_connect)(Machine *m, IrqLine *line, unsigned irq); /* set by boards with ISA; for -device */
-    struct Objects *objects;     /* -object; borrowed: they outlive the machine */
-    struct Chardevs *chardevs;   /* -chardev and its kin; borrowed too */
-    struct BlockGraph *graph;    /* images and drives; borrowed */
-    struct Jobs *jobs;           /* borrowed */
-    struct NbdServer *nbd;       /* NULL: none; main/ frees it */
-    _Atomic uint64_t shutdown;   /* asked for: cause << 32 | exit code; the first one counts */
-    struct Debug *debug;         /* core/debug.h; NULL: nobody debugs */
+    /* set by boards with ISA; for -device */
+    void (*isa_connect)(Machine *m, IrqLine *line, unsigned irq);
+    struct Objects *objects;        /* -object; borrowed: they outlive the machine */
+    struct Chardevs *chardevs;      /* -chardev and its kin; borrowed too */
+    struct BlockGraph *graph;       /* images and drives; borrowed */
+    struct Jobs *jobs;              /* borrowed */
+    struct NbdServer *nbd;          /* NULL: none; main/ frees it */
+    _Atomic uint64_t shutdown;      /* asked for: cause << 32 | exit code; the first one counts */
+    struct Debug *debug;            /* core/debug.h; NULL: nobody debugs */
     struct MachineControl *control; /* core/command.h: commands, events, descriptors */
     _Atomic ShutdownCause reset_cause; /* of the reset asked for */
-    void (*power_button)(void *arg); /* set by the board's device, which takes its own lock; NULL: none */
+    /* set by the board's device, which takes its own lock; NULL: none */
+    void (*power_button)(void *arg);
     void *power_button_arg;
-    char *name, *uuid; /* -name guest=, -uuid; owned */
+    char *name, *uuid;             /* -name guest=, -uuid; owned */
     void (*nmi_button)(void *arg); /* as power_button: a front panel's NMI button; NULL: none */
     void *nmi_button_arg;
     unsigned memory_readers; /* threads that read RAM of a machine that stands still: resets wait */
@@ -159,9 +174,9 @@ struct Board {
             m); /* after all devices: put loaded kernels back in place, set start states of vCPUs */
     Board *reg_next;
     bool is_default; /* of its architectures: for board_find(NULL, arch) */
-    void (*fini)(
-        Machine *
-            m); /* release what build made, after the devices are gone; also after a failed build.  May be NULL */
+    /* release what build made, after the devices are gone; also after a failed build.  May be
+     * NULL */
+    void (*fini)(Machine *m);
     uint32_t features; /* BOARD_*: what of MachineConfig it honours */
 };
 void board_register(Board *b);
@@ -187,7 +202,8 @@ void machine_reset(Machine *m); /* main thread, paused inside */
 void machine_request_reset(Machine *m); /* by the guest; honours no_reboot: then it is a shutdown */
 void machine_request_reset_for(Machine *m, ShutdownCause why);
 void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_code);
-void machine_request_debug(Machine *m); /* a processor stands still for the debugger: pause in RUN_DEBUG */
+/* a processor stands still for the debugger: pause in RUN_DEBUG */
+void machine_request_debug(Machine *m);
 int machine_main_loop(Machine *m);           /* until shutdown; returns the exit code */
 void machine_save(Machine *m, ByteBuf *out); /* all devices and CPUs (not RAM) */
 bool machine_load(Machine *m, ByteBuf *in, Error *err);

@@ -3,8 +3,8 @@
  * memory - the guest's physical address spaces
  *
  * A tree of Regions (container, ram, rom, io, alias) is flattened by priority into a sorted map,
- * published through an epoch: readers never lock.  Regions are embedded in their owners.
- * Changing the tree: topology lock (rank 2), taken inside; any thread that holds at most a device lock.
+ * published through an epoch: readers never lock.  Regions are embedded in their owners. Changing
+ * the tree: topology lock (rank 2), taken inside; any thread that holds at most a device lock.
  */
 #ifndef CORE_MEMORY_H
 #define CORE_MEMORY_H
@@ -19,9 +19,10 @@ typedef struct Device Device;
 
 enum { MEM_OK = 0, MEM_DECODE = 1 /* nobody there */, MEM_FAULT = 2 /* refused */ };
 
-/* @size is 1, 2, 4 or 8 and within [min, max] below, @at is relative to the region and a multiple of @size: the core
- * splits wider and misaligned accesses (lower addresses first) and takes narrower ones out of a whole unit (a write
- * has zeroes in the other bytes).  Values are little-endian numbers.  Called with the region's lock held. */
+/* @size is 1, 2, 4 or 8 and within [min, max] below, @at is relative to the region and a
+ * multiple of @size: the core splits wider and misaligned accesses (lower addresses first) and
+ * takes narrower ones out of a whole unit (a write has zeroes in the other bytes).  Values are
+ * little-endian numbers.  Called with the region's lock held. */
 typedef struct RegionOps {
     uint64_t (*read)(void *arg, uint64_t at, unsigned size);
     void (*write)(void *arg, uint64_t at, uint64_t v, unsigned size);
@@ -48,8 +49,9 @@ struct Region {
     void *arg;
     uint8_t *hva; /* RAM and ROM: page-aligned host memory */
     int fd;       /* RAM by memfd, else -1 */
-    uint32_t
-        ram_at; /* RAM and ROM: page number of the first page among all RAM pages of the process's machine: index of per-page tables */
+    /* RAM and ROM: page number of the first page among all RAM pages of the process's machine:
+     * index of per-page tables */
+    uint32_t ram_at;
     Region *alias;     /* ALIAS: what it shows ... */
     uint64_t alias_at; /* ... from where */
     Region *parent, *children, *next;
@@ -117,8 +119,8 @@ void region_alias(Region *r, const char *name, Region *of, uint64_t at, uint64_t
 void region_map(Region *parent, Region *r, uint64_t at, int priority);
 void region_unmap(Region *r);
 void region_enable(Region *r, bool on);
-/* Unmap, wait until no access is under way, release memory.  An all-zero Region is fine.  Call without the
- * region's lock; from inside an access (a handler) nothing is waited for. */
+/* Unmap, wait until no access is under way, release memory.  An all-zero Region is fine.  Call
+ * without the region's lock; from inside an access (a handler) nothing is waited for. */
 void region_fini(Region *r);
 
 void as_init(AddressSpace *as, Memory *m, const char *name, Region *root);
@@ -130,13 +132,14 @@ void as_unlisten(AddressSpace *as, MemListener *l);
 void epoch_enter(void);
 void epoch_exit(void);
 const MemSection *as_find(AddressSpace *as, Gpa at); /* NULL: nothing; valid until epoch_exit */
-/* Call @fn(@arg) once every reader of now is gone: from this or a later epoch call of some thread, no lock held by us. */
+/* Call @fn(@arg) once every reader of now is gone: from this or a later epoch call of some
+ * thread, no lock held by us. */
 void epoch_retire(void (*fn)(void *arg), void *arg);
 void epoch_wait(void); /* returns then; never within an epoch or with a lock that readers take */
 
-/* Any size, across sections.  MEM_OK, or the worst of what happened; unassigned bytes read as 0xff, writes to ROM are
- * ignored.
- * Takes device locks: call with at most none held (vCPU and DMA paths differ: dma_* below). */
+/* Any size, across sections.  MEM_OK, or the worst of what happened; unassigned bytes read as
+ * 0xff, writes to ROM are ignored. Takes device locks: call with at most none held (vCPU and DMA
+ * paths differ: dma_* below). */
 int as_read(AddressSpace *as, Gpa at, void *buf, size_t size);
 int as_write(AddressSpace *as, Gpa at, const void *buf, size_t size);
 /* DMA: RAM only (ban 2); MEM_DECODE and a guest log otherwise. */
@@ -150,7 +153,8 @@ int as_load(AddressSpace *as, Gpa at, const void *buf, size_t size);
 /* Touch every page of RAM there is, so that nothing is missing later. */
 void memory_prealloc(Memory *m);
 
-/* Called by every writer of guest RAM that is not translated code, after the write: drops stale translations. */
+/* Called by every writer of guest RAM that is not translated code, after the write: drops stale
+ * translations. */
 typedef void MemWrittenFn(void *arg, uint32_t ram_page, uint32_t n_pages);
 void memory_on_written(Memory *m, MemWrittenFn *fn, void *arg);
 

@@ -18,11 +18,12 @@ typedef struct HostMemory {
  * region only.  NULL: no such object, or in use. */
 const HostMemory *memory_backend_use(Objects *set, const char *id, Error *err);
 void memory_backend_unuse(Objects *set, const char *id);
-bool memory_backend_has_node(const Object *o, unsigned node); /* of host-nodes; @o: a memory backend */
+/* of host-nodes; @o: a memory backend */
+bool memory_backend_has_node(const Object *o, unsigned node);
 uint64_t memory_backend_size(Objects *set, const char *id); /* 0: no such object */
 
-/* The region of all of a machine's RAM, as -m, -mem-path, -machine memory-backend= and mem_share say.  For boards
- * with BOARD_MEMORY_BACKEND. */
+/* The region of all of a machine's RAM, as -m, -mem-path, -machine memory-backend= and mem_share
+ * say.  For boards with BOARD_MEMORY_BACKEND. */
 bool machine_ram(Machine *m, Region *r, const char *name, Error *err);
 
 #endif

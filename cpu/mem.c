@@ -2,9 +2,9 @@
 /*
  * mem - guest memory as helpers and the slow paths of translated code reach it
  *
- * An operand is at most two pieces, one on each page.  All pieces are resolved (and stores to watched
- * pages announced) before the first has an effect.  General registers only; devices are called
- * after the guest's vectors were saved.
+ * An operand is at most two pieces, one on each page.  All pieces are resolved (and stores to
+ * watched pages announced) before the first has an effect.  General registers only; devices are
+ * called after the guest's vectors were saved.
  */
 #include "cpu/tlb_priv.h"
 

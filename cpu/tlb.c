@@ -3,12 +3,14 @@
  * tlb - translations of the software MMU: contexts, second level, flushes, watched pages
  *
  * Invariants:
- *  1. cpu->tlb always points to a live context of (space, cpu->mmu_mode); flushes keep that pointer.
+ *  1. cpu->tlb always points to a live context of (space, cpu->mmu_mode); flushes keep that
+ *     pointer.
  *  2. A second-level entry is valid iff its sid is that of its space or of the global pages; giving
  *     new numbers flushes in O(1).
- *  3. A write entry exists only for RAM whose page is not watched.  Filler: note the slot in the page's
- *     word, store the entry, full barrier, look at the watch bit again.  Watcher: set the bit (full barrier), then
- *     invalidate the entries in the noted slots.  One of the two sees the other.
+ *  3. A write entry exists only for RAM whose page is not watched.  Filler: note the slot in the
+ *     page's word, store the entry, full barrier, look at the watch bit again.  Watcher: set the
+ *     bit (full barrier), then invalidate the entries in the noted slots.  One of the two sees the
+ *     other.
  *  4. Other threads only ever store the invalid tag.
  */
 #include "cpu/tlb_priv.h"
@@ -127,7 +129,8 @@ void tlb_clear_branches(Cpu *c)
         branches_clear(&t->contexts[i]);
 }
 
-/* A context to take over for @mode: one with only global entries of that mode, an unused one, or the least recently entered. */
+/* A context to take over for @mode: one with only global entries of that mode, an unused one, or
+ * the least recently entered. */
 static TlbContext *context_victim(Tlb *t, unsigned mode)
 {
     TlbContext *best = NULL;

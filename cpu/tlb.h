@@ -2,8 +2,8 @@
 /*
  * tlb - the software MMU: tagged translation contexts over arch->walk()
  *
- * A context holds the translations of one (address-space tag, rights mode) pair; x86 tags are CR3 with
- * its PCID.  Contexts are kept LRU, so that a switch of address space flushes nothing.  Behind
+ * A context holds the translations of one (address-space tag, rights mode) pair; x86 tags are CR3
+ * with its PCID.  Contexts are kept LRU, so that a switch of address space flushes nothing.  Behind
  * them a second level, tagged too, refills without a walk; it also knows global pages.
  *
  * A first-level entry matches iff (va ^ tag) <= 4096 - size, which covers page crossing:
@@ -44,12 +44,11 @@ typedef struct TlbContext {
         const uint8_t *host;
         uint64_t mode, unused;
     } branch[1u << TLB_BRANCH_BITS];
-    uint32_t code_id
-        [1u
-         << TLB_CODE_BITS]; /* by virtual page: id of the (va page, ram page, mode) whose blocks may run; 0 none */
+    /* by virtual page: id of the (va page, ram page, mode) whose blocks may run; 0 none */
+    uint32_t code_id[1u << TLB_CODE_BITS];
     /* private: */
-    uint32_t wr_page
-        [TLB_SIZE]; /* RAM page of the write entry in the same slot: what tlb_protect_page() looks for */
+    /* RAM page of the write entry in the same slot: what tlb_protect_page() looks for */
+    uint32_t wr_page[TLB_SIZE];
     TlbMap rd_map, wr_map, code_map;
     uint64_t space;
     uint8_t mode;
@@ -87,35 +86,39 @@ void mem_store(Cpu *c, Gva va, unsigned size, uint64_t v, unsigned mmu_mode);
 void mem_read(Cpu *c, Gva va, void *buf, size_t n, unsigned mmu_mode);
 void mem_write(Cpu *c, Gva va, const void *buf, size_t n,
                unsigned mmu_mode); /* all pages are probed before the first byte is written */
-/* Host address of @va if its page is plain RAM for this access; *left = bytes to the page's end.  NULL: use mem_load/store.
- * Raises the fault if the access is not allowed. */
+/* Host address of @va if its page is plain RAM for this access; *left = bytes to the page's end.
+ * NULL: use mem_load/store. Raises the fault if the access is not allowed. */
 uint8_t *mem_host(Cpu *c, Gva va, Access access, unsigned mmu_mode, unsigned *left);
 /* Raise the fault, if any, that accessing [va, va+n) would. */
 void mem_probe(Cpu *c, Gva va, size_t n, Access access, unsigned mmu_mode);
-/* Physical accesses of the processor itself (page tables, descriptor of SMM...): RAM only; reads elsewhere give ~0. */
+/* Physical accesses of the processor itself (page tables, descriptor of SMM...): RAM only; reads
+ * elsewhere give ~0. */
 uint64_t mem_phys_load(Cpu *c, Gpa pa, unsigned size);
 void mem_phys_store(Cpu *c, Gpa pa, unsigned size, uint64_t v);
 bool mem_phys_cas64(Cpu *c, Gpa pa, uint64_t old,
                     uint64_t new_v); /* A/D bits; false: changed meanwhile */
 bool mem_phys_cas32(Cpu *c, Gpa pa, uint32_t old, uint32_t new_v);
 
-/* Slow path of translated code: the memory operand [va, va+size), size <= 64, with cpu->mmu_mode.  Returns where the
- * operation may be done: the RAM itself, or cpu->bounce, filled with the operand's present bytes; then mem_commit()
- * must follow a write (it does nothing where there is nothing to do).
- * @access: ACCESS_READ; ACCESS_WRITE for plain stores (devices are not read before); MEM_UPDATE for read-modify-write
- * and for operations that may store less than the whole operand; MEM_LOCKED for atomic ones: where the host cannot do
- * them in place, no other vCPU runs until mem_commit(). */
+/* Slow path of translated code: the memory operand [va, va+size), size <= 64, with
+ * cpu->mmu_mode.  Returns where the operation may be done: the RAM itself, or cpu->bounce,
+ * filled with the operand's present bytes; then mem_commit() must follow a write (it does
+ * nothing where there is nothing to do).
+ * @access: ACCESS_READ; ACCESS_WRITE for plain stores (devices are not read before); MEM_UPDATE
+ * for read-modify-write and for operations that may store less than the whole operand;
+ * MEM_LOCKED for atomic ones: where the host cannot do them in place, no other vCPU runs until
+ * mem_commit(). */
 enum { MEM_UPDATE = 3, MEM_LOCKED, MEM_ACCESSES };
 void *mem_slow(Cpu *c, Gva va, unsigned size, unsigned access);
 void mem_commit(Cpu *c);
 noreturn void mem_align_fault(Cpu *c, Gva va); /* an IRF_ALIGN operand is misaligned */
 
-/* Code: host address of the page that holds @linear and its RAM page number (~0u: not RAM, do not cache).  Raises exec faults;
- * if @quiet, returns NULL instead. */
+/* Code: host address of the page that holds @linear and its RAM page number (~0u: not RAM, do
+ * not cache).  Raises exec faults; if @quiet, returns NULL instead. */
 const uint8_t *tlb_code_page(Cpu *c, Gva linear, uint32_t *ram_page, bool quiet);
 
-/* A RAM page got its first translation (or is to be watched again): make all vCPUs' writes to it take the slow path,
- * where host->code_written() hears of them (before the store).  Any vCPU thread. */
+/* A RAM page got its first translation (or is to be watched again): make all vCPUs' writes to it
+ * take the slow path, where host->code_written() hears of them (before the store).  Any vCPU
+ * thread. */
 bool tlb_protect_page(struct Machine *m,
                       uint32_t ram_page); /* true: some vCPU could write to it fast until now */
 void tlb_unprotect_page(struct Machine *m, uint32_t ram_page);

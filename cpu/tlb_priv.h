@@ -77,10 +77,11 @@ typedef struct Tlb {
     TlbStats stats;
 } Tlb;
 
-/* The translation of @va, with the right for @access; raises the fault if there is none.  Valid until the next call. */
+/* The translation of @va, with the right for @access; raises the fault if there is none.  Valid
+ * until the next call. */
 const L2Entry *tlb_resolve(Cpu *c, Gva va, Access access, unsigned mode);
-/* Let translated code use it: install first-level entries of the current context.  For ACCESS_WRITE returns
- * whether the page may be written without a call of code_written(). */
+/* Let translated code use it: install first-level entries of the current context.  For
+ * ACCESS_WRITE returns whether the page may be written without a call of code_written(). */
 bool tlb_install(Cpu *c, const L2Entry *e, Gva va, Access access);
 bool tlb_page_watched(const Tlb *t, uint32_t ram_page);
 const PhysSection *tlb_phys(Cpu *c, Gpa pa); /* NULL: not RAM or ROM */

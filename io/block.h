@@ -30,12 +30,13 @@ typedef enum BlockOp {
     BLOCK_OPS
 } BlockOp;
 
-enum { /* BlockReq.flags */
-       BLOCK_FUA = 1,          /* write, zero: on stable storage when done */
-       BLOCK_MAY_UNMAP = 2,    /* zero: may deallocate */
-       BLOCK_NO_FALLBACK = 4,  /* zero: -ENOTSUP instead of writing zeroes the slow way */
-       BLOCK_COMPRESS = 8,     /* write: compressed; whole clusters */
-       BLOCK_UNCHANGED = 16,   /* write, without a vector: what comes from a backing file is copied here */
+enum {                        /* BlockReq.flags */
+       BLOCK_FUA = 1,         /* write, zero: on stable storage when done */
+       BLOCK_MAY_UNMAP = 2,   /* zero: may deallocate */
+       BLOCK_NO_FALLBACK = 4, /* zero: -ENOTSUP instead of writing zeroes the slow way */
+       BLOCK_COMPRESS = 8,    /* write: compressed; whole clusters */
+       /* write, without a vector: what comes from a backing file is copied here */
+       BLOCK_UNCHANGED = 16,
 };
 
 struct BlockReq {
@@ -44,7 +45,7 @@ struct BlockReq {
     uint64_t at, size;
     const struct iovec *iov; /* read, write: exactly size bytes */
     int n_iov;
-    int result; /* when done: 0 or -errno */
+    int result;    /* when done: 0 or -errno */
     BlockCtx *ctx; /* whose thread runs done(); NULL: the caller waits (block_wait) */
     void (*done)(BlockReq *r);
     void *owner; /* the submitter's */
@@ -69,14 +70,14 @@ struct BlockReq {
  * that calls it; such a thread serves nobody else, so buffered I/O may happen in place. */
 BlockCtx *blockctx_new(Loop *loop, Error *err);
 void blockctx_free(BlockCtx *c);
-/* Run what is completed, without other events of the loop; @wait: at least one, if any is in flight.
- * Also for draining on a loop's own thread. */
+/* Run what is completed, without other events of the loop; @wait: at least one, if any is in
+ * flight. Also for draining on a loop's own thread. */
 bool blockctx_poll(BlockCtx *c, bool wait);
 
 /* --- ports --- */
 
-enum { /* permissions of a user, and what it lets others have */
-       PERM_READ = 1,            /* consistent read */
+enum {                /* permissions of a user, and what it lets others have */
+       PERM_READ = 1, /* consistent read */
        PERM_WRITE = 2,
        PERM_WRITE_UNCHANGED = 4,
        PERM_RESIZE = 8,
@@ -89,10 +90,11 @@ typedef struct BlockStats {
     int64_t idle_since;
 } BlockStats;
 
-/* Main thread.  @name: the drive's or device's, for messages and QMP; may be NULL.  @n may be NULL: no medium. */
+/* Main thread.  @name: the drive's or device's, for messages and QMP; may be NULL.  @n may be
+ * NULL: no medium. */
 BlockPort *block_port_new(BlockGraph *g, const char *name, BlockNode *n, unsigned perm,
                           unsigned shared, Error *err);
-void block_port_free(BlockPort *p); /* drains */
+void block_port_free(BlockPort *p);                               /* drains */
 bool block_port_set_node(BlockPort *p, BlockNode *n, Error *err); /* another medium; NULL ejects */
 BlockNode *block_port_node(const BlockPort *p);
 const char *block_port_name(const BlockPort *p);
@@ -100,11 +102,13 @@ void *block_port_owner(const BlockPort *p); /* the device */
 void block_port_set_owner(BlockPort *p, void *owner, void (*resized)(void *owner));
 void block_port_set_writethrough(BlockPort *p, bool on); /* every write is BLOCK_FUA */
 typedef struct ThrottleLimits ThrottleLimits;
-/* block/throttle.h; none: no limits any more.  @group: they are those of all ports in it; NULL: its group or, if it is
- * in none, the one that has the port's name. */
+/* block/throttle.h; none: no limits any more.  @group: they are those of all ports in it; NULL:
+ * its group or, if it is in none, the one that has the port's name. */
 bool block_port_throttle(BlockPort *p, const char *group, const ThrottleLimits *l, Error *err);
-const char *block_port_limits(BlockPort *p, ThrottleLimits *out); /* the group's name; NULL: no limits */
-void block_port_set_exempt(BlockPort *p); /* not drained any more: its user edits the graph, and nothing of it is in flight */
+/* the group's name; NULL: no limits */
+const char *block_port_limits(BlockPort *p, ThrottleLimits *out);
+/* not drained any more: its user edits the graph, and nothing of it is in flight */
+void block_port_set_exempt(BlockPort *p);
 const BlockStats *block_port_stats(const BlockPort *p);
 bool block_port_set_perm(BlockPort *p, unsigned perm, unsigned shared, Error *err);
 
@@ -114,8 +118,9 @@ int block_wait(BlockPort *p, BlockReq *r); /* with r->ctx NULL: submit, wait, re
 uint64_t block_size(const BlockPort *p);   /* bytes; 0 without a medium */
 bool block_is_read_only(const BlockPort *p);
 
-/* For threads that work on the nodes below @p (and @q, if not NULL) without requests: the graph stays as it is
- * from hold to release.  Waits while a port is drained.  Meanwhile no requests through the ports. */
+/* For threads that work on the nodes below @p (and @q, if not NULL) without requests: the graph
+ * stays as it is from hold to release.  Waits while a port is drained.  Meanwhile no requests
+ * through the ports. */
 void block_port_hold(BlockPort *p, BlockPort *q);
 void block_port_release(BlockPort *p, BlockPort *q);
 

@@ -63,9 +63,9 @@ struct Chardev {
     Loop *loop;
     const CharFront *front; /* NULL: none; set by chardev_attach */
     bool open;              /* the other end is there; loop thread */
-    bool
-        only_in_focus; /* the front end wants CHAR_OPENED, behind a multiplexer, only when input first comes
-                               here; set before chardev_attach */
+    /* the front end wants CHAR_OPENED, behind a multiplexer, only when input first comes here;
+     * set before chardev_attach */
+    bool only_in_focus;
 };
 
 /* The back end @id, for one front end; the messages are QEMU's.  Main thread. */

@@ -2,8 +2,8 @@
 /*
  * config - -readconfig and -set
  *
- * A file has sections [group] or [group "id"] with lines key = "value"; each section is one option of
- * the group's name.  -set group.id.key=value adds to an option that was given before.
+ * A file has sections [group] or [group "id"] with lines key = "value"; each section is one option
+ * of the group's name.  -set group.id.key=value adds to an option that was given before.
  */
 #include <ctype.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* daemon - the process itself: background, PID file, user, root folder, memory lock, system call filter */
+/* daemon - the process itself: background, PID file, user, root folder, memory lock, system call
+ * filter */
 #ifndef MAIN_DAEMON_H
 #define MAIN_DAEMON_H
 

@@ -115,7 +115,8 @@ void options_man(void)
 
 /* --- completion --- */
 
-/* Names come from the help texts of the program that is being typed, so that they are always its own. */
+/* Names come from the help texts of the program that is being typed, so that they are always its
+ * own. */
 static const char completion[] =
     "# bash completion for rhea, rhea-img, rhea-io and rhea-nbd\n"
     "_rhea_words() # what fits, of the words given\n"

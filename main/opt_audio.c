@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* opt_audio - -audiodev: back ends of sound devices; only `none`, which plays to nobody, is built */
+/* opt_audio - -audiodev: back ends of sound devices; only `none`, which plays to nobody, is
+ * built */
 #include <stdio.h>
 
 #include "base/opts_json.h"

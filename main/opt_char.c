@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* opt_char - -chardev, and what connects character devices: -serial, -monitor, -qmp, -mon, -gdb ... */
+/* opt_char - -chardev, and what connects character devices: -serial, -monitor, -qmp, -mon, -gdb
+ * ... */
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -76,16 +77,10 @@ OPT(opt_debugcon)
     return true;
 }
 
-/* The board has no parallel port: what is connected to it never says anything. */
+/* No board has a parallel port: what is connected to it never says anything. */
 static bool make_parallel(Setup *s, const char *arg, Error *err)
 {
-    bool monitor;
-    AUTO_FREE char *name = NULL;
-
-    if (!strcmp(arg, "none") || !strcmp(arg, "null"))
-        return true;
-    name = chardev_add_compat(s->chardevs, arg, "parallel0", &monitor, err);
-    return name &&
+    return !strcmp(arg, "none") || !strcmp(arg, "null") ||
            error_set(err, "machine '%s' has no parallel port (-parallel none)", s->m->board->name);
 }
 

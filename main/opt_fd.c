@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* opt_fd - -add-fd: descriptors that whoever started us opened, as sets that "/dev/fdset/N" names */
+/* opt_fd - -add-fd: descriptors that whoever started us opened, as sets that "/dev/fdset/N"
+ * names */
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* opt_machine - -machine, -accel, -cpu, -smp, -m, -rtc and the other options that describe the machine */
+/* opt_machine - -machine, -accel, -cpu, -smp, -m, -rtc and the other options that describe the
+ * machine */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

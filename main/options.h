@@ -96,7 +96,8 @@ typedef struct OptionTable {
     struct OptionTable *next;
 } OptionTable;
 void options_register(OptionTable *t);
-/* OPTIONS_REGISTER(block, 30, "Block device options", rows): const Option rows[] = {{.name = ...}, {0}} */
+/* OPTIONS_REGISTER(block, 30, "Block device options", rows): const Option rows[] = {{.name =
+ * ...}, {0}} */
 #define OPTIONS_REGISTER(var, ord, head, table)                                                    \
     static OptionTable var##_options = {head, ord, table, NULL};                                   \
     __attribute__((constructor)) static void var##_options_register(void)                          \
@@ -105,7 +106,8 @@ void options_register(OptionTable *t);
     }
 const OptionTable *option_table_next(const OptionTable *t); /* NULL starts */
 const Option *option_find(const char *name);
-/* What an older spelling stands for: "machine acpi=off", "" nothing; caller frees.  NULL: it is none. */
+/* What an older spelling stands for: "machine acpi=off", "" nothing; caller frees.  NULL: it is
+ * none. */
 char *option_modern(const Option *o, const char *arg);
 
 void config_init(Config *c, const char *argv0);

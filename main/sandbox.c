@@ -130,8 +130,8 @@ bool sandbox_check(const char *text, Error *err)
     return parse(text, &s, err);
 }
 
-/* Threads are made by the same call as processes, told apart by a flag; libc uses clone3 first, whose
- * flags a filter cannot see, and falls back when the kernel does not know it. */
+/* Threads are made by the same call as processes, told apart by a flag; libc uses clone3 first,
+ * whose flags a filter cannot see, and falls back when the kernel does not know it. */
 static int deny_processes(scmp_filter_ctx ctx)
 {
     int rc = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(clone), 1,

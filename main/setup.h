@@ -36,7 +36,8 @@ struct Setup {
 bool setup_make(Setup *s, Config *c, Error *err);
 void setup_free(Setup *s);
 
-/* -numa: processors and distances, once all options are known; then memory, once there are objects. */
+/* -numa: processors and distances, once all options are known; then memory, once there are
+ * objects. */
 bool numa_complete(Config *c, Error *err);
 bool numa_memory(Machine *m, Error *err);
 

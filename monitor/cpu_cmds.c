@@ -30,13 +30,11 @@ static CpuPlace cpu_place(const Machine *m, unsigned index)
 
     while (node < m->cfg.n_numa && !(m->cfg.numa[node].cpus[index / 64 & 3] >> (index % 64) & 1))
         node++;
-    return (CpuPlace){.node = node,
-                      .has_node = node < m->cfg.n_numa,
-                      .thread = index % threads,
-                      .core = index / threads % cores,
-                      .die = index / threads / cores % dies,
-                      .has_die = dies > 1,
-                      .socket = index / threads / cores / dies};
+    return (CpuPlace){
+        .node = node,
+        .has_node = node<m->cfg.n_numa, .thread = index % threads, .core = index / threads % cores,
+                         .die = index / threads / cores % dies, .has_die = dies> 1,
+        .socket = index / threads / cores / dies};
 }
 
 typedef struct CpuInfo {

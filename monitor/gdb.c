@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * gdb - the stub's connection: bytes in and out, clients that come and go, stops that they are told of
+ * gdb - the stub's connection: bytes in and out, clients that come and go, stops that they are told
+ * of
  *
  * Invariants:
- *  1. While a packet is handled, the machine stands still; whoever talks to a running one stops it first.
- *  2. Input is parsed only while less than GDB_OUT_HIGH bytes wait to be sent, and kept in a fixed buffer: a client
- *     cannot make the stub grow.
+ *  1. While a packet is handled, the machine stands still; whoever talks to a running one stops it
+ *     first.
+ *  2. Input is parsed only while less than GDB_OUT_HIGH bytes wait to be sent, and kept in a fixed
+ *     buffer: a client cannot make the stub grow.
  */
 #include "monitor/gdb_priv.h"
 
@@ -61,7 +63,8 @@ void gdb_replyf(GdbStub *s, const char *fmt, ...)
 
 /* --- stops --- */
 
-/* The processor to tell of, with what it has to say.  A step's end first, as no other thing repeats itself less. */
+/* The processor to tell of, with what it has to say.  A step's end first, as no other thing
+ * repeats itself less. */
 static Cpu *who_stopped(const GdbStub *s)
 {
     static const uint8_t order[] = {STOP_STEP, STOP_WATCH, STOP_BREAK};
@@ -114,7 +117,8 @@ static unsigned signal_of(RunState state)
                                          : SIGNAL_INT;
 }
 
-/* The client hears that the machine stands still, because of @c (NULL: because somebody stopped it). */
+/* The client hears that the machine stands still, because of @c (NULL: because somebody stopped
+ * it). */
 static void tell(GdbStub *s, Cpu *c, unsigned signal)
 {
     CpuStop stop = {0};
@@ -146,7 +150,8 @@ static void machine_changed(void *arg)
     flush(s);
 }
 
-/* Several processors may hit watchpoints at once: those not told yet come up when their processor is to go on. */
+/* Several processors may hit watchpoints at once: those not told yet come up when their
+ * processor is to go on. */
 static Cpu *untold(const GdbStub *s, const DebugRun *how)
 {
     for (unsigned i = 0; i < s->m->n_cpus; i++)

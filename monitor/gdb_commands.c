@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* gdb_commands - what packets of one letter ask for: threads, points, running (GDB manual E.2, E.3) */
+/* gdb_commands - what packets of one letter ask for: threads, points, running (GDB manual E.2,
+ * E.3) */
 #include "base/alloc.h"
 #include "base/log.h"
 #include "monitor/gdb_priv.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* gdb_mem - the guest's memory: packets m, M and X; by linear addresses, or physical ones (qqemu.PhyMemMode) */
+/* gdb_mem - the guest's memory: packets m, M and X; by linear addresses, or physical ones
+ * (qqemu.PhyMemMode) */
 #include "monitor/gdb_priv.h"
 
 enum { PAGE = 4096, MOST = (GDB_PACKET_MAX - 16) / 2 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * gdb_packet - the outer layer of the GDB protocol: packets, checksums, escapes, run lengths (GDB manual E.1)
+ * gdb_packet - the outer layer of the GDB protocol: packets, checksums, escapes, run lengths (GDB
+ * manual E.1)
  *
  * Knows nothing of what packets mean.  Whatever arrives, memory use is constant.
  */

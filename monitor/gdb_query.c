@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* gdb_query - general queries: packets q and Q (GDB manual E.4), and those that QEMU added (qqemu.*) */
+/* gdb_query - general queries: packets q and Q (GDB manual E.4), and those that QEMU added
+ * (qqemu.*) */
 #include "base/alloc.h"
 #include "monitor/gdb_priv.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* gdb_regs - registers: their description for the client (GDB manual, appendix G), reading and writing */
+/* gdb_regs - registers: their description for the client (GDB manual, appendix G), reading and
+ * writing */
 #include "monitor/gdb_priv.h"
 
 static unsigned features_of(const Cpu *c, const DebugFeature *out[DEBUG_FEATURES])

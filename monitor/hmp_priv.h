@@ -22,10 +22,9 @@ typedef struct HmpCall {
 typedef struct HmpCommand {
     const char *name; /* "cont|c", "info status" */
     /* What follows, separated by blanks: name:kind, "?" behind it if it may be left out, "@list"
-     * for completion.
-     * Kinds: s word, S rest of the line, i number or expression, M the same in MiB, o size (MiB if
-     * it has no suffix), B on or off, O driver,key=value...
-     * "/" alone: a format; "-x" alone: a flag called x; "-x=name": the flag x as the member name. */
+     * for completion. Kinds: s word, S rest of the line, i number or expression, M the same in
+     * MiB, o size (MiB if it has no suffix), B on or off, O driver,key=value... "/" alone: a
+     * format; "-x" alone: a flag called x; "-x=name": the flag x as the member name. */
     const char *args;
     const char *params, *help;
     const char *qmp; /* the command that does it, with args as its arguments; NULL: run */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* alu - integer operations and their flags: SDM vol 1 3.4.3.1 and the instructions' pages in vol 2 */
+/* alu - integer operations and their flags: SDM vol 1 3.4.3.1 and the instructions' pages in vol
+ * 2 */
 #include "accel/jit/alu.h"
 
 static uint16_t fl_if(bool on, uint16_t fl)

@@ -19,9 +19,10 @@ static inline uint64_t alu_sext(unsigned type, uint64_t v)
 }
 
 /*
- * Result of @op on @a and @b (both cut to the type); @count is that of SHLD and SHRD.  *fl holds all flags before and after:
- * those a manual calls undefined are set to something definite; the caller keeps the ones not in fl_out.
- * All of ADD .. XOR, CMP, TEST, NEG, NOT, INC, DEC, shifts, rotates, IMUL, BT*, BSWAP.
+ * Result of @op on @a and @b (both cut to the type); @count is that of SHLD and SHRD.  *fl holds
+ * all flags before and after: those a manual calls undefined are set to something definite; the
+ * caller keeps the ones not in fl_out. All of ADD .. XOR, CMP, TEST, NEG, NOT, INC, DEC, shifts,
+ * rotates, IMUL, BT*, BSWAP.
  */
 uint64_t alu_eval(unsigned op, unsigned type, uint64_t a, uint64_t b, uint64_t count, uint16_t *fl);
 /* High half in *high; I8: the 16-bit product is the result. */

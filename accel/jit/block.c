@@ -3,7 +3,8 @@
  * block - the table of translated blocks: finding, linking, dropping
  *
  * The code that runs finds blocks without a lock: recent[] of its vCPU, then the hash chains, whose
- * members stay readable until the next flush.  All changes are made under jit->lock (jit.h, invariant 4).
+ * members stay readable until the next flush.  All changes are made under jit->lock (jit.h,
+ * invariant 4).
  */
 #include "accel/jit/jit_priv.h"
 
@@ -29,7 +30,8 @@ static inline uint32_t mix(uint64_t v, unsigned bits)
     return (uint32_t)(v * 0x9e3779b97f4a7c15ull >> (64 - bits));
 }
 
-/* Blocks of a page are near each other: what is translated one after the other shares cache lines. */
+/* Blocks of a page are near each other: what is translated one after the other shares cache
+ * lines. */
 static inline unsigned hash_of(const Jit *j, Gva pc, Gva linear, uint32_t mode, uint32_t ram_page)
 {
     uint64_t page = (pc - linear) ^ linear >> TLB_PAGE_BITS << 20 ^ (uint64_t)mode << 40 ^ ram_page;
@@ -164,7 +166,8 @@ static uint64_t lines_on(const Block *b, uint32_t ram_page)
     return block_has_two_pages(b) && b->ram_page[1] == ram_page ? lines | block_lines(b, 1) : lines;
 }
 
-/* After blocks were dropped: which lines hold code still.  No blocks: writes need not be watched any more. */
+/* After blocks were dropped: which lines hold code still.  No blocks: writes need not be watched
+ * any more. */
 static void page_update(Jit *j, uint32_t ram_page)
 {
     uint64_t lines = 0;
@@ -211,8 +214,8 @@ Block *block_lookup(Jit *j, const Cpu *c, Gva linear, uint32_t ram_page)
     Block *b = atomic_load_explicit(&j->hash[hash_of(j, pc, linear, mode, ram_page)],
                                     memory_order_acquire);
 
-    while (b && !(b->pc == pc && b->linear == linear && b->mode == mode &&
-                  b->code_limit == limit && b->ram_page[0] == ram_page && !__atomic_load_n(&b->dead, __ATOMIC_RELAXED)))
+    while (b && !(b->pc == pc && b->linear == linear && b->mode == mode && b->code_limit == limit &&
+                  b->ram_page[0] == ram_page && !__atomic_load_n(&b->dead, __ATOMIC_RELAXED)))
         b = __atomic_load_n(&b->hash_next, __ATOMIC_RELAXED);
     return b;
 }
@@ -347,7 +350,8 @@ static void block_kill(Jit *j, Block *b)
     j->total.invalidated++;
 }
 
-/* Drop what has code in these bytes.  Returns whether one of them holds the instruction at @pc in @mode. */
+/* Drop what has code in these bytes.  Returns whether one of them holds the instruction at @pc
+ * in @mode. */
 static bool drop_hits(Jit *j, uint32_t ram_page, unsigned at, unsigned size, Gva pc, uint32_t mode)
 {
     bool pc_is_in = false, any = false;

@@ -2,8 +2,9 @@
 /*
  * compile - from guest bytes to a runnable block
  *
- * Order, under jit->lock: watch the page, mark its lines, look for stores of others on their way (smc.c), and only then
- * read the bytes.  A fault while fetching drops the lock and goes on to the run loop.
+ * Order, under jit->lock: watch the page, mark its lines, look for stores of others on their way
+ * (smc.c), and only then read the bytes.  A fault while fetching drops the lock and goes on to the
+ * run loop.
  */
 #include "accel/jit/jit_priv.h"
 
@@ -90,7 +91,8 @@ static void prepare(Vcpu *v, Gva linear, const uint8_t *code, bool single)
         v->next_code = tlb_code_page(v->cpu, (linear & ~0xfffull) + 4096, &v->next_ram, true);
 }
 
-/* Flags that the code at @pc kills, if that lies on the block's first page; notes where it looked. */
+/* Flags that the code at @pc kills, if that lies on the block's first page; notes where it
+ * looked. */
 static uint16_t dead_at(Vcpu *v, Block *b, unsigned i, Gva pc)
 {
     const IrBlock *ir = &v->ir;
@@ -110,7 +112,8 @@ static uint16_t dead_at(Vcpu *v, Block *b, unsigned i, Gva pc)
     return dead;
 }
 
-/* Flags alive at the end, on either way: those that a direct successor does not certainly overwrite. */
+/* Flags alive at the end, on either way: those that a direct successor does not certainly
+ * overwrite. */
 static uint16_t live_out(Vcpu *v, Block *b)
 {
     IrBlock *ir = &v->ir;

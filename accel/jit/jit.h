@@ -2,17 +2,19 @@
 /*
  * jit - the translating accelerator: blocks, their table, links, and the two back ends
  *
- * One host thread per vCPU (or one for all).  A vCPU's thread runs vcpu_run(): look up the block for
- * (pc, mode), compile it if there is none, enter it; the back end comes back with a reason.
+ * One host thread per vCPU (or one for all).  A vCPU's thread runs vcpu_run(): look up the block
+ * for (pc, mode), compile it if there is none, enter it; the back end comes back with a reason.
  *
  * Invariants:
- *  1. A Block is keyed by (pc, linear, mode, code limit, RAM page of its first byte, RAM page of its last).  It is reachable through the
- *     hash table, the page lists and links until it is dead; memory of blocks, dead or not, is given back by
- *     jit_flush_all() alone, with every vCPU at a stop.  So look-ups need no lock.
+ *  1. A Block is keyed by (pc, linear, mode, code limit, RAM page of its first byte, RAM page of
+ *     its last).  It is reachable through the hash table, the page lists and links until it is
+ *     dead; memory of blocks, dead or not, is given back by jit_flush_all() alone, with every vCPU
+ *     at a stop.  So look-ups need no lock.
  *  2. A RAM page with live blocks is write-protected in all soft TLBs (tlb_protect_page).
- *  3. A block runs only under translations va page -> RAM page that were checked: block_is_mapped() on entry from elsewhere
- *     (other page, indirect, blocks on two pages), or because the jump came from the same page of a block so checked.
- *     ids are interned per (va page, RAM page, mode, x86 CS base): jit_code_id().
+ *  3. A block runs only under translations va page -> RAM page that were checked: block_is_mapped()
+ *     on entry from elsewhere (other page, indirect, blocks on two pages), or because the jump came
+ *     from the same page of a block so checked. ids are interned per (va page, RAM page, mode, x86
+ *     CS base): jit_code_id().
  *  4. Only code under jit->lock (RANK_CODE) changes the table, page lists, links and code memory.
  */
 #ifndef ACCEL_JIT_JIT_H
@@ -36,30 +38,31 @@ enum { JIT_MAX_INSNS = 64, JIT_EXITS = 2, JIT_RECENT = 4096, JIT_RECHECKS = 32 }
 struct Link {
     Block *from, *to;     /* to: NULL while not linked */
     struct Link *next_in; /* in to->links_in */
-    uint8_t *
-        patch; /* host address (writable view offset is the back end's matter) of the jump's 32-bit displacement */
+    /* host address (writable view offset is the back end's matter) of the jump's 32-bit
+     * displacement */
+    uint8_t *patch;
     uint8_t *stub; /* where the jump goes while not linked */
     Gva pc;        /* guest pc it leads to */
-    bool
-        same_page; /* target's first byte lies on a page that `from` itself starts on: no check needed */
+    /* target's first byte lies on a page that `from` itself starts on: no check needed */
+    bool same_page;
 };
 
 /* What look-ups and walks of page lists read comes first: one cache line. */
 struct Block {
     Gva pc, linear;
     uint32_t mode, code_limit; /* as in struct Cpu */
-    uint16_t size; /* guest bytes */
+    uint16_t size;             /* guest bytes */
     bool dead;
     bool one_shot; /* not in the table: MODE_STEP, self-modifying, not in RAM */
-    uint16_t peek
-        [2]; /* offsets in the first page where successors were looked at for dead flags; 0xffff: none */
-    uint32_t
-        ram_page[2]; /* of first and last byte; equal if one page; ~0u: not in RAM (never kept) */
+    /* offsets in the first page where successors were looked at for dead flags; 0xffff: none */
+    uint16_t peek[2];
+    /* of first and last byte; equal if one page; ~0u: not in RAM (never kept) */
+    uint32_t ram_page[2];
     uint32_t page_id[2]; /* invariant 3: ids of its pages; [1] is 0 on one page */
     uint16_t n_insns;
     Block *hash_next;
-    Block *
-        page_next[2]; /* lists of page_blocks[]: of ram_page[0] and, on two pages, of ram_page[1] */
+    /* lists of page_blocks[]: of ram_page[0] and, on two pages, of ram_page[1] */
+    Block *page_next[2];
     uint64_t cs_base;
     const uint8_t *entry;         /* host code, link target on the same page */
     const uint8_t *entry_checked; /* compares code_id first */
@@ -124,7 +127,7 @@ struct Vcpu {
     uint8_t *stack; /* back end: translated code's own stack */
     uint8_t *stack_top;
     uint16_t signal_cc; /* x64: arithmetic flags, as cpu->cc, at a host fault */
-    bool unwound; /* x64: a call into C from translated code has not come back */
+    bool unwound;       /* x64: a call into C from translated code has not come back */
     Block *_Atomic recent[JIT_RECENT]; /* direct-mapped by pc: fast lookups */
     IrBlock ir;                        /* scratch for translation, ops reused */
 };
@@ -135,9 +138,11 @@ typedef struct Backend {
     void (*fini)(Jit *j);
     bool (*vcpu_init)(Vcpu *v, Error *err);
     void (*vcpu_fini)(Vcpu *v);
-    /* Make @b runnable from @ir (liveness is done).  jit->lock held.  False: the code cache is full (caller flushes all and retries). */
+    /* Make @b runnable from @ir (liveness is done).  jit->lock held.  False: the code cache is
+     * full (caller flushes all and retries). */
     bool (*compile)(Vcpu *v, Block *b, IrBlock *ir);
-    /* Run from @b on until something comes up.  Vectors are loaded on entry and may be live (vec_live) after return or unwinding. */
+    /* Run from @b on until something comes up.  Vectors are loaded on entry and may be live
+     * (vec_live) after return or unwinding. */
     JitExit (*enter)(Vcpu *v, Block *b);
     void (*link)(Link *l, Block *to); /* lock held */
     void (*unlink)(Link *l);          /* back to the stub; lock held */
@@ -156,8 +161,8 @@ struct Jit {
     Block *_Atomic *hash;
     unsigned hash_bits;
     Block **page_blocks; /* by RAM page: blocks with a byte on it */
-    _Atomic uint64_t *
-        page_lines; /* by RAM page: bitmap of 64-byte lines that hold translated code (or are being translated) */
+    /* by RAM page: bitmap of 64-byte lines that hold translated code (or are being translated) */
+    _Atomic uint64_t *page_lines;
     uint16_t *page_smc; /* by RAM page: how often its code was invalidated */
     uint32_t n_pages;
     struct CodeId *ids; /* interned pages; open addressing */
@@ -176,12 +181,12 @@ struct Jit {
 
 uint32_t jit_code_id(Jit *j, Gva linear_page, uint32_t ram_page, uint32_t mode,
                      uint64_t cs_base); /* lock held */
-/* The block to run next at (V_PC, mode); compiles; may raise fetch faults.  Also sets cpu->tlb->code_id for its page. */
+/* The block to run next at (V_PC, mode); compiles; may raise fetch faults.  Also sets
+ * cpu->tlb->code_id for its page. */
 Block *jit_find(Vcpu *v);
 void block_link(Vcpu *v, Link *l, Block *to); /* if they may be linked; takes the lock */
-void jit_flush_all(
-    Jit *
-        j); /* every vCPU is brought to a stop first; a vCPU that calls it must look at its state anew */
+/* every vCPU is brought to a stop first; a vCPU that calls it must look at its state anew */
+void jit_flush_all(Jit *j);
 void jit_invalidate(Jit *j, uint32_t ram_page, unsigned at,
                     unsigned size); /* drop the blocks with code in these bytes */
 

@@ -18,9 +18,10 @@ Block *block_alloc(
 void block_take_back(Jit *j, Block *b); /* the last one made; lock held */
 /* For @c as it is; no lock. */
 Block *block_lookup(Jit *j, const Cpu *c, Gva linear, uint32_t ram_page);
-void block_remember_new(Vcpu *v, Block *b); /* for the next look-ups; lock held */
+void block_remember_new(Vcpu *v, Block *b);          /* for the next look-ups; lock held */
 uint64_t block_lines(const Block *b, unsigned page); /* of ram_page[page] */
-/* A store of this vCPU is about to hit lines with code.  Unwinds with UNWIND_STEP if it hits the running block. */
+/* A store of this vCPU is about to hit lines with code.  Unwinds with UNWIND_STEP if it hits the
+ * running block. */
 void block_written(Vcpu *v, uint32_t ram_page, unsigned at, unsigned size);
 void block_recheck_later(Vcpu *v, uint32_t ram_page, unsigned at,
                          unsigned size); /* lock held, any thread */
@@ -39,7 +40,8 @@ static inline uint64_t lines_of(unsigned at, unsigned size) /* within one page, 
 
 /* --- compile.c --- */
 
-/* Translate at (V_PC, @linear): from host page @code of @ram_page.  NULL: the code cache is full.  Takes the lock; may raise. */
+/* Translate at (V_PC, @linear): from host page @code of @ram_page.  NULL: the code cache is
+ * full.  Takes the lock; may raise. */
 Block *jit_compile(Vcpu *v, Gva linear, const uint8_t *code, uint32_t ram_page);
 
 /* --- smc.c: general registers only --- */
@@ -58,11 +60,12 @@ void sync_park(Jit *j);
 void sync_exclusive_begin(
     Jit *j); /* all other vCPUs stand still until _end; no lock held by the caller */
 void sync_exclusive_end(Jit *j);
-/* CpuHost.alone: the instruction is run once more, as a block of its own, in an exclusive section. */
+/* CpuHost.alone: the instruction is run once more, as a block of its own, in an exclusive
+ * section. */
 void vcpu_alone(Cpu *c);
 void vcpu_not_alone(Vcpu *v); /* ends the section, if it is in one */
-void vcpu_kick(Cpu *c);    /* CpuHost.kick */
-void vcpu_watch_hit(Cpu *c); /* CpuHost.watch_hit */
-void vcpu_sync_pc(Cpu *c); /* CpuHost.sync_pc: does nothing outside of translated code */
+void vcpu_kick(Cpu *c);       /* CpuHost.kick */
+void vcpu_watch_hit(Cpu *c);  /* CpuHost.watch_hit */
+void vcpu_sync_pc(Cpu *c);    /* CpuHost.sync_pc: does nothing outside of translated code */
 
 #endif

@@ -5,9 +5,9 @@
  * Called before the store, by translated code's slow paths: general registers only up to the point
  * where a line with code is hit.  Most stores to such pages hit data and end here.
  *
- * With several vCPUs a store may be on its way while another vCPU translates the old bytes.  The store is noted first
- * (Vcpu.wrote), then the lines are looked at; the translator marks the lines, then looks at the notes, and asks the
- * writer to invalidate once more behind its block.
+ * With several vCPUs a store may be on its way while another vCPU translates the old bytes.  The
+ * store is noted first (Vcpu.wrote), then the lines are looked at; the translator marks the lines,
+ * then looks at the notes, and asks the writer to invalidate once more behind its block.
  */
 #include "accel/jit/jit_priv.h"
 

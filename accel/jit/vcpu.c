@@ -5,11 +5,13 @@
  * A Runner is a host thread with the vCPUs it runs: one, or all of them in turn (thread=single).
  *
  * Invariants:
- *  1. A runner is `busy` except at its safe point, where its vCPUs' state is in their structs.  Parking and exclusive
- *     sections wait until runners are not busy; a runner becomes busy only if nobody wants that.
- *  2. A runner sleeps only after it set `sleeping` and then found nothing to do; whoever gives it something to do
- *     (request, then kick) clears `sleeping` and wakes it.
- *  3. sync->mutex is a leaf, but for waiting.  Nobody who waits here holds a Lock, except that machine_pause()'s caller may.
+ *  1. A runner is `busy` except at its safe point, where its vCPUs' state is in their structs.
+ *     Parking and exclusive sections wait until runners are not busy; a runner becomes busy only if
+ *     nobody wants that.
+ *  2. A runner sleeps only after it set `sleeping` and then found nothing to do; whoever gives it
+ *     something to do (request, then kick) clears `sleeping` and wakes it.
+ *  3. sync->mutex is a leaf, but for waiting.  Nobody who waits here holds a Lock, except that
+ *     machine_pause()'s caller may.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -4,19 +4,23 @@
  *
  * A block is one run of guest instructions: a list of ops that ends in exactly one terminator.
  *
- * Values live in virtual registers: guest registers V_R(0..39) and temporaries V_T(0..7), both 64 bits
- * wide in struct Cpu, and vector registers V_X(0..31).  A temporary lives within one guest instruction.
+ * Values live in virtual registers: guest registers V_R(0..39) and temporaries V_T(0..7), both 64
+ * bits wide in struct Cpu, and vector registers V_X(0..31).  A temporary lives within one guest
+ * instruction.
  *
  * Invariants (ir_verify checks them):
- *  1. Integer types merge as x86 does: writing I64 replaces, I32 zero-extends to 64 bits, I8 and I16 leave
- *     the upper bits as they are.  Reading takes the low bits.
- *  2. Arithmetic flags are one implicit register: OF SF ZF AF PF CF (FL_*).  `fl_out` says which flags an op
- *     writes, `fl_in` which it reads; both are complete and set by the front end's builder calls.  Flags that the manual calls
- *     undefined count as written.  The image in memory (cpu->cc) is current only where an op asks for it.
- *  3. At most one operand of an op is memory (IRF_MEM_B: source b; IRF_MEM_D: destination, and first source for ops that
- *     read d, i.e. read-modify-write).  All checks for it are made before the op has any effect, and an op that faults has no effect.
- *     Ops of one guest instruction before a faulting one must therefore not change guest registers or memory.
- *  4. An address is trunc(base + (index << scale) + disp, asize) + seg, wrapped to 32 bits if IRF_LIN32.
+ *  1. Integer types merge as x86 does: writing I64 replaces, I32 zero-extends to 64 bits, I8 and
+ *     I16 leave the upper bits as they are.  Reading takes the low bits.
+ *  2. Arithmetic flags are one implicit register: OF SF ZF AF PF CF (FL_*).  `fl_out` says which
+ *     flags an op writes, `fl_in` which it reads; both are complete and set by the front end's
+ *     builder calls.  Flags that the manual calls undefined count as written.  The image in memory
+ *     (cpu->cc) is current only where an op asks for it.
+ *  3. At most one operand of an op is memory (IRF_MEM_B: source b; IRF_MEM_D: destination, and
+ *     first source for ops that read d, i.e. read-modify-write).  All checks for it are made before
+ *     the op has any effect, and an op that faults has no effect. Ops of one guest instruction
+ *     before a faulting one must therefore not change guest registers or memory.
+ *  4. An address is trunc(base + (index << scale) + disp, asize) + seg, wrapped to 32 bits if
+ *     IRF_LIN32.
  *  5. After IR_INSN guest registers, memory and flags are exactly those before that instruction
  *     (flags that no later op reads may be stale: the planner drops them).
  */
@@ -81,15 +85,14 @@ enum {                   /* IrOp.flags */
        IRF_MEM_B = 1 << 1,
        IRF_MEM_D = 1 << 2,
        IRF_LOCK = 1 << 3, /* with MEM_D: atomic */
-       IRF_ALIGN =
-           1
-           << 4, /* memory operand must be aligned to its size (else the architecture's alignment fault) */
+       /* memory operand must be aligned to its size (else the architecture's alignment fault) */
+       IRF_ALIGN = 1 << 4,
        IRF_LIN32 = 1 << 5, /* linear addresses wrap at 4 GiB */
        IRF_USER = 1 << 6,  /* (reserved) */
 };
 enum { /* IrOp.cc of IR_CALL */
-       IRC_FAST =
-           1, /* helper and all it calls use general registers only: vectors stay live in the host */
+       /* helper and all it calls use general registers only: vectors stay live in the host */
+       IRC_FAST = 1,
        IRC_PC = 2,        /* store the instruction's pc in V_PC before */
        IRC_FLAGS_IN = 4,  /* cpu->cc must be current (fl_in = FL_ALL) */
        IRC_FLAGS_OUT = 8, /* helper writes cpu->cc (fl_out = FL_ALL) */
@@ -154,14 +157,16 @@ extern const IrOpInfo ir_ops[IR_COUNT];
 
 /*
  * Rows of instructions that exist on x86 hosts one to one (SSE, AVX, BMI, ...).  An IR_PASS op has
- * d = ModRM.reg operand, a = VEX.vvvv operand, b = ModRM.rm operand (or the memory operand, MEM_B if the
- * instruction reads it, MEM_D if it writes it), imm = its immediate byte.  Operand classes say which are GPRs (V_R),
- * which are vectors (V_X).  `fn` is the portable meaning, used by the interpreter and by hosts without it.
+ * d = ModRM.reg operand, a = VEX.vvvv operand, b = ModRM.rm operand (or the memory operand, MEM_B
+ * if the instruction reads it, MEM_D if it writes it), imm = its immediate byte.  Operand classes
+ * say which are GPRs (V_R), which are vectors (V_X).  `fn` is the portable meaning, used by the
+ * interpreter and by hosts without it.
  */
 typedef struct PassArgs { /* for fn */
     Cpu *cpu;
-    union PassVal *d, *a,
-        *b; /* d: in/out (32 bytes, vectors) or .q[0] for GPRs; b may point to a copy of memory; MEM_D: b is written */
+    /* d: in/out (32 bytes, vectors) or .q[0] for GPRs; b may point to a copy of memory; MEM_D: b
+     * is written */
+    union PassVal *d, *a, *b;
     uint8_t imm, vl, opsize; /* vl: 16 or 32 bytes; opsize 2, 4, 8 for GPR operands */
     uint8_t vex;             /* VEX forms zero d above vl (the caller does it) */
 } PassArgs;
@@ -189,8 +194,8 @@ typedef struct IrPassRow {
     uint8_t w;       /* 0, 1, 2 = follows operand size */
     uint8_t d, a, b; /* operand classes */
     uint8_t has_imm;
-    uint8_t
-        ext; /* ModRM.reg is this opcode extension (0..7) and the d operand is in vvvv or absent; 255: no */
+    /* ModRM.reg is this opcode extension (0..7) and the d operand is in vvvv or absent; 255: no */
+    uint8_t ext;
     uint8_t d_reads; /* d is also a source (legacy two-operand forms, FMA, ...) */
     uint8_t d_writes, b_writes;
     PassFn *fn;
@@ -218,9 +223,9 @@ typedef struct IrBlock {
     unsigned n_insns, max_insns;
     IrOp *ops; /* n of cap, grown by the builder */
     unsigned n, cap;
-    const uint8_t *(*next_page)(
-        struct IrBlock *
-            b); /* fetch code[1]; NULL: not executable (end the block before, or, for the first instruction, it unwinds) */
+    /* fetch code[1]; NULL: not executable (end the block before, or, for the first instruction,
+     * it unwinds) */
+    const uint8_t *(*next_page)(struct IrBlock *b);
     unsigned n_temps; /* next free temporary; IR_INSN resets it */
     unsigned stop;    /* no instruction may begin at or behind this offset; 0: anywhere */
     uint16_t live_taken, live_behind; /* of a direct terminator: flags that its targets may read */

@@ -2,8 +2,8 @@
 /*
  * cpuid - what the CPUID instruction tells (SDM vol. 2 CPUID; APM vol. 3 appendix E)
  *
- * Topology follows the machine's sockets, dies, cores and threads, each a bit field of the APIC ID.  There are no
- * hypervisor leaves (0x40000000): they read as zero.  General registers only, no libc.
+ * Topology follows the machine's sockets, dies, cores and threads, each a bit field of the APIC ID.
+ * There are no hypervisor leaves (0x40000000): they read as zero.  General registers only, no libc.
  */
 #include "core/machine.h"
 #include "cpu/x86/model.h"

@@ -2,7 +2,8 @@
 /*
  * debug - debug registers and breakpoints (SDM vol 3 chapter 17.2)
  *
- * MODE_STEP blocks call hlp_step() behind each instruction, MODE_IOBP ones hlp_watch() for each memory operand.
+ * MODE_STEP blocks call hlp_step() behind each instruction, MODE_IOBP ones hlp_watch() for each
+ * memory operand.
  */
 #include "cpu/x86/sys_priv.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * debug_regs - the registers as debuggers see them (GDB manual G.5.6 i386 features), and the rest of DebugArch
+ * debug_regs - the registers as debuggers see them (GDB manual G.5.6 i386 features), and the rest
+ * of DebugArch
  *
- * Order and numbers are those that clients of QEMU know by heart: general registers, segments, the system's, x87,
- * SSE; then AVX and protection keys where the model has them.
+ * Order and numbers are those that clients of QEMU know by heart: general registers, segments, the
+ * system's, x87, SSE; then AVX and protection keys where the model has them.
  */
 #include "core/debug.h"
 #include "core/machine.h"
@@ -361,7 +362,8 @@ static bool debug_translate(Cpu *c, Gva va, Gpa *pa)
     return x86_debug_translate(c, va, pa);
 }
 
-/* While it steps, MODE_STEP makes blocks of one instruction that keep shadows; else no block begins in one. */
+/* While it steps, MODE_STEP makes blocks of one instruction that keep shadows; else no block
+ * begins in one. */
 static void debug_step(Cpu *c)
 {
     X86Cpu *x = X86(c);

@@ -2,8 +2,9 @@
 /*
  * decode - bytes to X86Insn, driven by opcodes.def (SDM vol. 2 chapter 2, appendix A)
  *
- * Where vendors differ, Intel's way is taken whatever the model's vendor: near branches ignore 66 in 64-bit mode, a 66
- * before F2/F3 opcodes selects nothing, far pointers take REX.W.  Of several F2 and F3 the last counts.
+ * Where vendors differ, Intel's way is taken whatever the model's vendor: near branches ignore 66
+ * in 64-bit mode, a 66 before F2/F3 opcodes selects nothing, far pointers take REX.W.  Of several
+ * F2 and F3 the last counts.
  */
 #include "cpu/x86/opcodes.h"
 
@@ -478,7 +479,8 @@ static int decode(Decoder *d, const uint64_t *features)
     return is_valid(d) ? X86_DECODE_OK : X86_DECODE_UD;
 }
 
-/* In two steps: each is short enough to become plain stores, where the whole would be a slow string instruction. */
+/* In two steps: each is short enough to become plain stores, where the whole would be a slow
+ * string instruction. */
 static void clear(X86Insn *i)
 {
     memset(i, 0, offsetof(X86Insn, o[2]));

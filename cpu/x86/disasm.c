@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * disasm - x86 code as text: by capstone, AT&T syntax as QEMU's logs have; without it, or where it knows less than
- * the decoder, mnemonic and bytes
+ * disasm - x86 code as text: by capstone, AT&T syntax as QEMU's logs have; without it, or where it
+ * knows less than the decoder, mnemonic and bytes
  */
 #include "cpu/x86/disasm.h"
 #include "cpu/x86/insn.h"

@@ -5,7 +5,8 @@
 
 #include "base/strbuf.h"
 
-/* One line for the instruction at @code; returns its length, 0 if the bytes do not hold a whole one. */
+/* One line for the instruction at @code; returns its length, 0 if the bytes do not hold a whole
+ * one. */
 size_t x86_disasm(const uint8_t *code, size_t n, uint64_t pc, uint32_t mode, StrBuf *out);
 
 #endif

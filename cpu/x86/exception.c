@@ -3,11 +3,14 @@
  * exception - faults, traps, interrupts and IRET (SDM vol 3 chapter 6; vol 2 INT n, IRET)
  *
  * Invariants:
- *  1. Delivery commits registers only after its last fault: a nested fault sees the state of the first.
- *  2. X86Cpu.delivering names the event from its first to its last step, so that nested faults find their class; -1 else,
- *     and for INT n (whose faults are its own).
- *  3. During delivery cpu.mmu_mode may be that of level 0 already; a nested fault sets it right again.
- *  4. The fast paths take exactly the cases in which nothing can fault; whatever they cannot prove goes the long way.
+ *  1. Delivery commits registers only after its last fault: a nested fault sees the state of the
+ *     first.
+ *  2. X86Cpu.delivering names the event from its first to its last step, so that nested faults find
+ *     their class; -1 else, and for INT n (whose faults are its own).
+ *  3. During delivery cpu.mmu_mode may be that of level 0 already; a nested fault sets it right
+ *     again.
+ *  4. The fast paths take exactly the cases in which nothing can fault; whatever they cannot prove
+ *     goes the long way.
  */
 #include "core/debug.h"
 #include "core/machine.h"
@@ -439,7 +442,8 @@ void x86_take_exception(Cpu *c, const Exception *e)
 
 /* --- INT n --- */
 
-/* CR4.VME: does the redirection bitmap of the TSS leave INT @vector to the VM86 program? (SDM vol 3 20.3.3) */
+/* CR4.VME: does the redirection bitmap of the TSS leave INT @vector to the VM86 program? (SDM
+ * vol 3 20.3.3) */
 static bool vme_redirects(X86Cpu *x, unsigned vector)
 {
     const X86Seg *tr = &x->seg[SEG_TR];
@@ -802,7 +806,8 @@ uint64_t hlp_hlt(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t next)
     cpu_unwind(c, UNWIND_HALT);
 }
 
-/* It may wake for any reason: other processors' stores are not watched for, nor interrupts that are masked. */
+/* It may wake for any reason: other processors' stores are not watched for, nor interrupts that
+ * are masked. */
 uint64_t hlp_mwait(Cpu *c, uint64_t a, uint64_t b, uint64_t next)
 {
     if (X86(c)->cpl != 0)

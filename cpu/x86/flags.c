@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * flags - RFLAGS as a whole, and the instructions that move it: PUSHF, POPF, CLI, STI, CLD, STD, CLAC, STAC (SDM vol 2)
+ * flags - RFLAGS as a whole, and the instructions that move it: PUSHF, POPF, CLI, STI, CLD, STD,
+ * CLAC, STAC (SDM vol 2)
  */
 #include "cpu/ir/ir.h"
 #include "cpu/x86/sys_priv.h"

@@ -30,8 +30,9 @@ typedef struct X86Operand {
     uint8_t kind;
     uint8_t size; /* bytes: 1 2 4 6 8 10 16 32 ...; 0: no size (lea, invlpg) */
     uint8_t reg;  /* number, with REX/VEX bits */
-    int64_t
-        imm; /* IMM: sign- or zero-extended as the manual says; REL: displacement; FAR: offset | selector << 32 */
+    /* IMM: sign- or zero-extended as the manual says; REL: displacement; FAR: offset | selector
+     * << 32 */
+    int64_t imm;
 } X86Operand;
 
 typedef struct X86Mem {
@@ -68,9 +69,9 @@ enum {                   /* X86Row.attr */
        XA_REG_ONLY = 1 << 17,
        XA_RELAXED =
            1 << 18, /* result may differ in the last bits between processors (rcpps, rsqrtps) */
-       XA_F64 =
-           1
-           << 19, /* operand size is 64 in 64-bit mode whatever the prefixes say (near branches as Intel does, MOV CR, LGDT) */
+       /* operand size is 64 in 64-bit mode whatever the prefixes say (near branches as Intel
+        * does, MOV CR, LGDT) */
+       XA_F64 = 1 << 19,
        XA_L1_AVX2 = 1 << 20, /* VEX.L = 1 needs AVX2 */
        XA_VSIB = 1 << 22,    /* the index is a vector register */
        XA_MOD3 = 1 << 21,    /* ModRM.mod is taken as 3 (MOV CR, MOV DR) */
@@ -81,8 +82,8 @@ typedef struct X86Row {
     uint16_t op;      /* X86_<NAME> */
     uint8_t kind;
     uint32_t attr;
-    uint16_t
-        feature; /* X86F_x (cpu/x86/model.h), 0: always there.  XA_AVX rows need X86F_AVX too */
+    /* X86F_x (cpu/x86/model.h), 0: always there.  XA_AVX rows need X86F_AVX too */
+    uint16_t feature;
     uint16_t fl_in, fl_out,
         fl_undef;         /* FL_*: read, written with meaning, left undefined by the manual */
     uint16_t pass;        /* row in ir_pass_rows */
@@ -113,16 +114,18 @@ enum {
     X86_DECODE_LONG /* over 15 bytes: #GP */
 };
 
-/* Decode at @p (@n bytes there, 15 at most are looked at) for mode bits MODE_SIZE etc. of @mode (cpu/x86/x86.h) and the
- * features of a CPU (NULL: all).  A row whose feature is off, a bad LOCK, a reserved encoding give UD. */
+/* Decode at @p (@n bytes there, 15 at most are looked at) for mode bits MODE_SIZE etc. of @mode
+ * (cpu/x86/x86.h) and the features of a CPU (NULL: all).  A row whose feature is off, a bad
+ * LOCK, a reserved encoding give UD. */
 int x86_decode(X86Insn *out, const uint8_t *p, size_t n, uint32_t mode, const uint64_t *features);
 
 /*
- * The same with a memory of instructions' shapes: what is in front of displacement and immediate.  Nearly all of a
- * program's instructions have one of a few hundred.  One for each CPU; all zero to begin with; NULL: none.
+ * The same with a memory of instructions' shapes: what is in front of displacement and immediate.
+ * Nearly all of a program's instructions have one of a few hundred.  One for each CPU; all zero to
+ * begin with; NULL: none.
  */
 typedef struct X86Shape {
-    uint64_t key; /* the shape's bytes and the mode; 0: free */
+    uint64_t key;            /* the shape's bytes and the mode; 0: free */
     uint8_t head, disp, imm; /* bytes of it, of the displacement, of the immediate */
     uint8_t imm_at;          /* its operand */
     bool imm_signed;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * mmx - 64-bit integer vectors in the x87 registers (SDM vol 1 chapter 9), on the host's own MMX unit
+ * mmx - 64-bit integer vectors in the x87 registers (SDM vol 1 chapter 9), on the host's own MMX
+ * unit
  *
- * Register MMn is the mantissa of physical register Rn.  Every instruction but EMMS marks all registers used, sets
- * TOP to 0 and the exponent of what it writes to all ones.
+ * Register MMn is the mantissa of physical register Rn.  Every instruction but EMMS marks all
+ * registers used, sets TOP to 0 and the exponent of what it writes to all ones.
  */
 #include "cpu/tlb.h"
 #include "cpu/x86/helpers.h"
@@ -57,7 +58,8 @@ static void mm_set(X86Cpu *x, unsigned n, uint64_t v)
 
 static uint64_t shift_imm(unsigned opcode, unsigned reg, uint64_t v, unsigned count)
 {
-    /* 71 72 73: words, double words, the quad word; /2 logical right, /4 arithmetic right, /6 left: 0F Dx, Ex, Fx by register */
+    /* 71 72 73: words, double words, the quad word; /2 logical right, /4 arithmetic right, /6
+     * left: 0F Dx, Ex, Fx by register */
     static const uint8_t base[4] = {0, 0xd0, 0xe0, 0xf0};
 
     return run(mmx_ops + (base[reg >> 1] + opcode - 0x70u - 0x60u) * 8, v, count);

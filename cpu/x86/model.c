@@ -2,8 +2,8 @@
 /*
  * model - the text of -cpu to what a vCPU has (names and meaning as QEMU's)
  *
- * What can be had: `emulated` below, and of the instructions that pass through to the host those that the host has or that have a
- * portable function for each row of opcodes.def.
+ * What can be had: `emulated` below, and of the instructions that pass through to the host those
+ * that the host has or that have a portable function for each row of opcodes.def.
  */
 #include <ctype.h>
 #if defined(__x86_64__)
@@ -47,7 +47,8 @@ static const uint16_t emulated[] = {
     X86F_WBNOINVD,     X86F_INVTSC,     X86F_ARAT,   X86F_MONITOR,    X86F_VME,
 };
 
-/* Offered on request only: LA57 makes kernels walk five levels; MONITOR makes them idle in MWAIT; VME is not in QEMU's. */
+/* Offered on request only: LA57 makes kernels walk five levels; MONITOR makes them idle in
+ * MWAIT; VME is not in QEMU's. */
 static const uint16_t not_in_max[] = {X86F_LA57, X86F_MONITOR, X86F_VME};
 
 /* A feature is of no use without another. */

@@ -2,8 +2,8 @@
 /*
  * model - x86 processor models and their features (SDM vol. 2 CPUID; APM vol. 3 appendix E)
  *
- * A feature is a number X86F_x = word << 5 | bit; words are the CPUID registers that list features.  X86Cpu.features[word]
- * is what CPUID tells and what decoding allows.
+ * A feature is a number X86F_x = word << 5 | bit; words are the CPUID registers that list features.
+ * X86Cpu.features[word] is what CPUID tells and what decoding allows.
  */
 #ifndef CPU_X86_MODEL_H
 #define CPU_X86_MODEL_H
@@ -47,8 +47,8 @@ struct X86Model {             /* of the table, or a vCPU's own copy with its opt
     uint8_t vendor;
     uint16_t family, model, stepping; /* display values (extended parts added) */
     uint32_t level, xlevel;           /* largest basic and extended leaf */
-    const char *
-        features; /* names added to base's, separated by spaces, "-x": taken away; "*": all rhea has */
+    /* names added to base's, separated by spaces, "-x": taken away; "*": all rhea has */
+    const char *features;
     const char *base; /* model whose features it has too */
     const char *doc;
 };
@@ -58,8 +58,9 @@ const X86Model *x86_model_find(
 const char *x86_feature_name(unsigned feature); /* NULL: no such bit */
 
 /*
- * Parse "model[,+feature][,-feature][,feature=on|off][,vendor=..][,family=..]..." and set x->model, x->features and
- * x->phys_mask.  @long_mode: the architecture has 64-bit mode.  Features that cannot be had are dropped with a warning; "enforce" makes it an error.
+ * Parse "model[,+feature][,-feature][,feature=on|off][,vendor=..][,family=..]..." and set x->model,
+ * x->features and x->phys_mask.  @long_mode: the architecture has 64-bit mode.  Features that
+ * cannot be had are dropped with a warning; "enforce" makes it an error.
  */
 bool x86_model_apply(X86Cpu *x, const char *text, bool long_mode, Error *err);
 void x86_model_free(X86Cpu *x);

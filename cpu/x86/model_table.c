@@ -2,7 +2,8 @@
 /*
  * model_table - x86 processor models: identification and features as their makers document them
  *
- * Features are those of the base model and the listed ones; "-f" takes one away.  "max" is made by model.c.
+ * Features are those of the base model and the listed ones; "-f" takes one away.  "max" is made by
+ * model.c.
  */
 #include "cpu/x86/model_priv.h"
 

@@ -2,7 +2,8 @@
 /*
  * opcodes - the words that opcodes.def is written in (SDM vol. 2 appendix A)
  *
- * Operand codes are numbers made of fields, so that tables can be computed from them at compile time.
+ * Operand codes are numbers made of fields, so that tables can be computed from them at compile
+ * time.
  */
 #ifndef CPU_X86_OPCODES_H
 #define CPU_X86_OPCODES_H
@@ -104,7 +105,8 @@ enum {
 
 enum {
     OPD__ = 0,
-/* E: ModRM.rm, register or memory; R: register only (XA_REG_ONLY rows); Exy: register of size x, memory of size y */
+/* E: ModRM.rm, register or memory; R: register only (XA_REG_ONLY rows); Exy: register of size x,
+ * memory of size y */
 #define E(s) OPD_E##s = OPD_SAME(AT_RM, X86_GPR, S_##s)
     E(b),
     E(w),
@@ -146,7 +148,8 @@ enum {
     OPD_FS = OPD_FIXED(X86_SREG, SEG_FS, S_w),
     OPD_GS = OPD_FIXED(X86_SREG, SEG_GS, S_w),
     OPD_One = OPD(AT_ONE, X86_IMM, S_b, S_b),
-    /* immediates: I zero-extended, s sign-extended; Iz sign-extended; J: branch displacement; A: far pointer; O: moffs */
+    /* immediates: I zero-extended, s sign-extended; Iz sign-extended; J: branch displacement; A:
+     * far pointer; O: moffs */
     OPD_Ib = OPD_SAME(AT_IMM, X86_IMM, S_b),
     OPD_Iw = OPD_SAME(AT_IMM, X86_IMM, S_w),
     OPD_sIb = OPD_SAME(AT_SIMM, X86_IMM, S_b),

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * segment - descriptors, segment registers, stacks and far transfers (SDM vol 3 chapters 3, 5 and 6; vol 2 for each instruction)
+ * segment - descriptors, segment registers, stacks and far transfers (SDM vol 3 chapters 3, 5 and
+ * 6; vol 2 for each instruction)
  *
  * Invariants:
  *  1. A function that may fault commits registers only after its last fault; V_PC moves last.
- *  2. Descriptor tables and TSSs are reached with x86_sys_mode(), stacks with the rights of the level that owns them.
+ *  2. Descriptor tables and TSSs are reached with x86_sys_mode(), stacks with the rights of the
+ *     level that owns them.
  */
 #include "cpu/x86/sys_priv.h"
 
@@ -566,8 +568,9 @@ static X86Seg return_stack(X86Cpu *x, uint16_t sel, unsigned rpl, const X86Seg *
 }
 
 /*
- * Protected mode far return and IRET, all but what IRET does before (NT, VM): pops everything, loads CS, SS and RSP,
- * CPL.  Returns the new pc, which the caller commits; *flags is what IRET popped.
+ * Protected mode far return and IRET, all but what IRET does before (NT, VM): pops everything,
+ * loads CS, SS and RSP, CPL.  Returns the new pc, which the caller commits; *flags is what IRET
+ * popped.
  */
 uint64_t far_return(X86Cpu *x, unsigned os, unsigned extra, bool iret, uint64_t *flags)
 {
@@ -636,7 +639,8 @@ static void set_zf(Cpu *c, bool zf)
     c->cc = (uint16_t)((c->cc & ~0x4000u) | (unsigned)zf << 14);
 }
 
-/* The descriptor at @sel if LAR, LSL, VERR, VERW may see it: visible at CPL and RPL, system types in @types. */
+/* The descriptor at @sel if LAR, LSL, VERR, VERW may see it: visible at CPL and RPL, system
+ * types in @types. */
 static bool visible(X86Cpu *x, uint16_t sel, uint32_t types, Desc *d)
 {
     unsigned dpl;

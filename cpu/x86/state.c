@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * state - what is derived from the processor's state, and its values after reset and INIT (SDM vol 3 10.1.1)
+ * state - what is derived from the processor's state, and its values after reset and INIT (SDM vol
+ * 3 10.1.1)
  *
  * Invariants:
- *  1. cpu.mode = mode_sys | flat segments | CPL, code size and RFLAGS bits; whoever changes one calls x86_update_*().
- *  2. In 64-bit mode ES, CS, SS, DS count as flat, and FS, GS as unlimited: one key whatever the descriptors say.
+ *  1. cpu.mode = mode_sys | flat segments | CPL, code size and RFLAGS bits; whoever changes one
+ *     calls x86_update_*().
+ *  2. In 64-bit mode ES, CS, SS, DS count as flat, and FS, GS as unlimited: one key whatever the
+ *     descriptors say.
  */
 #include "cpu/x86/model.h"
 #include "cpu/x86/sys_priv.h"
@@ -76,7 +79,8 @@ void x86_update_mode(X86Cpu *x)
     x86_irq_unmask(x);
 }
 
-/* DR7: instruction breakpoints need single steps; data and I/O breakpoints also checked accesses. */
+/* DR7: instruction breakpoints need single steps; data and I/O breakpoints also checked
+ * accesses. */
 static uint32_t mode_of_breakpoints(const X86Cpu *x)
 {
     uint32_t m = 0;

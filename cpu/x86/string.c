@@ -2,13 +2,15 @@
 /*
  * string - MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS with their repeat prefixes (SDM vol 1 7.3.9)
  *
- * Work goes in runs: elements that lie in one page at the source and one at the destination, do not wrap, and are
- * inside the segment's limit.  A run in RAM is one host string instruction or loop; everything else goes element by
- * element through mem_load() and mem_store().
+ * Work goes in runs: elements that lie in one page at the source and one at the destination, do not
+ * wrap, and are inside the segment's limit.  A run in RAM is one host string instruction or loop;
+ * everything else goes element by element through mem_load() and mem_store().
  *
  * Invariants:
- *  1. Registers are updated behind each run, so that a fault leaves them as after the last whole element.
- *  2. Elements are carried out in the order of the instruction where that can be seen: overlap, devices.
+ *  1. Registers are updated behind each run, so that a fault leaves them as after the last whole
+ *     element.
+ *  2. Elements are carried out in the order of the instruction where that can be seen: overlap,
+ *     devices.
  *  3. Between runs Cpu.request is looked at; in MODE_STEP one element is done per call.
  */
 #include "cpu/ir/ir.h"
@@ -335,7 +337,8 @@ static uint16_t cc_sub(uint64_t a, uint64_t b, unsigned size)
     return x86_cc_from_flags(f);
 }
 
-/* How many of @n elements pass before (and with) the one that ends the loop: equal for REPNE, unequal for REPE. */
+/* How many of @n elements pass before (and with) the one that ends the loop: equal for REPNE,
+ * unequal for REPE. */
 static uint64_t scan_up(const uint8_t *p, uint64_t v, uint64_t n, unsigned size, bool until_equal)
 {
     uint64_t i = 0, pattern = (v & 0xff) * 0x0101010101010101ull;

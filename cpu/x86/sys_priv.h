@@ -111,9 +111,10 @@ static inline uint8_t *x86_probe(const TlbEntry *table, Gva va, unsigned size)
         return v;                                                                                  \
     }
 LOAD_(uint16_t)
-LOAD_(uint32_t) LOAD_(uint64_t)
+LOAD_(uint32_t)
+LOAD_(uint64_t)
 #undef LOAD_
-    static inline void store_uint64_t(void *p, uint64_t v)
+static inline void store_uint64_t(void *p, uint64_t v)
 {
     __builtin_memcpy(p, &v, 8);
 }
@@ -216,7 +217,8 @@ uint64_t far_return(X86Cpu *x, unsigned os, unsigned extra, bool iret, uint64_t 
 
 /* task.c */
 typedef enum TaskCause { TASK_JUMP, TASK_CALL, TASK_INT, TASK_RETURN } TaskCause;
-/* To the task of TSS @sel: SDM vol 3 7.3; @next_pc is saved as the old one's EIP; @vector if @sel is no TSS. */
+/* To the task of TSS @sel: SDM vol 3 7.3; @next_pc is saved as the old one's EIP; @vector if
+ * @sel is no TSS. */
 void task_switch(X86Cpu *x, uint16_t sel, TaskCause cause, uint64_t next_pc, unsigned vector);
 
 /* exception.c */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * system - control registers, TLB control, system calls, I/O and other system instructions (SDM vol 3 chapter 2; vol 2; APM vol 2 6.1)
+ * system - control registers, TLB control, system calls, I/O and other system instructions (SDM vol
+ * 3 chapter 2; vol 2; APM vol 2 6.1)
  *
- * Address spaces of the soft TLB: under CR4.PCIDE the PCID, whatever the base - the guest flushes when it reuses one, as it
- * must on hardware; otherwise the page-table base, and loading CR3 flushes that space.
+ * Address spaces of the soft TLB: under CR4.PCIDE the PCID, whatever the base - the guest flushes
+ * when it reuses one, as it must on hardware; otherwise the page-table base, and loading CR3
+ * flushes that space.
  */
 #include "core/machine.h"
 #include "cpu/x86/insn.h"

@@ -2,7 +2,8 @@
 /*
  * task - hardware task switches through 16- and 32-bit TSSs (SDM vol 3 chapter 7)
  *
- * Faults before the commit point belong to the old task, those behind it to the new one, whose pc is in V_PC (pc_final).
+ * Faults before the commit point belong to the old task, those behind it to the new one, whose pc
+ * is in V_PC (pc_final).
  */
 #include "cpu/x86/sys_priv.h"
 

@@ -3,10 +3,11 @@
  * translate - x86 blocks: fetch, decode, checks common to all instructions, where blocks end
  *
  * Invariants:
- *  1. A block covers bytes of one page, or of two if its first instruction (or one in a shadow) crosses the border.
+ *  1. A block covers bytes of one page, or of two if its first instruction (or one in a shadow)
+ *     crosses the border.
  *  2. A block whose mode has TR_STEP holds one instruction, followed by hlp_step.
- *  3. Except under TR_STEP the instruction behind STI and MOV SS is in the same block and followed by hlp_unshadow; where that cannot
- *     be, there is no shadow.  So no block begins in a shadow.
+ *  3. Except under TR_STEP the instruction behind STI and MOV SS is in the same block and followed
+ *     by hlp_unshadow; where that cannot be, there is no shadow.  So no block begins in a shadow.
  */
 #include "cpu/x86/translate.h"
 
@@ -15,7 +16,8 @@
 enum { PAGE = 4096, INSN_MAX = 15 };
 enum { FETCH_BEYOND = -1 }; /* beside X86_DECODE_x: the segment ends in or before the instruction */
 
-/* Bytes at the present end of the block; *n of them are there.  @want_next: look at the next page too. */
+/* Bytes at the present end of the block; *n of them are there.  @want_next: look at the next
+ * page too. */
 static const uint8_t *block_bytes(IrBlock *b, bool want_next, uint8_t buf[INSN_MAX], size_t *n)
 {
     unsigned at = (unsigned)(b->linear % PAGE) + b->size, page = at / PAGE, left = PAGE - at % PAGE;
@@ -59,8 +61,8 @@ static int decode(const Tr *t, X86Insn *i, const uint8_t *p, size_t n)
 }
 
 /*
- * Decode the next instruction.  Returns false if the block must end before it: it crosses the page and is not
- * the first one (unless @cross), or its second page is not there.
+ * Decode the next instruction.  Returns false if the block must end before it: it crosses the page
+ * and is not the first one (unless @cross), or its second page is not there.
  */
 static bool fetch(Tr *t, X86Insn *i, int *result, bool cross)
 {
@@ -145,8 +147,8 @@ static void translate_insn(Tr *t, const X86Insn *i, int result)
 }
 
 /*
- * What may be translated in the shadow of MOV SS, under a mode that the segment load may have changed: moves, with
- * nothing taken for flat.
+ * What may be translated in the shadow of MOV SS, under a mode that the segment load may have
+ * changed: moves, with nothing taken for flat.
  */
 static bool is_shadow_move(const X86Insn *i, int result)
 {
@@ -245,7 +247,8 @@ uint16_t x86_flags_dead(X86Shapes *shapes, const uint8_t *code, size_t n, uint32
     for (unsigned count = 0; count < LOOK_AHEAD; count++) {
         X86Insn i;
 
-        if (x86_decode_quick(shapes, &i, p, DECODER_READS, mode, features) != X86_DECODE_OK || i.len > end - p)
+        if (x86_decode_quick(shapes, &i, p, DECODER_READS, mode, features) != X86_DECODE_OK ||
+            i.len > end - p)
             break;
         read |= i.row->fl_in;
         if (i.rep || (i.row->attr & (XA_END | XA_CPL0)))

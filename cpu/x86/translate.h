@@ -9,7 +9,8 @@ struct X86Shapes;
 
 /* Fill @b from the code at b->linear until the block ends.  Reads c's features only. */
 void x86_translate(Cpu *c, IrBlock *b);
-/* FL_* that the straight-line code certainly overwrites (or leaves undefined) before it reads them. */
+/* FL_* that the straight-line code certainly overwrites (or leaves undefined) before it reads
+ * them. */
 uint16_t x86_flags_dead(struct X86Shapes *shapes, const uint8_t *code, size_t n, uint32_t mode,
                         const uint64_t *features);
 uint16_t x86_flags_dead_hook(Cpu *c, const uint8_t *code, size_t n, Gva pc,

@@ -112,7 +112,8 @@ void tr_mul(Tr *t, const X86Insn *i, unsigned arg)
     tr_set_b(o, &s, x->size);
 }
 
-/* IMUL in all its forms.  A memory factor of the three-operand form goes through the destination. */
+/* IMUL in all its forms.  A memory factor of the three-operand form goes through the
+ * destination. */
 void tr_imul(Tr *t, const X86Insn *i, unsigned arg)
 {
     unsigned size = i->o[0].size;
@@ -137,7 +138,8 @@ void tr_imul(Tr *t, const X86Insn *i, unsigned arg)
     tr_set_b(o, &b, size);
 }
 
-/* Bit string addressing: the operand that holds bit @reg (signed) counted from the memory operand. */
+/* Bit string addressing: the operand that holds bit @reg (signed) counted from the memory
+ * operand. */
 static MemRef bit_string(Tr *t, const X86Insn *i, unsigned access)
 {
     unsigned size = i->o[0].size, shift = size == 8 ? 3 : size == 4 ? 2 : 1;

@@ -2,8 +2,9 @@
 /*
  * translate_end - calls of helpers, and how blocks end
  *
- * Under TR_STEP and in the shadow of STI or MOV SS a block cannot simply jump: the target goes to V_PC,
- * then hlp_unshadow and hlp_step are called and the block ends by LEAVE (SDM volume 3 chapters 6.8.3, 17.3.1.4).
+ * Under TR_STEP and in the shadow of STI or MOV SS a block cannot simply jump: the target goes to
+ * V_PC, then hlp_unshadow and hlp_step are called and the block ends by LEAVE (SDM volume 3
+ * chapters 6.8.3, 17.3.1.4).
  */
 #include "cpu/x86/translate_priv.h"
 

@@ -108,8 +108,7 @@ void tr_ret(Tr *t, const X86Insn *i, unsigned arg)
 /* CX + @n at the address size. */
 static uint8_t count_and(Tr *t, const X86Insn *i, int n)
 {
-    return tr_lea(t, &(MemRef){
-                         .base = V_R(R_CX), .index = V_NONE, .asize = i->adsize, .disp = n});
+    return tr_lea(t, &(MemRef){.base = V_R(R_CX), .index = V_NONE, .asize = i->adsize, .disp = n});
 }
 
 /* LOOP: @arg 0; LOOPE, LOOPNE: @arg is 1 + the condition. */
@@ -140,8 +139,7 @@ void tr_jcxz(Tr *t, const X86Insn *i, unsigned arg)
     if (tr_is_target(t, target_of(t, i))) {
         tr_end_brz(t, false, tr_type(i->adsize), V_R(R_CX), target_of(t, i));
     } else { /* 0 - 1 is all ones */
-        MemRef before = {
-            .base = count_and(t, i, 0), .index = V_NONE, .asize = 8, .disp = -1};
+        MemRef before = {.base = count_and(t, i, 0), .index = V_NONE, .asize = 8, .disp = -1};
 
         tr_guard_most(t, tr_lea(t, &before), UINT64_MAX - 1);
         tr_end_next(t);
@@ -191,7 +189,8 @@ void tr_ret_far(Tr *t, const X86Insn *i, unsigned arg)
     tr_end_leave(t);
 }
 
-/* INT n, INT3, INTO, INT1: @arg is hlp_int's kind.  Delivery clears TF: no trap behind it; INTO may not deliver. */
+/* INT n, INT3, INTO, INT1: @arg is hlp_int's kind.  Delivery clears TF: no trap behind it; INTO
+ * may not deliver. */
 void tr_int(Tr *t, const X86Insn *i, unsigned arg)
 {
     static const uint8_t vectors[] = {0, EX_BP, EX_OF, EX_DB};

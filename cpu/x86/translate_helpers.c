@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * translate_helpers - small helpers of the translator: checks and instructions too long for IR (SDM volume 2)
+ * translate_helpers - small helpers of the translator: checks and instructions too long for IR (SDM
+ * volume 2)
  */
 #include "cpu/x86/sys_priv.h"
 
@@ -38,7 +39,8 @@ uint64_t hlp_write_base(Cpu *c, uint64_t value, uint64_t b UNUSED, uint64_t seg)
     return 0;
 }
 
-/* Linear addresses of the eight elements of @os bytes that PUSHA or POPA access, in stack order; all are probed. */
+/* Linear addresses of the eight elements of @os bytes that PUSHA or POPA access, in stack order;
+ * all are probed. */
 static void stack_elements(Cpu *c, uint64_t sp, unsigned os, Access access, Gva at[8])
 {
     uint64_t mask = c->mode & MODE_SS32 ? 0xffffffff : 0xffff;

@@ -2,8 +2,9 @@
 /*
  * translate - what the chapters of the x86 translator share (translate*.c only)
  *
- * A chapter function emits the IR of one decoded instruction.  It emits everything that may fault before
- * the first change of a guest register (IR invariant 3); the stack pointer moves last, by LEA.
+ * A chapter function emits the IR of one decoded instruction.  It emits everything that may fault
+ * before the first change of a guest register (IR invariant 3); the stack pointer moves last, by
+ * LEA.
  */
 #ifndef CPU_X86_TRANSLATE_PRIV_H
 #define CPU_X86_TRANSLATE_PRIV_H
@@ -125,15 +126,16 @@ void tr_end_brz(Tr *t, bool nonzero, IrType type, uint8_t v, Gva target);
 /* @popped: bytes that the branch has taken off the stack; calls guard their target themselves. */
 void tr_end_jmpi(Tr *t, uint8_t v, unsigned hint, unsigned popped);
 bool tr_is_slow_end(const Tr *t);
-/* #GP(0) unless @v may be branched to; before any change of state.  JMPI looks itself whether it is canonical. */
+/* #GP(0) unless @v may be branched to; before any change of state.  JMPI looks itself whether it
+ * is canonical. */
 void tr_guard(Tr *t, uint8_t v, unsigned opsize);
 void tr_guard_limit(Tr *t, uint8_t v, unsigned opsize);
 void tr_guard_most(Tr *t, uint8_t v, uint64_t most); /* #GP(0) if @v > @most */
 bool tr_is_target(const Tr *t, Gva pc); /* of a direct branch: canonical, within the segment */
-void tr_end_exit(Tr *t);   /* go on behind, looking at everything anew */
-void tr_end_leave(Tr *t);  /* a helper has set V_PC */
-void tr_end_raised(Tr *t); /* the last helper does not return */
-void tr_end_next(Tr *t);   /* nothing special: go on behind */
+void tr_end_exit(Tr *t);                /* go on behind, looking at everything anew */
+void tr_end_leave(Tr *t);               /* a helper has set V_PC */
+void tr_end_raised(Tr *t);              /* the last helper does not return */
+void tr_end_next(Tr *t);                /* nothing special: go on behind */
 Gva tr_mask_pc(const Tr *t, Gva pc, unsigned opsize);
 
 /* --- chapters; translate_table.c says which instruction is which --- */

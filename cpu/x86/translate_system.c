@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * translate_system - system instructions, ports, fences (SDM volume 3 chapter 2.8; volume 1 chapters 7.3.10, 7.3.14 to 7.3.17)
+ * translate_system - system instructions, ports, fences (SDM volume 3 chapter 2.8; volume 1
+ * chapters 7.3.10, 7.3.14 to 7.3.17)
  *
  * Nearly all of them are calls of helpers.
  */

@@ -7,7 +7,8 @@
 /* Memory forms that write, one bit for each ModRM.reg, by opcode D8..DF. */
 static const uint8_t x87_writes[8] = {[1] = 0xcc, [3] = 0x8e, [5] = 0xce, [7] = 0xce};
 
-/* Bytes of the memory operand, by opcode and ModRM.reg; environments are cut to 28, images to 108. */
+/* Bytes of the memory operand, by opcode and ModRM.reg; environments are cut to 28, images to
+ * 108. */
 static unsigned x87_size(const X86Insn *i, unsigned op, unsigned reg)
 {
     static const uint8_t sizes[8][8] = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vector_helpers - vector instructions whose memory accesses depend on data, and those between MMX and XMM
- * registers (SDM volume 2; volume 1 chapter 14.15 for gathers)
+ * vector_helpers - vector instructions whose memory accesses depend on data, and those between MMX
+ * and XMM registers (SDM volume 2; volume 1 chapter 14.15 for gathers)
  *
  * The guest's vectors and MXCSR are in struct Cpu while these run.
  */
@@ -32,8 +32,8 @@ uint64_t hlp_vzero(Cpu *c, uint64_t a UNUSED, uint64_t b UNUSED, uint64_t from)
 }
 
 /*
- * Elements are done in order; one that is done has its mask bit cleared, so that after a fault the rest can be
- * resumed.  Upper parts are cleared at the end.
+ * Elements are done in order; one that is done has its mask bit cleared, so that after a fault the
+ * rest can be resumed.  Upper parts are cleared at the end.
  */
 uint64_t hlp_gather(Cpu *c, uint64_t base, uint64_t seg_base, uint64_t k)
 {
@@ -104,7 +104,8 @@ uint64_t hlp_maskmov(Cpu *c, uint64_t va, uint64_t b UNUSED, uint64_t k)
     return 0;
 }
 
-/* CVTPI2PS and the like on @in under the guest's MXCSR.  Raises #XM if an unmasked exception comes up. */
+/* CVTPI2PS and the like on @in under the guest's MXCSR.  Raises #XM if an unmasked exception
+ * comes up. */
 static __m128i convert(Cpu *c, unsigned kind, __m128i to, __m128i in)
 {
     unsigned host = _mm_getcsr(), after;

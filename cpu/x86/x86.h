@@ -125,8 +125,9 @@ enum {
 
 typedef struct X86Seg {
     uint16_t sel;
-    uint16_t
-        attr; /* descriptor bits 40..55 with the limit's left out: type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15 */
+    /* descriptor bits 40..55 with the limit's left out: type 0-3, S 4, DPL 5-6, P 7, AVL 12, L
+     * 13, D/B 14, G 15 */
+    uint16_t attr;
     uint32_t limit; /* in bytes, inclusive, scaled */
     uint64_t base;  /* of SEG_ES..SEG_GS the live copy is cpu->r[16 + seg]: use x86_seg_base() */
 } X86Seg;
@@ -143,9 +144,8 @@ struct X86Apic; /* hw/irq/lapic.c */
 
 /* How the processor talks to its local APIC without knowing the device. */
 typedef struct X86ApicOps {
-    int (*pending)(
-        void *
-            apic); /* vector that would be delivered now (priority above PPR), ExtINT included, or -1 */
+    /* vector that would be delivered now (priority above PPR), ExtINT included, or -1 */
+    int (*pending)(void *apic);
     int (*acknowledge)(
         void *apic); /* take it: returns the vector (ExtINT: asks the PIC), or -1: spurious gone */
     uint64_t (*base)(void *apic); /* IA32_APIC_BASE */
@@ -164,7 +164,8 @@ typedef struct X86Model X86Model;
 struct X86Shapes;
 
 typedef struct X86Cpu {
-    Cpu cpu; /* r[0..15] GPRs, r[16..21] segment bases, r[32] RIP; v[0..15] YMM; vcsr MXCSR; cc flags */
+    /* r[0..15] GPRs, r[16..21] segment bases, r[32] RIP; v[0..15] YMM; vcsr MXCSR; cc flags */
+    Cpu cpu;
     uint64_t rflags; /* all but the arithmetic flags, which are cpu.cc; bit 1 is set */
     X86Seg seg[SEG_COUNT];
     struct {
@@ -200,9 +201,9 @@ typedef struct X86Cpu {
     uint8_t step_rf;    /* RF was set then: no instruction breakpoint for it */
     uint8_t watch_hits; /* data and I/O breakpoints the present instruction hit: DR6 bits */
     struct X86Shapes *shapes; /* of decoded instructions: insn.h */
-    uint8_t pc_final;   /* a task switch is past its commit point: V_PC is the new task's */
-    uint8_t
-        irq_masked; /* an interrupt was seen while IF was clear: REQ_IRQ is raised again with IF */
+    uint8_t pc_final;         /* a task switch is past its commit point: V_PC is the new task's */
+    /* an interrupt was seen while IF was clear: REQ_IRQ is raised again with IF */
+    uint8_t irq_masked;
     uint8_t random_left; /* words of it */
     uint64_t random[32]; /* of the host's, for RDRAND and RDSEED */
 } X86Cpu;

@@ -2,13 +2,14 @@
 /*
  * x87 - floating point on the 80-bit stack (SDM vol 1 chapter 8), on the host's own FPU
  *
- * The guest's state lives in X86Fpu, the host's stack is empty between calls.  Frequent operations load their operands,
- * run and store the result under the guest's control word.  Whatever is unusual about one (empty or full stack, an
- * unmasked exception, rare instructions) is replayed whole: FRSTOR, the same instruction, FNSAVE.
+ * The guest's state lives in X86Fpu, the host's stack is empty between calls.  Frequent operations
+ * load their operands, run and store the result under the guest's control word.  Whatever is
+ * unusual about one (empty or full stack, an unmasked exception, rare instructions) is replayed
+ * whole: FRSTOR, the same instruction, FNSAVE.
  *
- * Exceptions: where the guest has masked all, as mostly, they are masked on the host.  Else an instruction is replayed with
- * the guest's masks: the host leaves operands and stack as they must be, sets ES, and FNSAVE does not wait.  The next
- * waiting instruction of the guest raises #MF.
+ * Exceptions: where the guest has masked all, as mostly, they are masked on the host.  Else an
+ * instruction is replayed with the guest's masks: the host leaves operands and stack as they must
+ * be, sets ES, and FNSAVE does not wait.  The next waiting instruction of the guest raises #MF.
  */
 #include "base/bytes.h"
 #include "cpu/tlb.h"
@@ -102,7 +103,8 @@ static uint16_t host_end(const X86Fpu *f)
     return sw;
 }
 
-/* Merge flags and condition bits @cc of host status @sw.  False: an unmasked exception forbids the result. */
+/* Merge flags and condition bits @cc of host status @sw.  False: an unmasked exception forbids
+ * the result. */
 static bool merge(X86Fpu *f, uint16_t sw, uint16_t cc)
 {
     f->fsw = (uint16_t)((f->fsw & ~cc) | (sw & (cc | FSW_EXC)));
@@ -118,7 +120,8 @@ static void pending_check(X86Cpu *x)
 
 /* --- replay: any instruction with the whole state on the host --- */
 
-/* Tables of "instruction; ret", four bytes each: D8..DF C0..FF, and D8..DF /0../7 with the operand at [rdi]. */
+/* Tables of "instruction; ret", four bytes each: D8..DF C0..FF, and D8..DF /0../7 with the
+ * operand at [rdi]. */
 extern const uint8_t x87_register_ops[], x87_memory_ops[];
 __asm__(".pushsection .text\n"
         ".hidden x87_register_ops, x87_memory_ops\n"
@@ -296,7 +299,8 @@ static void arith(unsigned op)
     }
 }
 
-/* Zero, denormal, infinite or NaN float in memory: only within the operation are its flags and the choice of NaN right. */
+/* Zero, denormal, infinite or NaN float in memory: only within the operation are its flags and
+ * the choice of NaN right. */
 static bool is_special(const Op *o, const uint8_t *p)
 {
     unsigned e = o->esc == 0 ? get_le32(p) >> 23 & 0xff : (unsigned)(get_le64(p) >> 52) & 0x7ff;
@@ -566,7 +570,8 @@ static void do_restore(Op *o, bool image)
         image_registers(o->f, p + env);
 }
 
-/* FLDENV FLDCW FNSTENV FNSTCW FRSTOR FNSAVE FNSTSW FNCLEX FNINIT: no pending check for the FN forms. */
+/* FLDENV FLDCW FNSTENV FNSTCW FRSTOR FNSAVE FNSTSW FNCLEX FNINIT: no pending check for the FN
+ * forms. */
 static bool do_control(Op *o)
 {
     X86Fpu *f = o->f;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * xsave - FXSAVE, FXRSTOR, the XSAVE family, MXCSR and RDRAND: helpers that are not FAST (SDM vol 1 chapters 10.5 and 13)
+ * xsave - FXSAVE, FXRSTOR, the XSAVE family, MXCSR and RDRAND: helpers that are not FAST (SDM vol 1
+ * chapters 10.5 and 13)
  *
- * The host's vectors were saved before any of these is called; they are loaded again when it returns.
+ * The host's vectors were saved before any of these is called; they are loaded again when it
+ * returns.
  */
 #include <sys/random.h>
 
@@ -209,7 +211,8 @@ static void get_extended(X86Cpu *x, unsigned number, const uint8_t *p)
     }
 }
 
-/* Where component @i of extended[] lies in an area whose format is @compact (0: standard, else XCOMP_BV). */
+/* Where component @i of extended[] lies in an area whose format is @compact (0: standard, else
+ * XCOMP_BV). */
 static unsigned extended_at(unsigned i, uint64_t compact)
 {
     unsigned at = EXTENDED_AT;

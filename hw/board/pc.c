@@ -598,8 +598,9 @@ static bool pc_build(Machine *m, Error *err)
     return true;
 }
 
-/* What kernels started without firmware still look for in the BIOS data area: serial ports at 0x400, the segment of
- * the extended area at 0x40e, equipment at 0x410, KiB of conventional memory at 0x413. */
+/* What kernels started without firmware still look for in the BIOS data area: serial ports at
+ * 0x400, the segment of the extended area at 0x40e, equipment at 0x410, KiB of conventional
+ * memory at 0x413. */
 static void place_bios_data(Machine *m)
 {
     static const uint16_t com_ports[4] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};

@@ -2,8 +2,8 @@
 /*
  * smbios - structures 0 to 4, 11, 16, 17, 19, 32, 127 out of -smbios and the board; anchors
  *
- * Document: DMTF DSP0134 3.0, 5.2 (anchors), 6.1 (structures), 7 (their fields).  A structure is its
- * formatted area, then its strings; fields of strings hold their numbers from 1 on, 0: none.
+ * Document: DMTF DSP0134 3.0, 5.2 (anchors), 6.1 (structures), 7 (their fields).  A structure is
+ * its formatted area, then its strings; fields of strings hold their numbers from 1 on, 0: none.
  *
  * Fields of -smbios are gathered by type first (the last word on a field counts), so that -smbios
  * options may come in any order; a structure out of a file takes the place of the board's own.

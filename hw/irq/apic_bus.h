@@ -51,7 +51,7 @@ typedef struct ApicPort {
     void (*accept)(void *apic, const ApicMessage *msg);
     void (*lint)(void *apic, unsigned n, bool level);
     bool (*requests)(void *apic, uint8_t vector); /* it is in IRR */
-    const RegionOps *ops; /* its registers */
+    const RegionOps *ops;                         /* its registers */
     Cpu *cpu;
 } ApicPort;
 
@@ -73,7 +73,8 @@ void apic_bus_on_eoi(Device *bus, void (*fn)(void *arg, uint8_t vector),
                      void *arg); /* NULL fn removes arg's */
 /* Route it; false: nobody took it.  @from: the sender's port, or NULL (I/O APIC, MSI). */
 bool apic_bus_send_locked(Device *bus, const ApicPort *from, const ApicMessage *msg);
-/* What became of a message like @msg that was sent before.  An ExtINT's fate is known to the PIC. */
+/* What became of a message like @msg that was sent before.  An ExtINT's fate is known to the
+ * PIC. */
 IrqEdge apic_bus_edge_locked(Device *bus, const ApicMessage *msg);
 void apic_bus_eoi_locked(Device *bus, uint8_t vector);
 int apic_bus_extint(Device *bus); /* INTA; lock not held */

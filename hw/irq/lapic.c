@@ -319,8 +319,9 @@ static uint64_t lapic_period_ns(const Lapic *l) /* at most 2^39 */
 }
 
 /*
- * What follows takes the time as an argument: one reading for each access to a register.  With two of them a
- * count that has just been written may have run out between its start and its arming, and never fire.
+ * What follows takes the time as an argument: one reading for each access to a register.  With two
+ * of them a count that has just been written may have run out between its start and its arming, and
+ * never fire.
  */
 static uint64_t lapic_timer_elapsed(const Lapic *l, int64_t now)
 {

@@ -2,9 +2,10 @@
 /*
  * debt - periodic interrupts that the guest did not get in time, and is to get yet
  *
- * The guest counts ticks.  Those that fell due while the host did not run the device or the processor
- * (where the one before was not taken) follow one by one, far enough from each other to be taken, and
- * not more of them than fall into one second.  Times are ns of the device's clock.  Under the device's lock.
+ * The guest counts ticks.  Those that fell due while the host did not run the device or the
+ * processor (where the one before was not taken) follow one by one, far enough from each other to
+ * be taken, and not more of them than fall into one second.  Times are ns of the device's clock.
+ * Under the device's lock.
  */
 #ifndef HW_TIMER_DEBT_H
 #define HW_TIMER_DEBT_H
@@ -20,8 +21,8 @@ extern const Type debt_type;
 
 void debt_add(TickDebt *d, uint64_t ticks, int64_t period); /* capped */
 /*
- * Show a tick now?  If there is one, and it keeps its distance from the one before.  It is taken off the debt unless
- * the one before still waits (@last), which makes one of the two.
+ * Show a tick now?  If there is one, and it keeps its distance from the one before.  It is taken
+ * off the debt unless the one before still waits (@last), which makes one of the two.
  */
 bool debt_pay(TickDebt *d, int64_t now, int64_t period, IrqEdge last);
 /* When the device's timer must fire, if the next tick comes true at @due (-1: never). */

@@ -2,8 +2,8 @@
 /*
  * hpet - high precision event timers: a 64-bit counter at 100 MHz and three comparators
  *
- * IA-PC HPET specification 1.0a, 2.3 "Timer registers".  No FSB delivery.  Edges of periods that the
- * host missed follow (debt.h).
+ * IA-PC HPET specification 1.0a, 2.3 "Timer registers".  No FSB delivery.  Edges of periods that
+ * the host missed follow (debt.h).
  */
 #include "hw/timer/hpet.h"
 
@@ -81,8 +81,8 @@ static int64_t hpet_now(const Hpet *s)
 }
 
 /*
- * @now, here and below: one reading for each access or firing.  With several of them a match that falls in
- * between would be taken for one that lies behind.
+ * @now, here and below: one reading for each access or firing.  With several of them a match that
+ * falls in between would be taken for one that lies behind.
  */
 static uint64_t hpet_counter(const Hpet *s, int64_t now)
 {
@@ -178,7 +178,8 @@ static uint64_t timer_distance(const Hpet *s, const HpetTimer *t, int64_t now)
     return t->conf & TN_32MODE ? BIT(32) : UINT64_MAX;
 }
 
-/* A periodic comparator that was reached goes to the first match still to come.  Returns how many it passes. */
+/* A periodic comparator that was reached goes to the first match still to come.  Returns how
+ * many it passes. */
 static uint64_t timer_advance(HpetTimer *t, int64_t now)
 {
     uint64_t behind = (uint64_t)(now - t->due) / TICK_NS, steps;
@@ -259,8 +260,8 @@ static void timer_fire(void *arg)
     timer_serve(t->hpet, (unsigned)(t - t->hpet->timers), hpet_now(t->hpet));
 }
 
-/* Before the registers @at of one timer (or those of all) are written: an edge that is due comes before what would
- * make it forgotten. */
+/* Before the registers @at of one timer (or those of all) are written: an edge that is due comes
+ * before what would make it forgotten. */
 static void hpet_settle(Hpet *s, uint64_t at)
 {
     for (unsigned n = 0; n < TIMER_COUNT; n++) {

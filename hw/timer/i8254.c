@@ -228,7 +228,8 @@ static int64_t channel_next_rise(const Channel *c, int64_t now)
     return t < at ? c->start + at : -1;
 }
 
-/* @tick: as read when the access began.  What comes true meanwhile is due at once, not forgotten. */
+/* @tick: as read when the access began.  What comes true meanwhile is due at once, not
+ * forgotten. */
 static void pit_update(Pit *s, int64_t tick)
 {
     Channel *c = &s->ch[0];

@@ -3,10 +3,11 @@
  * mc146818 - real-time clock and CMOS memory
  *
  * Motorola MC146818A data sheet (ADI1037R1); 128 bytes and the century as the PC has them.  While
- * the clock runs the time is another clock (-rtc clock=) plus an offset, and the time registers are computed
- * from it; while it is set they are plain memory.  Flags are worked out when somebody looks; a
- * timer runs only for interrupts that are enabled.  Periodic interrupts that come true while the last
- * one waits to be read are lost, as in silicon, or with -rtc driftfix=slew follow (debt.h).
+ * the clock runs the time is another clock (-rtc clock=) plus an offset, and the time registers are
+ * computed from it; while it is set they are plain memory.  Flags are worked out when somebody
+ * looks; a timer runs only for interrupts that are enabled.  Periodic interrupts that come true
+ * while the last one waits to be read are lost, as in silicon, or with -rtc driftfix=slew follow
+ * (debt.h).
  */
 #include "hw/timer/mc146818.h"
 

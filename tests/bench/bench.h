@@ -44,7 +44,8 @@ typedef struct Bench {
 Bench *bench_new(void);
 void bench_free(Bench *b);
 
-/* Create, set ("prop", "value")..., realize, reset; Device.irq is wired; Device.mmio, if the class has one, is mapped. */
+/* Create, set ("prop", "value")..., realize, reset; Device.irq is wired; Device.mmio, if the
+ * class has one, is mapped. */
 Device *bench_device(Bench *b, const char *cls, ... /* , NULL */);
 /* The first step only, and the rest, for tests that set fields or expect errors in between. */
 Device *bench_device_new(Bench *b, const char *cls);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * check-cpu - random instructions on the host processor and on rhea's engines must end in the same state
+ * check-cpu - random instructions on the host processor and on rhea's engines must end in the same
+ * state
  *
- *   check-cpu [--cases N] [--sequences N] [--seed S] [--engine interp|x64|all] [--only NAME]... [--stop]
+ *   check-cpu [--cases N] [--sequences N] [--seed S] [--engine interp|x64|all] [--only NAME]...
+ *   [--stop]
  *             [--repro ROW:SEED] [--sequence SEED[:DROPPED]]
  */
 #include <getopt.h>
@@ -74,7 +76,8 @@ static bool is_memory_fault(int vector)
     return vector == EX_GP || vector == EX_SS || vector == EX_PF;
 }
 
-/* At the end of a segment: of two faults the processor takes one; masked moves check the limit of their first element. */
+/* At the end of a segment: of two faults the processor takes one; masked moves check the limit
+ * of their first element. */
 static bool is_at_limit(const Check *k, const CpuCase *t)
 {
     bool want = is_memory_fault(k->want.vector), got = is_memory_fault(k->got.vector);
@@ -86,8 +89,8 @@ static bool is_at_limit(const Check *k, const CpuCase *t)
         return true;
     }
     return want && got &&
-           (is_unordered(t) || (k->want.vector == EX_GP && k->got.vector == EX_SS &&
-                                t->insn.mem.seg == SEG_SS));
+           (is_unordered(t) ||
+            (k->want.vector == EX_GP && k->got.vector == EX_SS && t->insn.mem.seg == SEG_SS));
 }
 
 static void compare(Check *k, const CpuCase *t, const Engine *e, StrBuf *out)
@@ -177,8 +180,7 @@ static bool run_case(Check *k, unsigned row, uint64_t seed)
     CpuCase t;
     bool ok = true;
 
-    if (!case_generate(&t, &k->in, x86_row(row), seed, k->features,
-                       kind_of(k, row, seed))) {
+    if (!case_generate(&t, &k->in, x86_row(row), seed, k->features, kind_of(k, row, seed))) {
         return true;
     }
     const CpuProgram p = program_of(&t);

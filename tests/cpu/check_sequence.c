@@ -2,8 +2,8 @@
 /*
  * check_sequence - random sequences must end in the same state on the host and on each engine
  *
- * What processors may do as they like is found out only where states differ: a trace of the host, step by step, tells
- * which flags are undefined at the end, and whether an instruction read one.
+ * What processors may do as they like is found out only where states differ: a trace of the host,
+ * step by step, tells which flags are undefined at the end, and whether an instruction read one.
  */
 #include <stdio.h>
 
@@ -92,7 +92,8 @@ static void trace_step(void *opaque, uint64_t rip, uint64_t flags, uint64_t rcx)
     }
 }
 
-/* Flags that the program reads, from the instruction at @rip on, before it writes them; as far as the next branch. */
+/* Flags that the program reads, from the instruction at @rip on, before it writes them; as far
+ * as the next branch. */
 static uint64_t flags_needed(const SequenceCheck *k, uint64_t rip)
 {
     const CpuProgram *p = &k->seq.program;
@@ -123,7 +124,8 @@ static bool faulting(const SequenceCheck *k, X86Insn *i)
            decode(k, i, k->want.code + at, (unsigned)(p->len - at));
 }
 
-/* Did it write over its code where this was not intended?  Then it may be in the middle of a string instruction. */
+/* Did it write over its code where this was not intended?  Then it may be in the middle of a
+ * string instruction. */
 static bool is_code_lost(const SequenceCheck *k)
 {
     const Sequence *q = &k->seq;
@@ -141,8 +143,8 @@ static bool is_code_lost(const SequenceCheck *k)
     return memcmp(expected, k->want.code, n) != 0;
 }
 
-/* Beyond what can be compared: which operand of CMPS is read first; what must not happen to the code; what the way back
- * does, entered in its middle. */
+/* Beyond what can be compared: which operand of CMPS is read first; what must not happen to the
+ * code; what the way back does, entered in its middle. */
 static bool is_wild(const SequenceCheck *k)
 {
     uint64_t behind = k->want.rip - program_end(&k->seq.program);
@@ -171,7 +173,8 @@ static Compare comparison(const SequenceCheck *k)
     return c;
 }
 
-/* Does @e differ from the host?  Then lines in @diff.  A difference in undefined flags does not count; @undefined: it would. */
+/* Does @e differ from the host?  Then lines in @diff.  A difference in undefined flags does not
+ * count; @undefined: it would. */
 static bool run_engine(SequenceCheck *k, const OpenEngine *e, StrBuf *diff, bool *undefined)
 {
     Compare c;

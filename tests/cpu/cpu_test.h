@@ -2,9 +2,10 @@
 /*
  * cpu_test - differential tests of x86 user-mode code: what a program is, who makes it, who runs it
  *
- * A program is one instruction (CpuCase) or a sequence, with the whole state before it.  The host processor is the oracle;
- * each engine gets the same state and must end in the same.  All addresses are the same everywhere: a sandbox of data
- * pages and two code pages, with unmapped neighbours.  Addresses here are linear; 16-bit code sees offsets.
+ * A program is one instruction (CpuCase) or a sequence, with the whole state before it.  The host
+ * processor is the oracle; each engine gets the same state and must end in the same.  All addresses
+ * are the same everywhere: a sandbox of data pages and two code pages, with unmapped neighbours.
+ * Addresses here are linear; 16-bit code sees offsets.
  */
 #ifndef TESTS_CPU_CPU_TEST_H
 #define TESTS_CPU_CPU_TEST_H
@@ -45,7 +46,8 @@ typedef struct CpuState {
     uint64_t error, addr;      /* of #PF */
 } CpuState;
 
-/* Modes of code: compatibility mode but for the first; 16-bit code with segments that are not flat, or flat data. */
+/* Modes of code: compatibility mode but for the first; 16-bit code with segments that are not
+ * flat, or flat data. */
 typedef enum CodeKind {
     KIND_64,
     KIND_32,
@@ -55,7 +57,8 @@ typedef enum CodeKind {
     KIND_COUNT
 } CodeKind;
 
-/* Runs from its first byte until the pc is behind its last, or it faults.  What would lie beyond the code pages is cut off. */
+/* Runs from its first byte until the pc is behind its last, or it faults.  What would lie beyond
+ * the code pages is cut off. */
 typedef struct CpuProgram {
     uint64_t at;
     unsigned len;
@@ -122,8 +125,8 @@ typedef struct OpenEngine {
 } OpenEngine;
 
 /*
- * Run on @e.  If only one of @want, which is the host's result, and @got seems endless, both are run again with much
- * patience: a machine that is busy elsewhere looks like that.
+ * Run on @e.  If only one of @want, which is the host's result, and @got seems endless, both are
+ * run again with much patience: a machine that is busy elsewhere looks like that.
  */
 void engine_run(const OpenEngine *e, const CpuProgram *p, const CpuState *in, CpuState *want,
                 CpuState *got);
@@ -138,13 +141,15 @@ typedef struct MemoryAim {
     int32_t disp;
 } MemoryAim;
 
-/* A case of @row from @seed; false: this seed gives none (its result would depend on the processor). */
+/* A case of @row from @seed; false: this seed gives none (its result would depend on the
+ * processor). */
 bool case_generate(CpuCase *t, CpuState *in, const X86Row *row, uint64_t seed,
                    const uint64_t *features, CodeKind kind);
 /* An instruction of @row alone, with @aim for its memory operand; false: it is not valid. */
 bool insn_generate(CpuCase *t, const X86Row *row, uint64_t seed, const MemoryAim *aim,
                    const uint64_t *features);
-/* Random registers, flags and vectors; the data pages.  @row: that state is for one instruction of this row, or NULL. */
+/* Random registers, flags and vectors; the data pages.  @row: that state is for one instruction
+ * of this row, or NULL. */
 void state_generate(CpuState *in, uint64_t seed, const X86Row *row);
 /* What may differ: flags that are undefined after @i, where rcx is @cx. */
 uint64_t insn_undefined_flags(const X86Insn *i, uint64_t cx);
@@ -179,7 +184,8 @@ typedef struct Sequence {
 
 Sequences *sequences_new(const uint64_t *features);
 void sequences_free(Sequences *s);
-/* The sequence of @seed without the units whose bits are set in @dropped.  False: this seed gives none. */
+/* The sequence of @seed without the units whose bits are set in @dropped.  False: this seed
+ * gives none. */
 bool sequence_generate(Sequences *s, Sequence *out, CpuState *in, uint64_t seed, uint32_t dropped);
 
 /* --- check_sequence.c --- */
@@ -192,7 +198,8 @@ typedef struct SequenceTotals {
 typedef struct SequenceCheck SequenceCheck;
 SequenceCheck *sequence_check_new(const OpenEngine *engines, unsigned n, const uint64_t *features);
 void sequence_check_free(SequenceCheck *k);
-/* Run the sequence of @seed everywhere, report what differs (@shrink: without what is not needed for that). */
+/* Run the sequence of @seed everywhere, report what differs (@shrink: without what is not needed
+ * for that). */
 bool sequence_check(SequenceCheck *k, uint64_t seed, uint32_t dropped, bool shrink);
 const SequenceTotals *sequence_totals(const SequenceCheck *k);
 

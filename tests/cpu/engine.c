@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * engine - run a program on rhea: a machine of one processor in 64-bit user mode, with the interpreter or translated code
+ * engine - run a program on rhea: a machine of one processor in 64-bit user mode, with the
+ * interpreter or translated code
  *
- * The sandbox's pages have the same addresses as on the host; in RAM neighbours are not neighbours.  The loop below is
- * vcpu.c's, but that it stops at the program's end, which is never translated, and at exceptions.
+ * The sandbox's pages have the same addresses as on the host; in RAM neighbours are not neighbours.
+ * The loop below is vcpu.c's, but that it stops at the program's end, which is never translated,
+ * and at exceptions.
  */
 #include <setjmp.h>
 
@@ -101,12 +103,15 @@ static void set_segments(X86Cpu *x, CodeKind kind)
     for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
         const TestSegment *s = program_segment(kind, i);
 
-        x86_seg_set(x, i,
-                    (X86Seg){.sel = s->sel,
-                             .attr = (uint16_t)((s->code ? 0xb : s->down ? 7 : 3) | 1 << 4 | 3 << 5 |
-                                                1 << 7 | s->is64 << 13 | s->big << 14),
-                             .limit = s->limit,
-                             .base = s->base});
+        x86_seg_set(
+            x, i,
+            (X86Seg){.sel = s->sel,
+                     .attr = (uint16_t)((s->code   ? 0xb
+                                         : s->down ? 7
+                                                   : 3) |
+                                        1 << 4 | 3 << 5 | 1 << 7 | s->is64 << 13 | s->big << 14),
+                     .limit = s->limit,
+                     .base = s->base});
     }
 }
 

@@ -2,8 +2,9 @@
 /*
  * generate - random instructions of a row of opcodes.def, and a state in which they make sense
  *
- * The encoding is made from the row's placement and decoded again.  For a case of its own, the registers of its address
- * are solved so that it lies in the sandbox (now and then across its edges); in a sequence the address is given.
+ * The encoding is made from the row's placement and decoded again.  For a case of its own, the
+ * registers of its address are solved so that it lies in the sandbox (now and then across its
+ * edges); in a sequence the address is given.
  */
 #include "cpu/x86/model.h"
 #include "cpu/x86/opcodes.h"
@@ -60,7 +61,9 @@ static void put_prefixes(Gen *g, const X86Row *r)
     bool vex = MAP_IS_VEX(r->map); /* has them inside; in front they are an error */
     unsigned mask = r->select >> 16 & (KEY_66 | KEY_F2 | KEY_F3),
              value = vex ? 0 : r->select & mask;
-    bool opsize = value & KEY_66 || (!vex && !(mask & KEY_66) && chance(g, g->kind >= KIND_16 ? 45 : 15)) || chance(g, 1);
+    bool opsize = value & KEY_66 ||
+                  (!vex && !(mask & KEY_66) && chance(g, g->kind >= KIND_16 ? 45 : 15)) ||
+                  chance(g, 1);
 
     if (opsize) {
         put(g, 0x66);
@@ -310,7 +313,8 @@ static void random_bytes(Gen *g, uint8_t *p, unsigned n)
     }
 }
 
-/* x87 registers: numbers of all kinds; the top of the stack anywhere, some registers empty; any rounding and precision. */
+/* x87 registers: numbers of all kinds; the top of the stack anywhere, some registers empty; any
+ * rounding and precision. */
 static void random_x87(Gen *g)
 {
     static const uint16_t exponents[] = {0,      1,      0x3fff, 0x4000, 0x403e,
@@ -513,10 +517,14 @@ static bool set_implicit(Gen *g)
     case X86_SHRD: /* counts over the operand's size are undefined */
         return i->opsize != 2 ||
                ((i->o[2].kind == X86_IMM ? (uint64_t)i->o[2].imm : g->in->r[R_CX]) & 31) <= 16;
-    case X86_XLAT: set_reg(g, R_BX, offset_in(g, seg, pick_target(g, 1, false)), adsize); return true;
+    case X86_XLAT:
+        set_reg(g, R_BX, offset_in(g, seg, pick_target(g, 1, false)), adsize);
+        return true;
     case X86_ENTER:
     case X86_LEAVE: g->in->r[R_BP] = offset_in(g, SEG_SS, pick_target(g, 8, false)); return true;
-    case X86_MASKMOVDQU: set_reg(g, R_DI, offset_in(g, seg, pick_target(g, 16, false)), adsize); return true;
+    case X86_MASKMOVDQU:
+        set_reg(g, R_DI, offset_in(g, seg, pick_target(g, 16, false)), adsize);
+        return true;
     default: return true;
     }
 }
@@ -626,7 +634,8 @@ static bool is_rotate(unsigned op)
     return op == X86_ROL || op == X86_ROR || op == X86_RCL || op == X86_RCR;
 }
 
-/* Shifts: nothing changes by a count of 0; OF means something for 1 only; CF not beyond the operand's size. */
+/* Shifts: nothing changes by a count of 0; OF means something for 1 only; CF not beyond the
+ * operand's size. */
 static uint64_t shift_undefined(const X86Insn *i, uint64_t cx, const X86Operand *count)
 {
     unsigned size = i->o[0].size * 8u;

@@ -2,9 +2,11 @@
 /*
  * native - run a program on the host processor
  *
- * The trampoline loads every register, jumps to the program, which is followed by a jump to the exit page, and on from there; no register is needed.
- * A fault comes as a signal on a stack of its own; its handler takes the state from the signal frame.
- * A timer ends what runs for two of its ticks, or for many where that was asked for.  What the assembly shares with C is in static variables: one thread.
+ * The trampoline loads every register, jumps to the program, which is followed by a jump to the
+ * exit page, and on from there; no register is needed. A fault comes as a signal on a stack of its
+ * own; its handler takes the state from the signal frame. A timer ends what runs for two of its
+ * ticks, or for many where that was asked for.  What the assembly shares with C is in static
+ * variables: one thread.
  */
 #define _GNU_SOURCE
 #include <signal.h>

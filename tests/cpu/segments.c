@@ -2,8 +2,8 @@
 /*
  * segments - what the segment registers hold while a program runs
  *
- * 64- and 32-bit code has flat ones.  16-bit code has segments of its own, in the host's LDT: they begin in the sandbox,
- * ES elsewhere than DS, and end in it; SS is expand-down.
+ * 64- and 32-bit code has flat ones.  16-bit code has segments of its own, in the host's LDT: they
+ * begin in the sandbox, ES elsewhere than DS, and end in it; SS is expand-down.
  */
 #define _GNU_SOURCE
 #include <asm/ldt.h>
@@ -27,15 +27,10 @@ static const TestSegment ours[IN_COUNT] = {
 
 const TestSegment *program_segment(CodeKind kind, unsigned seg)
 {
-    static const TestSegment flat = {.limit = UINT32_MAX, .sel = SELECTOR_DATA, .big = true},
-                             code32 = {.limit = UINT32_MAX,
-                                       .sel = SELECTOR_32,
-                                       .code = true,
-                                       .big = true},
-                             code64 = {.limit = UINT32_MAX,
-                                       .sel = SELECTOR_64,
-                                       .code = true,
-                                       .is64 = true};
+    static const TestSegment
+        flat = {.limit = UINT32_MAX, .sel = SELECTOR_DATA, .big = true},
+        code32 = {.limit = UINT32_MAX, .sel = SELECTOR_32, .code = true, .big = true},
+        code64 = {.limit = UINT32_MAX, .sel = SELECTOR_64, .code = true, .is64 = true};
 
     if (seg == SEG_CS)
         return kind == KIND_64 ? &code64 : kind == KIND_32 ? &code32 : &ours[IN_CODE];

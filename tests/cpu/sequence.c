@@ -2,9 +2,10 @@
 /*
  * sequence - random programs of 2 to 24 units (docs/testing.md, "Instructions")
  *
- * A few registers point into the data pages, mostly not far from an edge of a page; most memory operands are at constant
- * distances from one of them, and the generator follows what it adds to them.  Other instructions write them rarely.
- * Backward branches have counters of their own, all other branches lead forward.
+ * A few registers point into the data pages, mostly not far from an edge of a page; most memory
+ * operands are at constant distances from one of them, and the generator follows what it adds to
+ * them.  Other instructions write them rarely. Backward branches have counters of their own, all
+ * other branches lead forward.
  */
 #include "base/alloc.h"
 #include "cpu/x86/model.h"
@@ -23,7 +24,8 @@ struct Sequences {
     unsigned n[CLASS_COUNT];
 };
 
-/* A field that depends on where units are: of @size 1 or 4, behind it the instruction ends after @tail bytes more. */
+/* A field that depends on where units are: of @size 1 or 4, behind it the instruction ends after
+ * @tail bytes more. */
 typedef enum FixKind {
     FIX_REL, /* distance to unit @to */
     FIX_ABS, /* its address */
@@ -225,7 +227,8 @@ static unsigned class_of(const X86Row *r)
     }
 }
 
-/* Rows whose result or order of faults depends on the processor, or that need a state of their own. */
+/* Rows whose result or order of faults depends on the processor, or that need a state of their
+ * own. */
 static bool is_unfit(const X86Row *r)
 {
     switch (r->op) {
@@ -353,7 +356,8 @@ static void follow(Seq *s, const X86Insn *i)
     }
 }
 
-/* A patched count may change whether flags are written; rhea has dropped by then what nobody would have read. */
+/* A patched count may change whether flags are written; rhea has dropped by then what nobody
+ * would have read. */
 static bool is_shift(const X86Insn *i)
 {
     switch (i->row->op) {
@@ -958,7 +962,8 @@ static unsigned lay_out(const Seq *s, uint32_t dropped, uint16_t *start)
     return at + 2;
 }
 
-/* Where the program shall be (@len bytes at most): in the middle of a page, across the boundary, or cut off by the end of the pages. */
+/* Where the program shall be (@len bytes at most): in the middle of a page, across the boundary,
+ * or cut off by the end of the pages. */
 static uint64_t pick_code(Seq *s, unsigned len)
 {
     unsigned how = below(s, 100), cut = below(s, len);

@@ -2,8 +2,8 @@
 /*
  * gdb_guest - what test_gdb.py debugs: a bare-metal guest with symbols, on one or two processors
  *
- * Built as ELF64 (entered by PVH) or, with -m32, as ELF32 (entered by multiboot).  Processor 0 starts the other
- * one, if there is one; each calls work() in an endless loop.
+ * Built as ELF64 (entered by PVH) or, with -m32, as ELF32 (entered by multiboot).  Processor 0
+ * starts the other one, if there is one; each calls work() in an endless loop.
  */
 typedef unsigned char u8;
 typedef unsigned short u16;

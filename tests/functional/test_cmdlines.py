@@ -6,6 +6,7 @@ Then, for all of them: --explain prints a line that explains to itself, --dry-ru
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import struct
@@ -125,6 +126,22 @@ class Outcomes(Base):
                 self.assertTrue(err.splitlines()[-1].startswith(os.path.basename(words[0]) + ": "), err)
                 for part in outcome.split(" & "):
                     self.assertIn(part, err.splitlines()[-1])
+
+    def test_all_devices_of_qemu_are_known_by_name(self):
+        qemu = shutil.which("qemu-system-x86_64", path="/usr/bin:/usr/local/bin")
+        if not qemu:
+            self.skipTest("no qemu-system-x86_64 whose devices could be asked for")
+        out = subprocess.run([qemu, "-device", "help"], capture_output=True, text=True, check=True).stdout
+        names = [line.split('"')[1] for line in out.splitlines() if line.startswith("name ") and "-cpu" not in line]
+        self.assertGreater(len(names), 150)
+        unknown = []
+        for name in [*names, "pc-dimm", "virtio-blk", "qemu64-x86_64-cpu"]:
+            err = self.end([emu.RHEA, "-machine", "none", "-device", name, "-dry-run"])[2]
+            if "is not a valid device model name" in err:
+                unknown.append(name)
+            elif err:
+                self.assertRegex(err, r"is not built: .*(\(|leave it out|-smp)|no ISA bus|chardev|pluggable")
+        self.assertEqual(unknown, [])
 
     def test_other_architectures_are_named(self):
         for arch in ("aarch64", "riscv64"):

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fuzz_decode - the x86 decoder and disassembler on any bytes: stay in bounds, tell the same for more bytes */
+/* fuzz_decode - the x86 decoder and disassembler on any bytes: stay in bounds, tell the same for
+ * more bytes */
 #include "cpu/x86/disasm.h"
 #include "cpu/x86/insn.h"
 #include "cpu/x86/x86.h"

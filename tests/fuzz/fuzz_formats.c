@@ -2,9 +2,10 @@
 /*
  * fuzz_formats - image files of any content: vdi, vmdk, vpc, vhdx, luks
  *
- * The first byte picks the format and whether it is opened for writing, the second what is done; the
- * rest is the file.  Whatever opens is mapped, read, written, flushed and checked.  Files of vhdx are
- * said in pieces, since they are large and full of checksums: place in units of 4 KiB, size, bytes.
+ * The first byte picks the format and whether it is opened for writing, the second what is done;
+ * the rest is the file.  Whatever opens is mapped, read, written, flushed and checked.  Files of
+ * vhdx are said in pieces, since they are large and full of checksums: place in units of 4 KiB,
+ * size, bytes.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -66,11 +67,13 @@ static void sign(uint8_t *p, size_t size)
 /* An image with one block, for pieces to be put into. */
 static void vhdx_start(uint8_t *p)
 {
-    static const uint8_t ids[4][16] = {"\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a",
-                                       "\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88",
-                                       "\x37\x67\xa1\xca\x36\xfa\x43\x4d\xb3\xb6\x33\xf0\xaa\x44\xe7",
-                                       "\x24\x42\xa5\x2f\x1b\xcd\x76\x48\xb2\x11\x5d\xbe\xd8\x3b\xf4"};
-    static const uint8_t sector_id[16] = "\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x33\xa8\xfa\xab";
+    static const uint8_t ids[4][16] = {
+        "\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a",
+        "\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88",
+        "\x37\x67\xa1\xca\x36\xfa\x43\x4d\xb3\xb6\x33\xf0\xaa\x44\xe7",
+        "\x24\x42\xa5\x2f\x1b\xcd\x76\x48\xb2\x11\x5d\xbe\xd8\x3b\xf4"};
+    static const uint8_t sector_id[16] =
+        "\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x33\xa8\xfa\xab";
     static const uint8_t last[4] = {0x08, 0x6e, 0x6b, 0xb8};
     uint8_t *head = p + 65536, *regions = p + 196608, *meta = p + (3 << 20);
 

@@ -2,9 +2,9 @@
 /*
  * fuzz_gdb - a hostile client of the GDB stub: monitor/gdb.h
  *
- * Input: chunks, each after a byte that says its length, 0xf0 and up: what happens instead.  0xf1 frames the next chunk
- * with the right checksum.  One machine serves all inputs; its processors never run.  What must hold: no crash, and
- * little to send.
+ * Input: chunks, each after a byte that says its length, 0xf0 and up: what happens instead.  0xf1
+ * frames the next chunk with the right checksum.  One machine serves all inputs; its processors
+ * never run.  What must hold: no crash, and little to send.
  */
 #include <stdlib.h>
 

@@ -2,8 +2,8 @@
 /*
  * fuzz_nbd - the other side says anything: NBD client (first byte even) and server (odd)
  *
- * The client opens a node over a socket whose other end has sent the input and reads what comes.  The
- * server gets the input as what a client sends.
+ * The client opens a node over a socket whose other end has sent the input and reads what comes.
+ * The server gets the input as what a client sends.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fuzz_qcow2 - hostile images: a good one with words changed at will, opened, read, checked, changed
+ * fuzz_qcow2 - hostile images: a good one with words changed at will, opened, read, checked,
+ * changed
  *
- * Input: a byte of options, a byte of what to do, then records of an offset (2 bytes, in words of 8) and
- * the word.  Nothing may crash, hang, or take memory that the file's size does not explain.
+ * Input: a byte of options, a byte of what to do, then records of an offset (2 bytes, in words of
+ * 8) and the word.  Nothing may crash, hang, or take memory that the file's size does not explain.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -2,8 +2,9 @@
 /*
  * selfcheck - computes checksums of many kinds of work, one line "name value" each
  *
- * The same program runs on the host and in a guest, whose lines must be equal (tests/functional/test_linux_checks.py).  "absent" stands for
- * what the processor does not have; such lines are not compared.  Nothing here may depend on time, addresses or the order of threads.
+ * The same program runs on the host and in a guest, whose lines must be equal
+ * (tests/functional/test_linux_checks.py).  "absent" stands for what the processor does not have;
+ * such lines are not compared.  Nothing here may depend on time, addresses or the order of threads.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -934,7 +935,8 @@ static void check_atomics(void)
 
 /* --- code made at run time --- */
 
-/* MOV EAX, n; ADD EAX, n; RET, rewritten and moved; and code that changes the instruction behind itself. */
+/* MOV EAX, n; ADD EAX, n; RET, rewritten and moved; and code that changes the instruction behind
+ * itself. */
 static void check_jit(void)
 {
     uint8_t *p = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE | PROT_EXEC,

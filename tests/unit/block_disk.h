@@ -2,8 +2,8 @@
 /*
  * block_disk - disks in memory for tests of image formats: they fail, and lose what was not flushed
  *
- * Driver "test-ram" with option "disk", an index into disks[].  What was written since the last flush is kept
- * apart, so that disk_cut() can leave any part of it out.
+ * Driver "test-ram" with option "disk", an index into disks[].  What was written since the last
+ * flush is kept apart, so that disk_cut() can leave any part of it out.
  */
 #ifndef TESTS_UNIT_BLOCK_DISK_H
 #define TESTS_UNIT_BLOCK_DISK_H
@@ -237,7 +237,9 @@ static bool ram_truncate(BlockNode *n, uint64_t size, Preallocation p, bool exac
 {
     Disk *d = *(Disk **)n->state;
 
-    (void)p, (void)exact, (void)err;
+    (void)exact;
+    if (p != PREALLOC_OFF && size < d->size)
+        return error_set(err, "Preallocation can't be used for shrinking");
     pthread_mutex_lock(&disk_mutex);
     disk_reserve(d, size);
     if (size < d->size)

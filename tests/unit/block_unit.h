@@ -2,7 +2,8 @@
 /*
  * block_unit - a toy format and a place for images, for tests of the block layer
  *
- * The toy keeps its table in memory and says "not now" at random, so each way through the engine is taken.
+ * The toy keeps its table in memory and says "not now" at random, so each way through the engine is
+ * taken.
  */
 #ifndef TESTS_UNIT_BLOCK_UNIT_H
 #define TESTS_UNIT_BLOCK_UNIT_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* gdb_unit - a machine with the GDB stub on a fake character back end, and a client on a thread of its own */
+/* gdb_unit - a machine with the GDB stub on a fake character back end, and a client on a thread
+ * of its own */
 #ifndef TESTS_UNIT_GDB_UNIT_H
 #define TESTS_UNIT_GDB_UNIT_H
 

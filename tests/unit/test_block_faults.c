@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_block_faults - what a qcow2 image is like after an allocation or a transfer failed, whichever it was
+ * test_block_faults - what a qcow2 image is like after an allocation or a transfer failed,
+ * whichever it was
  *
- * A protocol driver in memory fails the n-th read, write, flush or truncation, once or from then on; alloc.h fails
- * the n-th allocation.  A script of requests runs with each fault in turn until none is met any more.  Then the image
- * opens, `check` finds no corruption, and each sector holds what was flushed or something written after it.
+ * A protocol driver in memory fails the n-th read, write, flush or truncation, once or from then
+ * on; alloc.h fails the n-th allocation.  A script of requests runs with each fault in turn until
+ * none is met any more.  Then the image opens, `check` finds no corruption, and each sector holds
+ * what was flushed or something written after it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -243,9 +245,10 @@ typedef struct Findings {
     unsigned harmless;
 } Findings;
 
-/* A disk that fails for good is like a cut of power: between the counts and the flags of a snapshot `check` (and
- * QEMU's) finds two states that cost no data.  A cluster that looks shared and is not will be copied for nothing;
- * one that is counted twice but referred to once, which was told before as a leak, is not shared. */
+/* A disk that fails for good is like a cut of power: between the counts and the flags of a
+ * snapshot `check` (and QEMU's) finds two states that cost no data.  A cluster that looks shared
+ * and is not will be copied for nothing; one that is counted twice but referred to once, which
+ * was told before as a leak, is not shared. */
 static bool is_harmless(const Findings *f, const char *line)
 {
     const char *entry = strstr(line, "_entry="), *refcount = strstr(line, " refcount=");

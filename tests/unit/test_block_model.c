@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_block_model - random operations on chains of one to five qcow2 images, against an array of bytes
+ * test_block_model - random operations on chains of one to five qcow2 images, against an array of
+ * bytes
  *
- * Each chain has its own seed: layouts, caches that are too small, requests in flight together, snapshots, resizing,
- * overlays, jobs, bitmaps.  All contents are compared after each reopen, and `check` must find neither corruption
- * nor leaks.  MODEL_OPS=n operations (4000) in all; MODEL_SEED=n is the first seed, and a failure names the one
- * that repeats it; MODEL_CHAIN_OPS=n operations for each chain (500).
+ * Each chain has its own seed: layouts, caches that are too small, requests in flight together,
+ * snapshots, resizing, overlays, jobs, bitmaps.  All contents are compared after each reopen, and
+ * `check` must find neither corruption nor leaks.  MODEL_OPS=n operations (4000) in all;
+ * MODEL_SEED=n is the first seed, and a failure names the one that repeats it; MODEL_CHAIN_OPS=n
+ * operations for each chain (500).
  */
 #include <fcntl.h>
 #include <malloc.h>
@@ -562,7 +564,8 @@ static uint8_t op_byte(const Op *o, uint64_t at)
     return o->r.op == BLOCK_WRITE ? o->buf[at - o->at] : 0;
 }
 
-/* May the byte at @at be @v, when all of @o ran together?  @settled: all are done.  @hint: who wrote the last one. */
+/* May the byte at @at be @v, when all of @o ran together?  @settled: all are done.  @hint: who
+ * wrote the last one. */
 static bool may_be(const Model *m, const Op *o, unsigned n, uint64_t at, uint8_t v, bool settled,
                    unsigned *hint)
 {

@@ -101,7 +101,8 @@ static bool amend(Crypto *c, const char *options)
 
 START_TEST(xts_agrees_with_the_standard)
 {
-    /* IEEE 1619, vector 2, the first block: keys 11.. and 22.., data unit 3333333333, plaintext 44.. */
+    /* IEEE 1619, vector 2, the first block: keys 11.. and 22.., data unit 3333333333, plaintext
+     * 44.. */
     static const uint8_t expect[16] = {0xc4, 0x54, 0x18, 0x5e, 0x6a, 0x16, 0x93, 0x6e,
                                        0x39, 0x33, 0x40, 0x38, 0xac, 0xef, 0x83, 0x8b};
     CipherSpec spec = {CIPHER_AES, 128, CIPHER_XTS, CIPHER_PLAIN64, DIGEST_SHA1};
@@ -173,9 +174,9 @@ START_TEST(digests_are_those_of_their_standards)
         Digest digest;
         uint8_t first[4]; /* of the digest of "abc" */
     } known[] = {
-        {DIGEST_MD5, {0x90, 0x01, 0x50, 0x98}},    {DIGEST_SHA1, {0xa9, 0x99, 0x3e, 0x36}},
-        {DIGEST_SHA224, {0x23, 0x09, 0x7d, 0x22}}, {DIGEST_SHA256, {0xba, 0x78, 0x16, 0xbf}},
-        {DIGEST_SHA384, {0xcb, 0x00, 0x75, 0x3f}}, {DIGEST_SHA512, {0xdd, 0xaf, 0x35, 0xa1}},
+        {DIGEST_MD5, {0x90, 0x01, 0x50, 0x98}},       {DIGEST_SHA1, {0xa9, 0x99, 0x3e, 0x36}},
+        {DIGEST_SHA224, {0x23, 0x09, 0x7d, 0x22}},    {DIGEST_SHA256, {0xba, 0x78, 0x16, 0xbf}},
+        {DIGEST_SHA384, {0xcb, 0x00, 0x75, 0x3f}},    {DIGEST_SHA512, {0xdd, 0xaf, 0x35, 0xa1}},
         {DIGEST_RIPEMD160, {0x8e, 0xb2, 0x08, 0xf7}},
     };
     /* RFC 6070, the second vector */
@@ -186,8 +187,8 @@ START_TEST(digests_are_those_of_their_standards)
         ck_assert(digest_of(known[i].digest, "abc", 3, out, NULL));
         ck_assert_mem_eq(out, known[i].first, 4);
     }
-    ck_assert(digest_pbkdf2(DIGEST_SHA1, "password", 8, (const uint8_t *)"salt", 4, 2, out, 20,
-                            NULL));
+    ck_assert(
+        digest_pbkdf2(DIGEST_SHA1, "password", 8, (const uint8_t *)"salt", 4, 2, out, 20, NULL));
     ck_assert_mem_eq(out, derived, 4);
 }
 END_TEST

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Tests of monitor/gdb.h and core/debug.h: a client's packets, and what they do to a machine, on each back end. */
+/* Tests of monitor/gdb.h and core/debug.h: a client's packets, and what they do to a machine, on
+ * each back end. */
 #include "tests/unit/unit.h"
 
 #include "tests/unit/gdb_unit.h"
@@ -17,7 +18,8 @@ static void send_packet(Bench *b, const char *text)
     strbuf_free(&out);
 }
 
-/* The contents of the next packet; acknowledgements before it are skipped.  Valid until the next call. */
+/* The contents of the next packet; acknowledgements before it are skipped.  Valid until the next
+ * call. */
 static const char *read_packet(Bench *b)
 {
     static GdbParser parser; /* one client at a time */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit tests of the formats vdi, vpc, vmdk, vhdx and luks: what is written is there, lies are refused */
+/* unit tests of the formats vdi, vpc, vmdk, vhdx and luks: what is written is there, lies are
+ * refused */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -278,49 +279,49 @@ static const struct {
     unsigned at, size;
     uint64_t value; /* as it stands in the file, little-endian */
 } lies[] = {
-    {"vdi", "{\"size\": \"5M\"}", 0x44, 4, 0x00020001},     /* version */
-    {"vdi", "{\"size\": \"5M\"}", 0x4c, 4, 4},              /* differencing */
-    {"vdi", "{\"size\": \"5M\"}", 0x154, 4, 513},           /* unaligned table */
-    {"vdi", "{\"size\": \"5M\"}", 0x154, 4, 0x7ffffe00},    /* table outside */
-    {"vdi", "{\"size\": \"5M\"}", 0x158, 4, 0},             /* data over the table */
-    {"vdi", "{\"size\": \"5M\"}", 0x170, 8, 1ull << 62},    /* larger than the table */
-    {"vdi", "{\"size\": \"5M\"}", 0x178, 4, 512},           /* block size */
-    {"vdi", "{\"size\": \"5M\"}", 0x180, 4, 0xfffffff0},    /* number of blocks */
-    {"vdi", "{\"size\": \"5M\"}", 0x1b8, 4, 1},             /* parent */
-    {"vdi", "{\"size\": \"5M\"}", 512, 4, 99},              /* a block that cannot be */
-    {"vpc", "{\"size\": \"5M\"}", 48, 8, 1},                /* checksum does not agree */
-    {"vpc", "{\"size\": \"5M\"}", 512, 8, 0},               /* header magic */
-    {"vpc", "{\"size\": \"5M\"}", 512 + 16, 8, 0x11},       /* table outside */
-    {"vpc", "{\"size\": \"5M\"}", 512 + 28, 4, 0x01000000}, /* one entry */
-    {"vpc", "{\"size\": \"5M\"}", 512 + 28, 4, 0xffffffff}, /* too many */
-    {"vpc", "{\"size\": \"5M\"}", 512 + 32, 4, 0x03000000}, /* block size 3 */
-    {"vpc", "{\"size\": \"5M\"}", 1536, 4, 0xfffffff0},     /* a block outside */
-    {"vmdk", "{\"size\": \"5M\"}", 4, 4, 9},                /* version */
-    {"vmdk", "{\"size\": \"5M\"}", 12, 8, 0},               /* capacity */
-    {"vmdk", "{\"size\": \"5M\"}", 12, 8, 1ull << 60},      /* capacity */
-    {"vmdk", "{\"size\": \"5M\"}", 20, 8, 3},               /* granularity */
-    {"vmdk", "{\"size\": \"5M\"}", 28, 8, 1ull << 40},      /* descriptor outside */
-    {"vmdk", "{\"size\": \"5M\"}", 36, 8, 1ull << 40},      /* descriptor too large */
-    {"vmdk", "{\"size\": \"5M\"}", 44, 4, 0},               /* no table entries */
-    {"vmdk", "{\"size\": \"5M\"}", 44, 4, 1 << 20},         /* too many */
-    {"vmdk", "{\"size\": \"5M\"}", 48, 8, 1ull << 50},      /* directory outside */
-    {"vmdk", "{\"size\": \"5M\"}", 56, 8, 0},               /* directory nowhere */
-    {"vmdk", "{\"size\": \"5M\"}", 8, 4, 0x10003},          /* compressed, in an unknown way */
-    {"vhdx", "{\"size\": \"5M\"}", 0, 4, 0},                /* signature */
-    {"vhdx", "{\"size\": \"5M\"}", 3 << 20, 4, 0},          /* metadata table */
-    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 32, 4, 9},   /* unknown, but required */
-    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 48, 4, 9},   /* an item within the table */
+    {"vdi", "{\"size\": \"5M\"}", 0x44, 4, 0x00020001},         /* version */
+    {"vdi", "{\"size\": \"5M\"}", 0x4c, 4, 4},                  /* differencing */
+    {"vdi", "{\"size\": \"5M\"}", 0x154, 4, 513},               /* unaligned table */
+    {"vdi", "{\"size\": \"5M\"}", 0x154, 4, 0x7ffffe00},        /* table outside */
+    {"vdi", "{\"size\": \"5M\"}", 0x158, 4, 0},                 /* data over the table */
+    {"vdi", "{\"size\": \"5M\"}", 0x170, 8, 1ull << 62},        /* larger than the table */
+    {"vdi", "{\"size\": \"5M\"}", 0x178, 4, 512},               /* block size */
+    {"vdi", "{\"size\": \"5M\"}", 0x180, 4, 0xfffffff0},        /* number of blocks */
+    {"vdi", "{\"size\": \"5M\"}", 0x1b8, 4, 1},                 /* parent */
+    {"vdi", "{\"size\": \"5M\"}", 512, 4, 99},                  /* a block that cannot be */
+    {"vpc", "{\"size\": \"5M\"}", 48, 8, 1},                    /* checksum does not agree */
+    {"vpc", "{\"size\": \"5M\"}", 512, 8, 0},                   /* header magic */
+    {"vpc", "{\"size\": \"5M\"}", 512 + 16, 8, 0x11},           /* table outside */
+    {"vpc", "{\"size\": \"5M\"}", 512 + 28, 4, 0x01000000},     /* one entry */
+    {"vpc", "{\"size\": \"5M\"}", 512 + 28, 4, 0xffffffff},     /* too many */
+    {"vpc", "{\"size\": \"5M\"}", 512 + 32, 4, 0x03000000},     /* block size 3 */
+    {"vpc", "{\"size\": \"5M\"}", 1536, 4, 0xfffffff0},         /* a block outside */
+    {"vmdk", "{\"size\": \"5M\"}", 4, 4, 9},                    /* version */
+    {"vmdk", "{\"size\": \"5M\"}", 12, 8, 0},                   /* capacity */
+    {"vmdk", "{\"size\": \"5M\"}", 12, 8, 1ull << 60},          /* capacity */
+    {"vmdk", "{\"size\": \"5M\"}", 20, 8, 3},                   /* granularity */
+    {"vmdk", "{\"size\": \"5M\"}", 28, 8, 1ull << 40},          /* descriptor outside */
+    {"vmdk", "{\"size\": \"5M\"}", 36, 8, 1ull << 40},          /* descriptor too large */
+    {"vmdk", "{\"size\": \"5M\"}", 44, 4, 0},                   /* no table entries */
+    {"vmdk", "{\"size\": \"5M\"}", 44, 4, 1 << 20},             /* too many */
+    {"vmdk", "{\"size\": \"5M\"}", 48, 8, 1ull << 50},          /* directory outside */
+    {"vmdk", "{\"size\": \"5M\"}", 56, 8, 0},                   /* directory nowhere */
+    {"vmdk", "{\"size\": \"5M\"}", 8, 4, 0x10003},              /* compressed, in an unknown way */
+    {"vhdx", "{\"size\": \"5M\"}", 0, 4, 0},                    /* signature */
+    {"vhdx", "{\"size\": \"5M\"}", 3 << 20, 4, 0},              /* metadata table */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 32, 4, 9},       /* unknown, but required */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 48, 4, 9},       /* an item within the table */
     {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 52, 4, 1 << 30}, /* an item beyond its region */
-    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65536, 4, 3 << 20},   /* block size */
-    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65540, 4, 2},         /* a parent */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65536, 4, 3 << 20},    /* block size */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65540, 4, 2},          /* a parent */
     {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65544, 8, 1ull << 40}, /* larger than its table */
-    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65544, 8, 100},       /* no whole sectors */
-    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65568, 4, 520},       /* sector size */
-    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (1ull << 40) + 6},    /* a block beyond the end */
-    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (2 << 20) + 6},       /* a block over the table */
-    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (1 << 20) + 6},       /* a block over the log */
-    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, 6},                   /* a block over the headers */
-    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (4 << 20) + 7},       /* partly in a parent */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65544, 8, 100},        /* no whole sectors */
+    {"vhdx", "{\"size\": \"5M\"}", (3 << 20) + 65568, 4, 520},        /* sector size */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (1ull << 40) + 6},     /* a block beyond the end */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (2 << 20) + 6},        /* a block over the table */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (1 << 20) + 6},        /* a block over the log */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, 6},                    /* a block over the headers */
+    {"vhdx", "{\"size\": \"5M\"}", 2 << 20, 8, (4 << 20) + 7},        /* partly in a parent */
 };
 
 START_TEST(lies_are_refused)
@@ -428,7 +429,11 @@ START_TEST(sizes_beyond_a_format_are_refused)
 {
     static const struct {
         const char *fmt, *size;
-    } big[] = {{"vdi", "100T"}, {"vpc", "3T"}, {"vmdk", "65T"}, {"vhdx", "65T"}, {"luks", "9223372036854775807"}};
+    } big[] = {{"vdi", "100T"},
+               {"vpc", "3T"},
+               {"vmdk", "65T"},
+               {"vhdx", "65T"},
+               {"luks", "9223372036854775807"}};
 
     for (unsigned i = 0; i < COUNT_OF(big); i++) {
         AUTO_FREE char *path = path_of("disk.img");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Meaning of the IR's integer ops: each back end against the host's own instructions (x86-64 hosts), with random
- * and awkward values, register and memory forms; then what the host has no single instruction for.
+ * Meaning of the IR's integer ops: each back end against the host's own instructions (x86-64
+ * hosts), with random and awkward values, register and memory forms; then what the host has no
+ * single instruction for.
  */
 #include <setjmp.h>
 #include <stdlib.h>
@@ -227,8 +228,8 @@ typedef void NativeFn(Native *n);
 #define NATIVE4(op, t8, t16, t32, t64)                                                             \
     NATIVE(op##_0, t8)                                                                             \
     NATIVE(op##_1, t16)                                                                            \
-    NATIVE(op##_2, t32) NATIVE(op##_3, t64) static NativeFn *const native_##op[4] = {              \
-        op##_0, op##_1, op##_2, op##_3};
+    NATIVE(op##_2, t32)                                                                            \
+    NATIVE(op##_3, t64) static NativeFn *const native_##op[4] = {op##_0, op##_1, op##_2, op##_3};
 #define TWO(op)                                                                                    \
     NATIVE4(op, #op " %b[b], %b[d]", #op " %w[b], %w[d]", #op " %k[b], %k[d]", #op " %q[b], %q[d]")
 #define ONE(op) NATIVE4(op, #op " %b[d]", #op " %w[d]", #op " %k[d]", #op " %q[d]")
@@ -241,8 +242,10 @@ typedef void NativeFn(Native *n);
 
 TWO(add)
 TWO(adc)
-TWO(sub) TWO(sbb) TWO(and) TWO(or) TWO(xor) TWO(cmp) TWO(test) ONE(neg) ONE(not ) ONE(inc) ONE(dec)
-    BYCL(shl) BYCL(shr) BYCL(sar) BYCL(rol) BYCL(ror) BYCL(rcl) BYCL(rcr) DOUBLE(shld) DOUBLE(shrd)
+TWO(sub)
+TWO(sbb)
+TWO(and) TWO(or) TWO(xor) TWO(cmp) TWO(test) ONE(neg) ONE(not ) ONE(inc) ONE(dec) BYCL(shl)
+    BYCL(shr) BYCL(sar) BYCL(rol) BYCL(ror) BYCL(rcl) BYCL(rcr) DOUBLE(shld) DOUBLE(shrd)
         WIDE3(imul) WIDE3(bt) WIDE3(bts) WIDE3(btr) WIDE3(btc) WIDE3(bsf) WIDE3(bsr) TWO(xadd)
             TWO(xchg)
                 NATIVE4(cmpxchg, "xchg %%rcx, %%rax\n cmpxchg %b[b], %b[c]\n xchg %%rcx, %%rax",
@@ -310,7 +313,8 @@ static const Case cases[] = {
     {"bswap", IR_BSWAP, native_bswap, 0, 0, F_UNARY | F_ONLY32 | F_NO_MEM},
 };
 
-/* Flags that are defined for this count: OF only for 1; 8- and 16-bit shifts over the size leave CF open. */
+/* Flags that are defined for this count: OF only for 1; 8- and 16-bit shifts over the size leave
+ * CF open. */
 static uint16_t defined(const Case *k, unsigned type, unsigned count)
 {
     uint16_t fl = k->fl_out;
@@ -443,8 +447,10 @@ END_TEST
     }
 COND(o)
 COND(no)
-COND(b) COND(ae) COND(e) COND(ne) COND(be) COND(a) COND(s) COND(ns) COND(p) COND(np) COND(l)
-    COND(ge) COND(le) COND(g) static bool (*const conds[16])(uint64_t) = {
+COND(b)
+COND(ae)
+COND(e) COND(ne) COND(be) COND(a) COND(s) COND(ns) COND(p) COND(np) COND(l) COND(ge) COND(le)
+    COND(g) static bool (*const conds[16])(uint64_t) = {
         cond_o, cond_no, cond_b, cond_ae, cond_e, cond_ne, cond_be, cond_a,
         cond_s, cond_ns, cond_p, cond_np, cond_l, cond_ge, cond_le, cond_g};
 

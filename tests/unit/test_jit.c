@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The run loop, block table and soft MMU together, on a toy processor: 8-byte instructions
- * {op, d, a, b, int32 imm}, page-wise remappable memory.  Every test runs on each back end there is.
+ * The run loop, block table and soft MMU together, on a toy processor: 8-byte instructions {op, d,
+ * a, b, int32 imm}, page-wise remappable memory.  Every test runs on each back end there is.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -663,7 +663,8 @@ START_TEST(one_thread_for_all_lets_everybody_run)
 }
 END_TEST
 
-/* Code in many places, one jump to the next, patched all the time by the other processor; a tiny cache. */
+/* Code in many places, one jump to the next, patched all the time by the other processor; a tiny
+ * cache. */
 START_TEST(flushes_and_patches_go_on_while_others_run)
 {
     Toy *t = toy_new(_i, 2, false, 256 * KIB);
@@ -707,7 +708,8 @@ START_TEST(code_written_by_another_processor_is_seen_after_synchronisation)
 {
     Toy *t = toy_new(_i, 2, false, 0);
 
-    /* producer: r2 = n; code word at 0x3000 = base + n << 32; flag 0x9000 = n; wait until 0x9008 == n */
+    /* producer: r2 = n; code word at 0x3000 = base + n << 32; flag 0x9000 = n; wait until 0x9008
+     * == n */
     put(t, 0x1000, (ToyInsn){T_ADDI, 2, 2, 0, 1});
     put(t, 0x1008, (ToyInsn){T_ST4, 2, 31, 0, 0x3004});
     put(t, 0x1010, (ToyInsn){T_ST, 2, 31, 0, 0x9000});

@@ -232,7 +232,8 @@ START_TEST(random_trees_flatten_as_the_model_says)
         for (unsigned i = 1; i < REGIONS; i++) {
             random_region(&all[i], all, i, &s);
             Region *parent = &m->system_root;
-            /* Only unaliased containers of a higher level: a child of an alias's target is fine as well. */
+            /* Only unaliased containers of a higher level: a child of an alias's target is fine
+             * as well. */
             unsigned p = next_random(&s) % i;
             if (p && all[p].kind == REGION_CONTAINER && all[i].kind != REGION_ALIAS)
                 parent = &all[p];
@@ -420,7 +421,8 @@ typedef struct Crowd {
     _Atomic unsigned reads;
 } Crowd;
 
-/* Epochs of other files are compiled for general registers, without what TSan needs to see order in them. */
+/* Epochs of other files are compiled for general registers, without what TSan needs to see order
+ * in them. */
 __attribute__((no_sanitize("thread"))) static const Region *region_at_quietly(Memory *m, Gpa at)
 {
     epoch_enter();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit tests of the NBD client and server (block/nbd*.h), one talking to the other in one process */
+/* unit tests of the NBD client and server (block/nbd*.h), one talking to the other in one
+ * process */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

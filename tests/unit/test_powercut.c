@@ -2,10 +2,10 @@
 /*
  * test_powercut - what a qcow2 image is like after the power went at any moment
  *
- * The disk in memory (block_disk.h) keeps apart what was flushed from what was only written.  A crash keeps
- * the former and any subset of the latter, also parts of a write.  Then: the image opens, `check` finds no
- * corruption (leaks at most), and each sector holds what was flushed or something written after it.
- * POWERCUTS=n: how many crashes (3000).
+ * The disk in memory (block_disk.h) keeps apart what was flushed from what was only written.  A
+ * crash keeps the former and any subset of the latter, also parts of a write.  Then: the image
+ * opens, `check` finds no corruption (leaks at most), and each sector holds what was flushed or
+ * something written after it. POWERCUTS=n: how many crashes (3000).
  */
 #include <stdio.h>
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_qcow2 - random operations against a plain array, over a disk in memory that can fail and be cut off
+ * test_qcow2 - random operations against a plain array, over a disk in memory that can fail and be
+ * cut off
  *
- * Every sector of a write holds the write's number, so that what is read says which write it was.  After
- * a cut any part of what was not flushed may be missing: the image must have leaks at most, and each
- * sector what was flushed last or something written since.
+ * Every sector of a write holds the write's number, so that what is read says which write it was.
+ * After a cut any part of what was not flushed may be missing: the image must have leaks at most,
+ * and each sector what was flushed last or something written since.
  */
 #include <malloc.h>
 
@@ -811,6 +812,8 @@ START_TEST(what_was_cut_off_does_not_come_back)
     resize_to(n, MIB + 12800, cases[_i].p);
     expect_zero(n, 300032);
     resize_to(n, MIB / 2, PREALLOC_OFF);
+    if (!has_data)
+        resize_to(n->file, 16 * MIB, PREALLOC_OFF); /* nothing to be preallocated there */
     resize_to(n, 3 * MIB, cases[_i].p);
     expect_zero(n, 300032);
     node_unref(n);
@@ -845,7 +848,8 @@ START_TEST(small_clusters_have_room_for_names)
 }
 END_TEST
 
-/* Streaming makes clusters whose contents are zeroes: they must not lie behind the end of the file. */
+/* Streaming makes clusters whose contents are zeroes: they must not lie behind the end of the
+ * file. */
 START_TEST(what_is_copied_up_lies_in_the_file)
 {
     Error err = {0};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit tests of -sandbox (main/daemon.h): what the filter denies, tried by processes of their own */
+/* unit tests of -sandbox (main/daemon.h): what the filter denies, tried by processes of their
+ * own */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Tests of cpu/tlb.h against a processor whose page tables are an array: (space, page) -> physical page and rights.
+ * Tests of cpu/tlb.h against a processor whose page tables are an array: (space, page) -> physical
+ * page and rights.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -424,7 +425,8 @@ START_TEST(a_changed_memory_map_is_seen_after_a_full_flush)
 }
 END_TEST
 
-/* Random accesses, remappings and flushes against what the tables say; a flush is made for each change. */
+/* Random accesses, remappings and flushes against what the tables say; a flush is made for each
+ * change. */
 START_TEST(random_operations_agree_with_the_page_tables)
 {
     Fake *k = fake_new(1);
@@ -595,7 +597,8 @@ START_TEST(addresses_at_both_ends_do_not_match_empty_entries)
 }
 END_TEST
 
-/* --- two processors: what is written without announcement is written before the watcher goes on --- */
+/* --- two processors: what is written without announcement is written before the watcher goes on
+ * --- */
 
 typedef struct Race {
     Fake *k;

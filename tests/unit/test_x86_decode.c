@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test_x86_decode - the decoder: fields of chosen encodings, rules of prefixes, lengths and names against capstone */
+/* test_x86_decode - the decoder: fields of chosen encodings, rules of prefixes, lengths and
+ * names against capstone */
 #include "cpu/ir/ir.h"
 #include "cpu/x86/disasm.h"
 #include "cpu/x86/insn.h"
@@ -247,7 +248,8 @@ static uint32_t any(uint32_t below)
     return (uint32_t)(seed * 0x2545f4914f6cdd1dull >> 33) % below;
 }
 
-/* Random bytes: at most one legacy prefix (capstone orders several by its own rules), one of the opcode maps.  Returns prefixes. */
+/* Random bytes: at most one legacy prefix (capstone orders several by its own rules), one of the
+ * opcode maps.  Returns prefixes. */
 static unsigned random_code(uint8_t *b, bool long_mode)
 {
     static const uint8_t prefixes[] = {0x66, 0xf2, 0xf3,
@@ -329,7 +331,9 @@ static void compare_mode(uint32_t mode, cs_mode cmode, unsigned cases)
             continue; /* who knows which encodings is for the native fuzzer to say */
         }
         if (mode == M16 ? legacy : i.opsize_prefix && i.row->attr & XA_F64) {
-            continue; /* capstone: 66 shortens near branches as AMD does, is no mandatory prefix in 16-bit code */
+            /* capstone: 66 shortens near branches as AMD does, is no mandatory prefix in 16-bit
+             * code */
+            continue;
         }
         both++;
         ck_assert_msg(i.len == insn->size && same_name(i.row->name, insn->mnemonic),
@@ -375,7 +379,8 @@ static bool same_insn(const X86Insn *a, const X86Insn *b)
     return same;
 }
 
-/* Any bytes, and the same with another tail: what was remembered must not be taken for something else. */
+/* Any bytes, and the same with another tail: what was remembered must not be taken for something
+ * else. */
 START_TEST(quick_decoding_gives_the_same)
 {
     static const uint32_t modes[] = {M64, M32, M16};

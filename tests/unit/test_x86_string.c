@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* String instructions against a byte-wise model: sizes, directions, overlaps, address sizes, faults, requests. */
+/* String instructions against a byte-wise model: sizes, directions, overlaps, address sizes,
+ * faults, requests. */
 #include "tests/unit/x86_unit.h"
 
 enum { AT = 0x100000, SPAN = 0x4000 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit tests of cpu/x86/translate.h: the IR of representative encodings, block ends, robustness, flags that are dead */
+/* unit tests of cpu/x86/translate.h: the IR of representative encodings, block ends, robustness,
+ * flags that are dead */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,7 +25,7 @@ enum { PC = 0x401100, PAGE = 4096 };
 
 static X86Cpu cpu;
 static uint8_t code[2 * PAGE];
-static bool second_page; /* is it there? */
+static bool second_page;            /* is it there? */
 static uint32_t limit = UINT32_MAX; /* of CS */
 
 static const uint8_t *next_page(IrBlock *b)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Page tables: rights, error codes, accessed and dirty bits, sizes, and that the soft TLB agrees. */
+/* Page tables: rights, error codes, accessed and dirty bits, sizes, and that the soft TLB
+ * agrees. */
 #include "tests/unit/x86_unit.h"
 
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };

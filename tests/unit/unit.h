@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit - main() of a unit test program: UNIT_MAIN("clock", test_a, test_b) after the START_TEST()s */
+/* unit - main() of a unit test program: UNIT_MAIN("clock", test_a, test_b) after the
+ * START_TEST()s */
 #ifndef TESTS_UNIT_UNIT_H
 #define TESTS_UNIT_UNIT_H
 

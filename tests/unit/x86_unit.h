@@ -100,7 +100,8 @@ static inline void unit_put(Unit *u, Gpa at, unsigned size, uint64_t v)
         !why_ ? -1 : why_ == UNWIND_EXCEPTION ? (int)(u)->c->exc.vector : -2;                      \
     })
 
-/* Tables from 0x1000; the 4 KiB page of 4 levels that maps @va, made as needed with all rights above. */
+/* Tables from 0x1000; the 4 KiB page of 4 levels that maps @va, made as needed with all rights
+ * above. */
 static inline Gpa unit_pte(Unit *u, Gva va, unsigned level)
 {
     Gpa table = 0x1000;
@@ -132,7 +133,8 @@ enum {
     UNIT_TR = 0x30
 };
 
-/* 64-bit mode at level 0: low 2 MiB mapped one to one for all levels in 4 KiB pages, GDT and TSS as above, IDT empty. */
+/* 64-bit mode at level 0: low 2 MiB mapped one to one for all levels in 4 KiB pages, GDT and TSS
+ * as above, IDT empty. */
 static inline void unit_long_mode(Unit *u)
 {
     X86Cpu *x = u->x;

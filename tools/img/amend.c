@@ -73,8 +73,9 @@ static bool amend(Img *im, ImgFile *f, json_t *options)
     progress_end(&im->progress, ok);
     if (!ok)
         log_error("%s%s", err.msg,
-                  is_for_create(d, t, options) ? "\nThis option is only supported for image creation"
-                                               : "");
+                  is_for_create(d, t, options)
+                      ? "\nThis option is only supported for image creation"
+                      : "");
     return ok && !block_flush(f->port);
 }
 

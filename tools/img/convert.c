@@ -251,7 +251,8 @@ static bool make_target(Convert *v)
             json_object_set_new(o, "backing_fmt", json_string(v->backing_fmt));
     }
     if (v->backing_fmt && !v->backing &&
-        (!v->drv->create_options || !reflect_find(v->drv->create_options, "backing_fmt", FIELD_PROP))) {
+        (!v->drv->create_options ||
+         !reflect_find(v->drv->create_options, "backing_fmt", FIELD_PROP))) {
         log_error("Backing file format not supported for file format '%s'", v->out_fmt);
         return false;
     }

@@ -186,9 +186,9 @@ static bool standard_options(Img *im, int *argc, char ***argv, int *rc)
         if (!pattern) {
             bool incomplete = !strcmp(a, "-T") || !strcmp(a, "--trace");
 
-            *rc = usage_error(im, incomplete ? "missing argument for option '%s'"
-                                             : "unrecognized option '%s'",
-                              a);
+            *rc = usage_error(
+                im, incomplete ? "missing argument for option '%s'" : "unrecognized option '%s'",
+                a);
             return false;
         }
         trace_enable(!strncmp(pattern, "enable=", 7) ? pattern + 7 : pattern);

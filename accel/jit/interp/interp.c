@@ -2,8 +2,8 @@
 /*
  * interp - the IR interpreter: portable back end, and the oracle for the others
  *
- * Runs a block's ops one by one on struct Cpu.  Vector registers are always in memory, flags in cpu->cc; every
- * flag in fl_out is computed, whether alive or not.
+ * Runs a block's ops one by one on struct Cpu.  Vector registers are always in memory, flags in
+ * cpu->cc; every flag in fl_out is computed, whether alive or not.
  */
 #include "accel/jit/alu.h"
 #include "accel/jit/jit.h"

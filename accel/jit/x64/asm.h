@@ -2,7 +2,8 @@
 /*
  * asm - emitting x86-64 machine code (SDM vol 2, chapter 2)
  *
- * Bytes go to a writable view of code memory; addresses of code are those of its executable view, `delta` away.
+ * Bytes go to a writable view of code memory; addresses of code are those of its executable view,
+ * `delta` away.
  */
 #ifndef ACCEL_JIT_X64_ASM_H
 #define ACCEL_JIT_X64_ASM_H
@@ -65,8 +66,9 @@ static inline bool fits32(int64_t v)
 }
 
 /*
- * ModRM, SIB and displacement for @reg and @rm at @p; returns what is behind.  The place is in a local here and below: bytes
- * may alias Asm.p, so that it would be stored and loaded again for each.  Up to 4 bytes behind may be written.
+ * ModRM, SIB and displacement for @reg and @rm at @p; returns what is behind.  The place is in a
+ * local here and below: bytes may alias Asm.p, so that it would be stored and loaded again for
+ * each.  Up to 4 bytes behind may be written.
  */
 static inline uint8_t *put_modrm(uint8_t *p, unsigned reg, Rm rm)
 {
@@ -98,7 +100,8 @@ static inline void emit_modrm(Asm *a, unsigned reg, Rm rm)
     a->p = put_modrm(a->p, reg, rm);
 }
 
-/* One instruction with a ModRM byte: operand @size 1, 2, 4, 8; @opcode 0xNN, 0x0fNN, 0x0f38NN; a mandatory
+/* One instruction with a ModRM byte: operand @size 1, 2, 4, 8; @opcode 0xNN, 0x0fNN, 0x0f38NN; a
+ * mandatory
  * @prefix (0: none) goes before REX.  Immediates follow by the caller. */
 static inline void emit_op(Asm *a, unsigned prefix, unsigned size, unsigned opcode, unsigned reg,
                            Rm rm)
@@ -125,7 +128,8 @@ static inline void emit_op(Asm *a, unsigned prefix, unsigned size, unsigned opco
     a->p = put_modrm(p, reg, rm);
 }
 
-/* VEX-encoded: @pp 0 none, 1 66, 2 F3, 3 F2; @map 1..3; @vvvv the register (not inverted), 0 if unused. */
+/* VEX-encoded: @pp 0 none, 1 66, 2 F3, 3 F2; @map 1..3; @vvvv the register (not inverted), 0 if
+ * unused. */
 static inline void emit_vex(Asm *a, unsigned pp, unsigned map, unsigned w, unsigned l,
                             unsigned opcode, unsigned reg, unsigned vvvv, Rm rm)
 {
@@ -231,7 +235,8 @@ static inline void emit_nops(Asm *a, unsigned n)
     a->p += n;
 }
 
-/* Room so that the 4 bytes at @ahead from here are 4-byte aligned: they can then be patched while others run them. */
+/* Room so that the 4 bytes at @ahead from here are 4-byte aligned: they can then be patched
+ * while others run them. */
 static inline void emit_align_patch(Asm *a, unsigned ahead)
 {
     emit_nops(a, (unsigned)-((uintptr_t)a->p + ahead) & 3);

@@ -2,12 +2,15 @@
 /*
  * backend - code memory and the Backend table
  *
- * Code memory is one memfd mapped twice, writable and executable (W^X).  Blocks are laid one behind the other and never
- * reused singly: when it is full, everything is flushed.  A dropped block stays as it is, but its entries jump out.
+ * Code memory is one memfd mapped twice, writable and executable (W^X).  Blocks are laid one behind
+ * the other and never reused singly: when it is full, everything is flushed.  A dropped block stays
+ * as it is, but its entries jump out.
  *
  * Invariants:
- *  1. blocks[] is sorted by host address, so that a host pc finds its block by bisection, also for dead ones.
- *  2. What other threads may execute is changed only by aligned 4-byte stores: displacements of jumps, ids at checked entries.
+ *  1. blocks[] is sorted by host address, so that a host pc finds its block by bisection, also for
+ *     dead ones.
+ *  2. What other threads may execute is changed only by aligned 4-byte stores: displacements of
+ *     jumps, ids at checked entries.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -105,7 +108,8 @@ static void *map_view(int fd, size_t size, int prot)
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
-/* Bring in the pages up to @end: a huge page at a time if the host can, else at least without a fault for each. */
+/* Bring in the pages up to @end: a huge page at a time if the host can, else at least without a
+ * fault for each. */
 static void make_ready(X64 *x, size_t end)
 {
     uint8_t *at = x->w + x->ready;
@@ -410,7 +414,8 @@ static void x64_unlink(Link *l)
     patch(x, l->patch, l->stub + x->delta);
 }
 
-/* The checked entry compares with an id that no page has from now on; direct links are undone by the caller. */
+/* The checked entry compares with an id that no page has from now on; direct links are undone by
+ * the caller. */
 static void x64_drop(Block *b)
 {
     const X64 *x = b->be;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * exact - arithmetic flags that nobody reads, for those who look at a fault's frame (docs/translator.md, "Flags")
+ * exact - arithmetic flags that nobody reads, for those who look at a fault's frame
+ * (docs/translator.md, "Flags")
  *
- * Dead flags are not saved when a memory check destroys them in the host.  Instead the block's table says, for each
- * place that may fault, how to compute them from registers that still hold operands or result of the op that wrote them:
- * its recipe.  x64_sync_pc() follows it.  Where there is none, the flags are saved.
+ * Dead flags are not saved when a memory check destroys them in the host.  Instead the block's
+ * table says, for each place that may fault, how to compute them from registers that still hold
+ * operands or result of the op that wrote them: its recipe.  x64_sync_pc() follows it.  Where there
+ * is none, the flags are saved.
  *
  * Emit.host_ok and Emit.mem_ok say which flags are exact in the host and in cpu->cc, dead or alive.
  */
@@ -271,7 +273,8 @@ void x64_exact_signal(Emit *e)
     x64_exact_place(e, e->host_ok == FL_ALL && !e->fl_mem ? RECIPE_HOST : recipe_here(e));
 }
 
-/* A count of 0 keeps flags: before a shift whose dead flags may be shown, bring them into the host. */
+/* A count of 0 keeps flags: before a shift whose dead flags may be shown, bring them into the
+ * host. */
 void x64_exact_shift(Emit *e, unsigned i)
 {
     if (keeps_on_zero(&e->ir->ops[i]) && fault_ahead(e, i + 1))

@@ -2,8 +2,8 @@
 /*
  * lower - integer ops of the IR as host instructions
  *
- * Most ops are the x86 instruction of the same name on registers, homes [rbp+disp] or the memory operand [r13].
- * A 32-bit result for a home goes through r14, so that its upper half is cleared.
+ * Most ops are the x86 instruction of the same name on registers, homes [rbp+disp] or the memory
+ * operand [r13]. A 32-bit result for a home goes through r14, so that its upper half is cleared.
  */
 #include "accel/jit/x64/x64_priv.h"
 
@@ -27,8 +27,9 @@ void x64_dst(Emit *e, unsigned v, unsigned size, unsigned reg)
         emit_store(&e->a, size == 4 ? 8 : size, m, reg);
 }
 
-/* The destination of an op: memory operand, register, home; or r14, to be written back by dst_done(), where the home
- * needs zero-extension or d differs from the first source @a (V_NONE: d is not read). */
+/* The destination of an op: memory operand, register, home; or r14, to be written back by
+ * dst_done(), where the home needs zero-extension or d differs from the first source @a (V_NONE:
+ * d is not read). */
 typedef struct Dst {
     Rm rm;
     bool back;
@@ -331,7 +332,8 @@ static void lower_high(Emit *e, const IrOp *o)
         emit_load(a, 8, m.reg, slot);
 }
 
-/* MUL IMUL DIV IDIV: the front end uses the host's fixed registers, which are pinned to themselves. */
+/* MUL IMUL DIV IDIV: the front end uses the host's fixed registers, which are pinned to
+ * themselves. */
 static void lower_wide(Emit *e, const IrOp *o, unsigned ext)
 {
     unsigned size = ir_size(o->type);
@@ -368,8 +370,9 @@ static void lower_imul(Emit *e, const IrOp *o)
         emit_store(a, size == 4 ? 8 : size, d, R14);
 }
 
-/* A register index into a memory operand selects modulo the operand's size; the host's instruction would take it as
- * an offset into a bit string.  Masking it destroys flags, of which CF alone is written. */
+/* A register index into a memory operand selects modulo the operand's size; the host's
+ * instruction would take it as an offset into a bit string.  Masking it destroys flags, of which
+ * CF alone is written. */
 static void bit_in_memory(Emit *e, const IrOp *o, unsigned ext)
 {
     Asm *a = &e->a;

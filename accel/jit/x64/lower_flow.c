@@ -2,9 +2,9 @@
 /*
  * lower_flow - helper calls and ways out of a block
  *
- * One-shot blocks always go back to C: while code runs, Vcpu.current says whether it is one.
- * Direct exits are jumps whose displacement Backend.link() patches.  Indirect ones look the target up in the
- * context's branch cache; its entries lead to checked entries, so that a stale one is harmless.
+ * One-shot blocks always go back to C: while code runs, Vcpu.current says whether it is one. Direct
+ * exits are jumps whose displacement Backend.link() patches.  Indirect ones look the target up in
+ * the context's branch cache; its entries lead to checked entries, so that a stale one is harmless.
  */
 #include "accel/jit/x64/x64_priv.h"
 
@@ -201,7 +201,8 @@ static bool paired(const Emit *e)
     return e->b->mode & CPU_MODE_LINEAR && !e->j->nochain && !e->b->one_shot;
 }
 
-/* Remember that the guest will return to @ra: its address, then (by the call that follows) where we go on. */
+/* Remember that the guest will return to @ra: its address, then (by the call that follows) where
+ * we go on. */
 static void push_return(Emit *e, Gva ra)
 {
     Asm *a = &e->a;
@@ -220,7 +221,8 @@ static void push_return(Emit *e, Gva ra)
     }
 }
 
-/* Where a paired return arrives, with r13 = @ra: the mode may have changed meanwhile, the mapping is checked by the link's target. */
+/* Where a paired return arrives, with r13 = @ra: the mode may have changed meanwhile, the
+ * mapping is checked by the link's target. */
 static void return_point(Emit *e, Gva ra)
 {
     Asm *a = &e->a;

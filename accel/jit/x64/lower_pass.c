@@ -3,7 +3,8 @@
  * lower_pass - instructions that the host executes as they are
  *
  * Vector registers keep their numbers; general registers are mapped, memory operands become [r13].
- * A general register that lives in its home is read as a memory operand where it is ModRM.rm, through r14 elsewhere.
+ * A general register that lives in its home is read as a memory operand where it is ModRM.rm,
+ * through r14 elsewhere.
  */
 #include "accel/jit/x64/x64_priv.h"
 

@@ -2,8 +2,9 @@
 /*
  * mem - memory operands: address, soft TLB check, slow path
  *
- * The check (docs/translator.md, "Memory checks") covers page crossing; what it does not cover goes out of line, where mem_slow() finds
- * the host address, or a bounce buffer on which a copy of the operation's bytes works, then mem_commit().
+ * The check (docs/translator.md, "Memory checks") covers page crossing; what it does not cover goes
+ * out of line, where mem_slow() finds the host address, or a bounce buffer on which a copy of the
+ * operation's bytes works, then mem_commit().
  */
 #include "accel/jit/x64/x64_priv.h"
 
@@ -48,7 +49,8 @@ void x64_address(Emit *e, const IrOp *o, bool with_seg)
         emit_mov(a, 4, R13, R13);
 }
 
-/* r13 = address -> host address of [r13, r13 + size), r14 destroyed; returns the displacement of the jump taken if it is not plain RAM. */
+/* r13 = address -> host address of [r13, r13 + size), r14 destroyed; returns the displacement of
+ * the jump taken if it is not plain RAM. */
 static uint8_t *probe(Emit *e, unsigned size, bool write)
 {
     Asm *a = &e->a;

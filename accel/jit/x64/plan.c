@@ -2,13 +2,16 @@
 /*
  * plan - which memory accesses of a block share one soft TLB check
  *
- * Accesses at constant distances from one base register (which may move by constants in between, as the stack pointer
- * does) form a group.  The check at the group's first access covers the window of all; a failed one goes to a copy of the
- * same ops in which each access checks for itself, so that faults, MMIO and page crossings stay exact.
+ * Accesses at constant distances from one base register (which may move by constants in between, as
+ * the stack pointer does) form a group.  The check at the group's first access covers the window of
+ * all; a failed one goes to a copy of the same ops in which each access checks for itself, so that
+ * faults, MMIO and page crossings stay exact.
  *
  * Invariants:
- *  1. No helper call lies between a group's first and last access: the translation cannot change in between.
- *  2. A group's window is at most GROUP_WINDOW bytes, so a page holds it unless it crosses a boundary.
+ *  1. No helper call lies between a group's first and last access: the translation cannot change in
+ *     between.
+ *  2. A group's window is at most GROUP_WINDOW bytes, so a page holds it unless it crosses a
+ *     boundary.
  */
 #include "accel/jit/x64/x64_priv.h"
 

@@ -2,9 +2,10 @@
 /*
  * signal - host faults that are the guest's: SIGFPE in translated code
  *
- * Guest divisions and unmasked SIMD exceptions run on the host's hardware and fault there.  The handler
- * rewrites the interrupted context so that it looks like a call of the fault stub from the faulting instruction.
- * Signal handlers are process-wide by nature; the handler finds its machine through the thread that runs.
+ * Guest divisions and unmasked SIMD exceptions run on the host's hardware and fault there.  The
+ * handler rewrites the interrupted context so that it looks like a call of the fault stub from the
+ * faulting instruction. Signal handlers are process-wide by nature; the handler finds its machine
+ * through the thread that runs.
  */
 #define _GNU_SOURCE
 #include <signal.h>

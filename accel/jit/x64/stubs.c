@@ -2,8 +2,9 @@
 /*
  * stubs - the code around translated code: in, out, into C and back
  *
- * C called from here finds all guest registers in struct Cpu and runs on the C stack that `enter` left.
- * cpu->host_sp then points at the return address into translated code: Backend.sync_pc starts from it.
+ * C called from here finds all guest registers in struct Cpu and runs on the C stack that `enter`
+ * left. cpu->host_sp then points at the return address into translated code: Backend.sync_pc starts
+ * from it.
  */
 #include "accel/jit/x64/x64_priv.h"
 
@@ -75,8 +76,8 @@ static void make_vec_save(X64 *x, Asm *a)
     emit8(a, 0xc3);
 }
 
-/* Clobbers no general register.  Upper halves that are all zero are left in their initial state: SSE code runs
- * without false dependencies then. */
+/* Clobbers no general register.  Upper halves that are all zero are left in their initial state:
+ * SSE code runs without false dependencies then. */
 static void make_vec_load(X64 *x, Asm *a)
 {
     uint8_t *wide = NULL;
@@ -213,7 +214,8 @@ static void make_head_exits(X64 *x, Asm *a)
     emit_jmp(a, x->exit);
 }
 
-/* Bottom of the return stack: a guest return that by chance matches the bottom's mark lands here, with its target in r13. */
+/* Bottom of the return stack: a guest return that by chance matches the bottom's mark lands
+ * here, with its target in r13. */
 static void make_ret_bottom(X64 *x, Asm *a)
 {
     x->ret_bottom = asm_here(a);
@@ -222,8 +224,8 @@ static void make_ret_bottom(X64 *x, Asm *a)
 }
 
 /*
- * As the check has left them, r13 = address ^ tag, r14 = offset of the entry -> r13 = where to do it; for stores ZF tells
- * that it is the bounce buffer.
+ * As the check has left them, r13 = address ^ tag, r14 = offset of the entry -> r13 = where to do
+ * it; for stores ZF tells that it is the bounce buffer.
  */
 static void make_mem_slow(X64 *x, Asm *a, unsigned access)
 {

@@ -10,8 +10,9 @@
  *     xmm/ymm0-15, MXCSR                   the guest's, while cpu->vec_live
  * Guest registers that are not pinned and temporaries stay in struct Cpu (their "homes").
  *
- * Arithmetic flags are in the host's EFLAGS (fl_host), in cpu->cc (fl_mem), in both, or, when nobody will read them, in neither.
- * They are saved to cpu->cc only when something destroys the host's while they are alive.
+ * Arithmetic flags are in the host's EFLAGS (fl_host), in cpu->cc (fl_mem), in both, or, when
+ * nobody will read them, in neither. They are saved to cpu->cc only when something destroys the
+ * host's while they are alive.
  */
 #ifndef ACCEL_JIT_X64_X64_PRIV_H
 #define ACCEL_JIT_X64_X64_PRIV_H
@@ -78,7 +79,8 @@ typedef struct Slow {
     const IrOp *guard; /* SLOW_GUARD; end is where it goes on */
 } Slow;
 
-/* How to compute flags that were not saved (exact.c): those of @op on the registers d and b, or d and imm. */
+/* How to compute flags that were not saved (exact.c): those of @op on the registers d and b, or
+ * d and imm. */
 typedef struct Recipe {
     uint16_t op, mask; /* mask: FL_* it gives */
     uint16_t before;   /* number of the recipe to be followed first, 0: none */
@@ -97,7 +99,8 @@ typedef struct PcEntry {
     uint16_t recipe; /* for flags that a fault's frame shows; number, 0: cpu->cc has them */
 } PcEntry;
 
-/* Accesses that share one check (plan.c).  Offsets are from the base register as it was at `first`. */
+/* Accesses that share one check (plan.c).  Offsets are from the base register as it was at
+ * `first`. */
 typedef struct Group {
     uint16_t first, last, n; /* ops; how many accesses */
     uint16_t end;            /* last op of its copy: no group that began inside is still open */
@@ -174,7 +177,8 @@ void x64_flags_need(Emit *e);                 /* bring them into the host's EFLA
 void x64_flags_to_mem(Emit *e);
 void x64_flags_merge(
     Emit *e); /* those that are exact in the host, beside the others; the host's end */
-/* Emit a conditional jump on IR condition @cc (flags wherever they are); returns the displacement to patch. */
+/* Emit a conditional jump on IR condition @cc (flags wherever they are); returns the
+ * displacement to patch. */
 uint8_t *x64_branch(Emit *e, unsigned cc, unsigned align);
 
 /* exact.c */
@@ -182,7 +186,8 @@ void x64_exact_begin(Emit *e);
 void x64_exact_host(Emit *e, uint16_t want);  /* bring what can be had of these into the host */
 void x64_exact_shift(Emit *e, unsigned i);    /* before op @i */
 void x64_exact_after(Emit *e, const IrOp *o); /* @o was emitted */
-/* Before a place of op @i that may fault and where the host's flags end: recipe, or they are saved. */
+/* Before a place of op @i that may fault and where the host's flags end: recipe, or they are
+ * saved. */
 unsigned x64_exact_point(Emit *e, unsigned i);
 /* The same where a signal tells of the fault, with an entry for it. */
 void x64_exact_signal(Emit *e);
