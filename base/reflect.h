@@ -142,8 +142,8 @@ extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, typ
         .use = FIELD_STATE                                                                         \
     }
 /* Arguments and results: @nm is the name in JSON, spelled as QMP spells it.  Required ones;
- * optional ones with a
- * flag `bool has_m` (not the first member); optional ones that are NULL when they are not there. */
+ * optional ones with a flag `bool has_m` (not the first member); optional ones that are NULL
+ * when they are not there. */
 #define ARG_TYPE(S, m, nm, ty, dc)                                                                 \
     {                                                                                              \
         .name = (nm), .type = (ty), .doc = (dc), .at = offsetof(S, m), .count = 1,                 \
@@ -166,6 +166,14 @@ extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, typ
 #define ARG_ANY_OPT(S, m, nm, dc) ARG_NULL_OPT(S, m, nm, &type_any, dc)
 /* A compile error where the flag is the first member, since 0 says that there is none. */
 #define HAS_AT_(S, m) (offsetof(S, has_##m) + 0 * sizeof(char[offsetof(S, has_##m) ? 1 : -1]))
+
+/* A member of JSON that is described but never converted: a variant of a union. */
+#define SHAPE(nm, ty, need, dc)                                                                    \
+    {                                                                                              \
+        .name = (nm), .type = (ty), .doc = (dc), .count = 1, .use = FIELD_ARG, .flags = (need)     \
+    }
+#define SHAPE_TYPE(var, nm, flds)                                                                  \
+    const Type var = {.name = nm, .meta = META_STRUCT, .fields = (flds), .n_fields = COUNT_OF(flds)}
 
 #define STRUCT_TYPE(var, S, flds)                                                                  \
     const Type var = {.name = #S,                                                                  \
@@ -190,8 +198,8 @@ extern const Type type_bool, type_u8, type_u16, type_u32, type_u64, type_i8, typ
                       .tag = (tg),                                                                 \
                       .variant = (fn)}
 
-/* Enum members are 4 bytes wide.  Links are `char *` ids resolved by whoever realizes the object.
- * */
+/* Enum members are 4 bytes wide.  Links are `char *` ids resolved by whoever realizes the
+ * object. */
 
 void reflect_defaults(const Type *t, void *obj, uint8_t use); /* strings are copied */
 const Field *reflect_find(const Type *t, const char *name,
@@ -201,9 +209,8 @@ const Field *reflect_find(const Type *t, const char *name,
  * The message names field, value and what is allowed. */
 bool reflect_set(const Field *f, void *obj, const char *text, Error *err);
 char *reflect_get(const Field *f, const void *obj); /* as text; caller frees */
-/* Unknown and missing members are refused by name ("keys[0].data"), in QMP's words.  What was set
- * before a
- * failure stays for reflect_free(). */
+/* Unknown and missing members are refused by name ("keys[0].data"), in QMP's words.  What was
+ * set before a failure stays for reflect_free(). */
 bool reflect_from_json(const Type *t, void *obj, const json_t *j, uint8_t use, Error *err);
 json_t *reflect_to_json(const Type *t, const void *obj, uint8_t use);
 /* The same for one value of any Type at @p (a list, an enum ...); *@p must be initialized. */
@@ -219,9 +226,8 @@ void reflect_dump(const Type *t, const void *obj, uint8_t use, StrBuf *out); /* 
 void reflect_free(const Type *t, void *obj);                                 /* owned strings */
 
 /* Named-field state stream: fields with FIELD_STATE, in table order, `end` marked.  Loading: a
- * missing
- * name is an error unless STATE_OPT; unknown names, wrong sizes, leftovers are errors that name
- * the field. */
+ * missing name is an error unless STATE_OPT; unknown names, wrong sizes, leftovers are errors
+ * that name the field. */
 typedef struct ByteBuf {
     uint8_t *p;
     size_t len, cap, at;

@@ -140,8 +140,8 @@ bool reflect_variant(const Type *t, const json_t *j, Variant *out, Error *err)
                      json_string_value(tag));
 }
 
-/* The tag must be known and the common members there; the rest is for those who know the variant.
- * */
+/* The tag must be known and the common members there; the rest is for those who know the
+ * variant. */
 static bool union_from_json(const Type *t, json_t **p, const json_t *j, uint8_t use, Error *err)
 {
     Variant v;

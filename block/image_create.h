@@ -9,8 +9,8 @@
 extern const ChildSlot image_children[];
 
 /* Write an empty image into @file, which is empty; @options: the driver's create_options'
- * struct.  Called with
- * @file NULL first: are the options sound?  So what was there stays if they are not. */
+ * struct.  Called with @file NULL first: are the options sound?  So what was there stays if they
+ * are not. */
 typedef bool ImageFormatFn(BlockGraph *g, BlockNode *file, const char *filename,
                            const void *options, Error *err);
 

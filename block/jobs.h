@@ -81,8 +81,7 @@ BlockPort *job_port(BlockNode *n, unsigned perm, unsigned shared, Error *err);
 /* Take over the arguments all have in common. */
 Job *block_job_new(Jobs *s, const JobClass *cls, const BlockJobArgs *a, Error *err);
 /* Copy [at, at+size) of @from to @to, holes as holes (BLOCK_MAY_UNMAP: deallocated there).
- * @reading: it was
- * @from that failed. */
+ * @reading: it was @from that failed. */
 int job_copy(BlockPort *from, BlockPort *to, uint64_t at, uint64_t size, void *buf, uint32_t flags,
              bool *reading);
 /* The same for a caller that keeps the graph as it is. */

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/opts_json.h"
+#include "base/socket_addr_type.h"
 #include "block/block.h"
 #include "block/nbd_client.h"
 #include "io/secret.h"
@@ -24,7 +25,7 @@ typedef struct NbdOptions {
 
 static const Field nbd_fields[] = {
     {.name = "server",
-     .type = &type_any,
+     .type = &socket_address_type,
      .doc = "address of the server: server.type=inet|unix|fd, ...",
      .at = offsetof(NbdOptions, server),
      .count = 1,

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "base/socket_addr_type.h"
 #include "block/blockdev_type.h"
 #include "block/cmds.h"
 #include "block/nbd_server.h"
@@ -13,26 +14,14 @@
 
 /* --- nbd-server-start, -stop --- */
 
-static const char *const address_names[] = {"inet", "unix", "vsock", "fd", NULL};
-static ENUM_TYPE(address_kind_type, SocketAddressType, address_names);
-typedef struct Address {
-    uint32_t type;
-    json_t *data;
-} Address;
-static const Field address_fields[] = {
-    ARG_TYPE(Address, type, "type", &address_kind_type, "kind of socket"),
-    ARG_ANY(Address, data, "data", "{host, port}, {path} or {str}"),
-};
-static STRUCT_TYPE(address_type, Address, address_fields);
-
 typedef struct Start {
-    Address addr;
+    json_t *addr;
     char *creds, *authz;
     bool has_max;
     uint32_t max;
 } Start;
 static const Field start_fields[] = {
-    ARG_TYPE(Start, addr, "addr", &address_type, "where to listen"),
+    ARG_TYPE(Start, addr, "addr", &socket_address_legacy_type, "where to listen"),
     ARG_STR_OPT(Start, creds, "tls-creds", "id of the TLS credentials; none: no TLS"),
     ARG_STR_OPT(Start, authz, "tls-authz", "id of the list of clients that may come"),
     ARG_OPT(Start, max, "max-connections", "clients at a time, 0: any number"),
@@ -50,7 +39,6 @@ COMMAND_FN(nbd_server_start)
     SocketAddr addr;
     NbdServerOptions o = {
         .max_connections = a->has_max ? a->max : 0, .tls_authz = a->authz, .main = m->loop};
-    json_t *j;
     bool ok;
     int fd = -1;
 
@@ -63,10 +51,8 @@ COMMAND_FN(nbd_server_start)
     if (a->creds && !(o.creds = tls_creds_find(m->objects, a->creds, true, err)))
         return false;
     socket_addr_init(&addr);
-    j = json_pack("{sssO}", "type", address_names[a->addr.type], "data", a->addr.data);
-    ok = socket_addr_from_json(&addr, j, err) && socket_addr_take_fd(&addr, take_fd, m, err) &&
-         (fd = socket_listen(&addr, 16, err)) >= 0;
-    json_decref(j);
+    ok = socket_addr_from_json(&addr, a->addr, err) &&
+         socket_addr_take_fd(&addr, take_fd, m, err) && (fd = socket_listen(&addr, 16, err)) >= 0;
     socket_addr_free(&addr);
     m->nbd = ok ? nbd_server_new(m->graph, &o, err) : NULL;
     tls_creds_unref(o.creds);

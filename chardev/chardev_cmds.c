@@ -2,6 +2,7 @@
 /* chardev_cmds - character devices by QMP: chardev-add and its kin, ringbuf-read and -write */
 #include "base/alloc.h"
 #include "base/base64.h"
+#include "chardev/backend_type.h"
 #include "chardev/chardev.h"
 #include "chardev/ringbuf.h"
 #include "core/command.h"
@@ -15,7 +16,7 @@ typedef struct AddArgs {
 } AddArgs;
 static const Field add_fields[] = {
     ARG(AddArgs, id, "id", "its name"),
-    ARG_ANY(AddArgs, backend, "backend", "{\"type\": kind, \"data\": {its options}}"),
+    ARG_TYPE(AddArgs, backend, "backend", &chardev_backend_type, "its kind and options"),
 };
 static STRUCT_TYPE(add_type, AddArgs, add_fields);
 
@@ -27,15 +28,10 @@ static const Field add_return_fields[] = {
 };
 static STRUCT_TYPE(add_return_type, AddReturn, add_return_fields);
 
-static json_t *add_props(const AddArgs *a, Error *err)
+static json_t *add_props(const AddArgs *a)
 {
-    json_t *j;
+    json_t *j = json_deep_copy(a->backend);
 
-    if (!json_is_object(a->backend)) {
-        error_set(err, "Invalid parameter type for 'backend', expected: object");
-        return NULL;
-    }
-    j = json_deep_copy(a->backend);
     json_object_set_new(j, "id", json_string(a->id));
     return j;
 }
@@ -54,8 +50,8 @@ static void fill_return(Machine *m, const char *id, AddReturn *r)
 static bool add(Machine *m, void *args, void *ret, Error *err)
 {
     AddArgs *a = args;
-    json_t *j = add_props(a, err);
-    bool ok = j && chardev_add_json(m->chardevs, j, err);
+    json_t *j = add_props(a);
+    bool ok = chardev_add_json(m->chardevs, j, err);
 
     if (ok)
         fill_return(m, a->id, ret);
@@ -68,8 +64,8 @@ COMMAND(chardev_add, .name = "chardev-add", .args = &add_type, .ret = &add_retur
 static bool change(Machine *m, void *args, void *ret, Error *err)
 {
     AddArgs *a = args;
-    json_t *j = add_props(a, err);
-    bool ok = j && chardev_change(m->chardevs, j, err);
+    json_t *j = add_props(a);
+    bool ok = chardev_change(m->chardevs, j, err);
 
     if (ok)
         fill_return(m, a->id, ret);

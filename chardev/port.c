@@ -385,6 +385,22 @@ static void flatten_addr(json_t *j, const char *member, const char *host, const 
     json_decref(addr);
 }
 
+/* A hub's list to the numbered members of -chardev. */
+static void flatten_list(json_t *j, const char *member)
+{
+    json_t *list = json_take(j, member), *e;
+    size_t i;
+
+    json_array_foreach (list, i, e) {
+        AUTO_FREE char *name = xasprintf("%s.%zu", member, i);
+
+        json_object_set(j, name, e);
+    }
+    if (list && !json_is_array(list))
+        json_object_set(j, member, list);
+    json_decref(list);
+}
+
 static void flatten_props(json_t *j)
 {
     lift(j, "data");
@@ -394,6 +410,7 @@ static void flatten_props(json_t *j)
         flatten_addr(j, "remote", "host", "port");
     if (json_is_object(json_object_get(j, "local")))
         flatten_addr(j, "local", "localaddr", "localport");
+    flatten_list(j, "chardevs");
     rename_member(j, "out", "path");
     rename_member(j, "in", "input-path");
     rename_member(j, "device", "path");

@@ -95,9 +95,8 @@ void event_register(Event *e);
 const Event *event_next(const Event *e); /* sorted by name; NULL starts */
 
 /* Tell all who listen.  @data: the event's struct (borrowed), or NULL.  Any thread, any lock
- * below RANK_QUEUE held,
- * vector registers saved; on the main thread those who listen hear it before this returns, else
- * from the loop. */
+ * below RANK_QUEUE held, vector registers saved; on the main thread those who listen hear it
+ * before this returns, else from the loop. */
 void event_post(Machine *m, const Event *e, const void *data);
 
 /* Who listens.  @fn gets {"timestamp", "event", "data"} (borrowed) on the main thread; it must
@@ -119,8 +118,7 @@ void command_line_register(CommandLineFn *fn); /* from a constructor */
 CommandLineFn *command_line_describer(void);   /* NULL: nobody */
 
 /* Memory that belongs to @m and to the one who knows @key: zeroed when it is first asked for;
- * @fini (may be NULL) is
- * called before it is freed with the machine.  Main thread. */
+ * @fini (may be NULL) is called before it is freed with the machine.  Main thread. */
 void *control_state(Machine *m, const void *key, size_t size, void (*fini)(void *state));
 
 /* Machine.control: made and freed with the machine (core/machine.c). */

@@ -6,8 +6,8 @@
 #include "core/device.h"
 
 /* {"driver", "id", property: value...}: makes, realizes and resets a device.  @late: the machine
- * is complete, so
- * only classes that can be plugged in.  NULL: the message is QEMU's.  Main thread. */
+ * is complete, so only classes that can be plugged in.  NULL: the message is QEMU's.  Main
+ * thread. */
 Device *device_add_json(Machine *m, const json_t *props, bool late, Error *err);
 bool device_set_json(Device *d, const char *prop, const json_t *value, Error *err);
 /* Ask for the removal of @d (unplug_ask), or remove it. */

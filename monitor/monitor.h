@@ -16,8 +16,7 @@
 typedef enum MonitorMode { MONITOR_READLINE, MONITOR_CONTROL } MonitorMode;
 
 /* Attaches itself to @c; a session starts with CHAR_OPENED.  Never fails; @pretty: QMP answers
- * over several
- * lines. */
+ * over several lines. */
 Monitor *monitor_new(Machine *m, Chardev *c, MonitorMode mode, bool pretty);
 /* Detaches; the back end is the caller's.  Before machine_free(). */
 void monitor_free(Monitor *mon);

@@ -101,8 +101,7 @@ static inline void emit_modrm(Asm *a, unsigned reg, Rm rm)
 }
 
 /* One instruction with a ModRM byte: operand @size 1, 2, 4, 8; @opcode 0xNN, 0x0fNN, 0x0f38NN; a
- * mandatory
- * @prefix (0: none) goes before REX.  Immediates follow by the caller. */
+ * mandatory @prefix (0: none) goes before REX.  Immediates follow by the caller. */
 static inline void emit_op(Asm *a, unsigned prefix, unsigned size, unsigned opcode, unsigned reg,
                            Rm rm)
 {
