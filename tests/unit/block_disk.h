@@ -209,12 +209,12 @@ static void ram_submit(BlockNode *n, BlockReq *r)
     Disk *d = *(Disk **)n->state;
     bool late = false;
 
+    pthread_mutex_lock(&disk_mutex);
     if (d->late_dice && r->ctx) {
-        pthread_mutex_lock(&disk_mutex);
         d->late_dice = (d->late_dice * 1664525 + 1013904223) | 1;
         late = d->late_dice >> 8 & 1;
-        pthread_mutex_unlock(&disk_mutex);
     }
+    pthread_mutex_unlock(&disk_mutex);
     if (late)
         block_work(n->graph, ram_do, r);
     else
