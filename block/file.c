@@ -31,6 +31,9 @@ typedef struct File {
     Aio aio;
     FileLock lock;
     bool no_punch, no_zero; /* the file system said so */
+    /* Data, as the file system said last: some walk all of it for each SEEK_HOLE. Only where nobody
+     * writes by this node; a wrong answer, as between the two stores, is a hole that is read. */
+    _Atomic uint64_t data_at, data_end;
 } File;
 
 typedef struct FileOptions {
@@ -421,6 +424,7 @@ static bool file_reopen(BlockNode *n, const void *options, uint32_t flags, Error
     }
     close(f->fd);
     f->fd = fd;
+    f->data_end = 0;
     return true;
 }
 
@@ -440,6 +444,10 @@ static int file_status(BlockNode *n, uint64_t at, uint64_t size, Extent *out)
     out->size = size = MIN(size, n->size - at);
     if (f->device)
         return 0;
+    if (n->flags & NODE_READ_ONLY && at >= f->data_at && at < f->data_end) {
+        out->size = MIN(size, f->data_end - at);
+        return 0;
+    }
     data = lseek(f->fd, (off_t)at, SEEK_DATA);
     if (data < 0 && errno != ENXIO)
         return 0; /* cannot tell: data */
@@ -449,8 +457,11 @@ static int file_status(BlockNode *n, uint64_t at, uint64_t size, Extent *out)
         return 0;
     }
     hole = lseek(f->fd, (off_t)at, SEEK_HOLE);
-    if (hole > (off_t)at)
+    if (hole > (off_t)at) {
         out->size = MIN(size, (uint64_t)hole - at);
+        f->data_at = at;
+        f->data_end = (uint64_t)hole;
+    }
     return 0;
 }
 
